@@ -1,0 +1,89 @@
+"""Rows of a model dataclass -> columns in memory -> Arrow chunks on disk, readable after a crash.
+
+A chunk file is an Arrow IPC stream: record batches are appended and flushed, so a process that is killed loses
+only what it had not flushed, and a half-written last batch is recognised and left out when reading back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+_ARROW: dict[object, pa.DataType] = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+}
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """The Arrow schema of a model dataclass: int64, float64, string, bool; `X | None` is nullable."""
+    hints = typing.get_type_hints(row_type)
+    return pa.schema(_field(f.name, hints[f.name]) for f in dataclasses.fields(row_type))
+
+
+def _field(name: str, hint: object) -> pa.Field:
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    (base,) = [m for m in members if m is not type(None)]
+    return pa.field(name, _ARROW[base], nullable=type(None) in members)
+
+
+class ChunkWriter:
+    """Appends rows (tuples in field order) to a chunk file. Not thread-safe: one writer, one owner."""
+
+    def __init__(self, path: Path, row_type: type) -> None:
+        self.path = path
+        self.rows_written = 0
+        self._schema = schema_of(row_type)
+        self._rows: list[tuple[object, ...]] = []
+        self._file = path.open("wb")
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+
+    def append(self, row: tuple[object, ...]) -> None:
+        """Keep a row for the next flush; the hot path: nothing is converted here."""
+        self._rows.append(row)
+
+    def flush(self) -> int:
+        """Write what was appended since the last flush as one record batch. Returns the number of rows."""
+        rows, self._rows = self._rows, []
+        if rows:
+            columns = zip(*rows, strict=True)
+            arrays = [pa.array(c, type=f.type) for c, f in zip(columns, self._schema, strict=True)]
+            self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+            self.rows_written += len(rows)
+        self._file.flush()
+        return len(rows)
+
+    def close(self) -> None:
+        """Flush and end the stream. A second call does nothing."""
+        if not self._file.closed:
+            self.flush()
+            self._stream.close()
+            self._file.close()
+
+
+def read_chunks(paths: Iterable[Path], row_type: type) -> pa.Table:
+    """All complete batches of the chunk files, in order; a torn tail (the writer was killed) is left out."""
+    schema = schema_of(row_type)
+    batches: list[pa.RecordBatch] = []
+    for path in paths:
+        batches.extend(_batches(path))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _batches(path: Path) -> list[pa.RecordBatch]:
+    found: list[pa.RecordBatch] = []
+    try:
+        with path.open("rb") as file, pa.ipc.open_stream(file) as stream:
+            while True:
+                found.append(stream.read_next_batch())
+    except (StopIteration, pa.ArrowInvalid, OSError):
+        # StopIteration is the proper end; the others are a file cut off in the middle of a batch or of its head.
+        pass
+    return found

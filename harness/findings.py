@@ -1,0 +1,191 @@
+"""What the analysis concludes, as frozen dataclasses: made by analysis/ and gate.py, printed by report/.
+
+Every number is an Estimate: a value with its n and interval, or a refusal that says what is missing.
+Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The answer of the gate, and of one SLO."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_ENOUGH_DATA = "not_enough_data"
+    INVALID = "invalid"
+
+
+class HealthState(StrEnum):
+    """Whether the generator itself kept its promises."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A statistic with its interval. `value` is None when n cannot carry it; `refusal` then says why."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    confidence: float = 0.95
+    refusal: str | None = None  # e.g. "needs 299 requests, has 60"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFindings:
+    """Statistics of one duration: `latency` (from the scheduled instant) or `service` (from the real start)."""
+
+    mean: Estimate
+    p50: Estimate
+    p90: Estimate
+    p95: Estimate
+    p99: Estimate
+    max_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageFindings:
+    """One stage over the ledger's one row set. Means add up to the mean latency of that set; percentiles do not."""
+
+    stage: str  # a name of model.STAGES, or "transfer" (a sum of three of them; `part_of` tells parts from wholes)
+    part_of: str | None  # "transfer" for connect, upload and download
+    mean: Estimate
+    share: float | None  # of the mean latency, 0..1
+    p50: float | None  # of the stage on its own
+    p95: float | None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFindings:
+    """One model of the chain."""
+
+    model: str
+    calls: int
+    calls_per_request: float
+    mean_call_s: float
+    mean_per_request_s: float
+    share: float  # of the mean latency, 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class SloFindings:
+    """One SLO judged. `observed` and `limit` share `unit` ("s" or "ratio")."""
+
+    expression: str
+    verdict: Verdict
+    observed: float | None
+    limit: float
+    unit: str
+    n: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """The stage that explains the slow requests. `share_of_tail` is its part of (slow - typical), 0..1."""
+
+    stage: str
+    resource: str | None
+    model: str | None
+    share_of_tail: float
+    interval: tuple[float, float]
+    n: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests of the measured phase, each counted once in ok / failed / censored."""
+
+    scheduled: int
+    sent: int
+    ok: int
+    failed: int
+    censored: int
+    warmup: int
+    errors: tuple[tuple[str, int], ...]  # (what, how many), most frequent first
+    split: tuple[tuple[str, int], ...]  # (Split value, ok requests)
+    offered_per_s: float | None
+    completed_per_s: float | None  # ok answers per second of measured time
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One figure of the generator's own health, with its limits: beyond `suspect` / `invalid` it counts against it."""
+
+    name: str
+    value: float | None
+    unit: str
+    suspect: float | None
+    invalid: float | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The generator about itself."""
+
+    state: HealthState
+    readings: tuple[Reading, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WarningFindings:
+    """A model.RunWarning as it is printed."""
+
+    code: str
+    message: str
+    hint: str
+    invalidates: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One request for the tables of slowest and typical requests: stages in seconds, None where unknown."""
+
+    request_id: int
+    trace_id: str
+    name: str
+    latency_s: float
+    stages: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything a report shows: the content of summary.json (see schema/summary.schema.json)."""
+
+    schema_version: int
+    run_id: str
+    scenario: str
+    target: str
+    started_ns: int
+    duration_s: float
+    load: str  # one line, e.g. "poisson 4/s, 10 s warm-up, 60 s"
+    interrupted: bool
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    sentences: tuple[str, ...]  # the verdict in words, at most six
+    counts: Counts
+    latency: LatencyFindings
+    service: LatencyFindings
+    stage_set: str  # which rows the stage table stands on, e.g. "n = 240 ok, measured, with server half; mean 180 ms"
+    stages: tuple[StageFindings, ...]
+    models: tuple[ModelFindings, ...]
+    slo: tuple[SloFindings, ...]
+    bottleneck: Bottleneck | None
+    health: Health
+    warnings: tuple[WarningFindings, ...]
+    slowest: tuple[RequestRow, ...]
+    typical: tuple[RequestRow, ...]
+    environment: tuple[tuple[str, str], ...]
+    span_source: str  # one line: what was asked for, what arrived, clock offset and its bound

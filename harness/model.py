@@ -1,0 +1,241 @@
+"""The words of the harness as frozen dataclasses: the home of every column name.
+
+Instants are `*_ns: int` since the epoch, durations `*_s: float`. Missing is `None`, never 0.
+A failed request is a Sample with an `error`, not an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """When a request was scheduled: only MEASURE counts in statistics."""
+
+    WARMUP = "warmup"
+    MEASURE = "measure"
+    DRAIN = "drain"
+
+
+class Split(StrEnum):
+    """What the server gave about one request."""
+
+    MARKS = "marks"  # our instrumentation: everything
+    SPANS = "spans"  # plain OpenTelemetry: body and send waits stay in their stage or in `other`
+    DURATIONS = "durations"  # a foreign Server-Timing: transfer only as a whole
+    NONE = "none"
+
+
+class Arrivals(StrEnum):
+    """How arrivals follow each other."""
+
+    POISSON = "poisson"
+    CONSTANT = "constant"
+
+
+class DoneSource(StrEnum):
+    """Which clock stamped the last byte of the answer."""
+
+    KERNEL = "kernel"
+    USER = "user"
+
+
+SERVER_STAGES = ("queue", "preprocess", "inference", "postprocess")
+"""Stages a service can claim; everything else in the server window is `other`."""
+
+STAGES = (
+    "backlog", "connect", "upload", "queue_est", "queue", "preprocess", "inference", "postprocess",
+    "other", "download", "unsplit",
+)  # fmt: skip
+"""The additive stages of a request, in the order they are shown: their sum is the latency."""
+
+TRANSFER = ("connect", "upload", "download")
+"""The stages that make up `transfer`."""
+
+
+# --- what to run -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What an answer must look like to be ok. `status` empty means any 2xx."""
+
+    status: tuple[int, ...] = ()
+    json: tuple[tuple[str, object], ...] = ()  # (JMESPath, expected value or "~ regex")
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BodySpec:
+    """What is sent. At most one of json, text, form (alone), body is set; files may go with form fields."""
+
+    json: str | None = None  # already serialised
+    text: str | None = None
+    form: tuple[tuple[str, str], ...] = ()
+    body: tuple[str, ...] = ()  # paths, one drawn per request
+    files: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (field, paths: one drawn per request)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """One kind of request in the mix."""
+
+    name: str
+    method: str
+    path: str
+    weight: float = 1.0
+    params: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: BodySpec = field(default_factory=BodySpec)
+    timeout_s: float = 30.0
+    expect: Expect = field(default_factory=Expect)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProfile:
+    """Arrivals over time: `steps` of `duration_s` each at a rate per second, after a warm-up at the first rate."""
+
+    arrivals: Arrivals
+    steps: tuple[float, ...]
+    duration_s: float
+    warmup_s: float
+    drain_s: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSpec:
+    """Where server halves come from. `stages` maps a stage to span-name globs and `attr:` tests."""
+
+    listen: str | None = "127.0.0.1:4318"  # None: no receiver is started
+    source: str = "auto"  # auto | otlp | server-timing | none
+    sampled: float = 1.0
+    stages: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What to run: target, requests or a user class, load profile, span source, SLOs.
+
+    `source` is the scenario as written, before `${VAR}` was replaced: the only form that may be stored.
+    """
+
+    name: str
+    target: str
+    requests: tuple[RequestSpec, ...]
+    users: str | None  # "path/to/file.py:ClassName", instead of requests
+    load: LoadProfile
+    spans: SpanSpec
+    slo: tuple[str, ...]
+    path: str | None = None
+    source: str = ""
+
+
+# --- what was observed -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request as the client saw it. Field order is the column order of samples.parquet."""
+
+    request_id: int  # position in the run's arrival schedule (unique in the run)
+    trace_id: str  # 32 hex digits
+    span_id: str  # 16 hex digits, the parent of the server's root span
+    name: str
+    phase: str
+    step: int
+    worker: str
+    scheduled_ns: int
+    start_ns: int  # a session took it
+    connected_ns: int | None  # null when the connection was reused, or never made
+    send_ns: int | None  # before the first write; null when nothing was written
+    sent_ns: int | None  # after the last write
+    first_byte_ns: int | None  # user-level
+    done_ns: int  # kernel where it can be; on failure the instant of giving up
+    done_user_ns: int
+    done_source: str
+    status: int | None
+    error: str | None  # None when an answer came, whatever its status
+    failed_checks: str | None  # comma list of the checks that failed, e.g. "status,json:lines[0].text"
+    bytes_sent: int
+    bytes_received: int
+    attempts: int
+    server_timing: str | None
+    censored: bool  # still in flight when the run ended: `done_ns` is a lower bound
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One interval a server recorded. Field order is the column order of spans.parquet."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str  # internal | server | client | producer | consumer | unspecified
+    service: str | None
+    pid: int | None
+    start_ns: int
+    end_ns: int
+    stage: str | None
+    attributes: str | None  # JSON object of span attributes; null when there are none
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One model call of one request. Field order is the column order of model_calls.parquet."""
+
+    request_id: int
+    model: str
+    call: int  # 0 for the first call of that model in the request
+    start_ns: int
+    duration_s: float
+    batch_id: str | None
+    batch_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """The additive split of one request. Field order is the column order of ledger.parquet.
+
+    The stages in STAGES sum to `latency_s`; a null stage counts as nothing and means "not known".
+    """
+
+    request_id: int
+    trace_id: str
+    name: str
+    phase: str
+    step: int
+    ok: bool
+    split: str
+    latency_s: float
+    service_s: float
+    backlog_s: float
+    connect_s: float | None
+    upload_s: float | None
+    download_s: float | None
+    transfer_s: float | None
+    queue_est_s: float | None
+    queue_s: float | None
+    preprocess_s: float | None
+    inference_s: float | None
+    postprocess_s: float | None
+    other_s: float | None
+    unsplit_s: float | None
+    clipped_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """A doubt about the measurement, with what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+    invalidates: bool = False
+
+
+def columns(row_type: type) -> tuple[str, ...]:
+    """Column names of a row type, in order."""
+    return tuple(f.name for f in fields(row_type))
