@@ -1,0 +1,216 @@
+"""The span receiver as its parent sees it: bind the port, start the child, follow its counts, stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import UsageError
+
+SPANS_FILE = "spans.arrows"
+LOG_FILE = "receiver.log"
+_BACKLOG = 1024
+_ASK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatus:
+    """What the receiver said last. `error` is one sentence when spans were lost or the child is gone unasked."""
+
+    spans: int = 0
+    rejected: int = 0
+    bytes: int = 0
+    requests: int = 0
+    ended: bool = False
+    error: str | None = None
+
+
+def bind(address: str) -> socket.socket:
+    """A listening socket on a loopback `HOST:PORT`; port 0 takes a free one. Raises UsageError."""
+    host, port = _parse(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _refused(host, port, family, error) from error
+    return sock
+
+
+def _parse(address: str) -> tuple[str, int]:
+    found = re.fullmatch(r"\s*(?:\[([^\[\]]*)\]|([^\[\]:]*)):([0-9]{1,5})\s*", address, re.ASCII)
+    if found is None or int(found[3]) > 65535:
+        raise UsageError(f"'{address}' is no address to listen on", "write HOST:PORT, e.g. 127.0.0.1:4318")
+    host = found[1] if found[1] is not None else found[2]
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        hint = f"listen on 127.0.0.1:{found[3]}: other machines could send spans without a token, and tokens are not"
+        raise UsageError(f"'{address}' is not a loopback address", f"{hint} supported yet")
+    return host, int(found[3])
+
+
+def _refused(host: str, port: int, family: socket.AddressFamily, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        free = _address(host, _free_port(host, port, family))
+        return UsageError(f"{_address(host, port)} is taken", f"{free} is free: write `spans: {{listen: {free}}}`")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return UsageError(
+        f"cannot listen on {_address(host, port)}: {reason}", "try 127.0.0.1:4318, or port 0 for any free port"
+    )
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _free_port(host: str, taken: int, family: socket.AddressFamily) -> int:
+    """A free port, near the taken one if there is one: easier to remember, and stable from run to run."""
+    for port in (*range(taken + 1, min(taken + 20, 65536)), 0):
+        with socket.socket(family, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            return int(sock.getsockname()[1])
+    return 0
+
+
+def start(sock: socket.socket, run_dir: Path) -> ReceiverProcess:
+    """Start the receiver on a socket of `bind`; it writes `spans.arrows` and `receiver.log` into `run_dir`.
+
+    The socket is handed over: it is closed here, so that a receiver that dies refuses connections.
+    """
+    host, port = sock.getsockname()[:2]
+    command = [
+        sys.executable, "-P", "-m", "harness.spans.receiver",
+        "--fd", str(sock.fileno()), "--out", str(run_dir / SPANS_FILE),
+    ]  # fmt: skip
+    with sock, (run_dir / LOG_FILE).open("ab") as log:
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
+            pass_fds=(sock.fileno(),), start_new_session=True,
+        )  # fmt: skip
+    return ReceiverProcess(child, f"http://{_address(host, port)}", run_dir)
+
+
+class ReceiverProcess:
+    """The running child. `endpoint` is what OTEL_EXPORTER_OTLP_ENDPOINT is set to."""
+
+    def __init__(self, child: subprocess.Popen[bytes], endpoint: str, run_dir: Path) -> None:
+        self.endpoint = endpoint
+        self._child = child
+        self._run_dir = run_dir
+        self._unread = b""
+        self._status: ReceiverStatus | None = None
+        self._stopping = False
+        assert child.stdin is not None  # noqa: S101 - both are pipes
+        assert child.stdout is not None  # noqa: S101
+        self._asks, self._says = child.stdin, child.stdout
+        os.set_blocking(self._says.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def poll(self) -> ReceiverStatus | None:
+        """The newest status, without waiting; None while the child has said nothing."""
+        gone = self._child.poll() is not None  # looked at first: what it said before it went is read below
+        self._read()
+        if gone and not self._stopping:
+            self._note_death()
+        return self._status
+
+    def drained(self, quiet_s: float, deadline_s: float) -> bool:
+        """Wait until no new span arrived for `quiet_s`. False when `deadline_s` passed first or the child is gone."""
+        deadline = time.monotonic() + deadline_s
+        seen: tuple[int, int, int] | None = None
+        quiet_since = time.monotonic()
+        while time.monotonic() < deadline:
+            answered = self._ask()
+            status = self.poll()
+            if self._child.poll() is not None:
+                return False
+            counts = (status.spans, status.rejected, status.requests) if status and answered else None
+            if counts is None or counts != seen:
+                seen, quiet_since = counts, time.monotonic()
+            elif time.monotonic() - quiet_since >= quiet_s:
+                return True
+            time.sleep(min(_ASK_EVERY_S, max(0.0, deadline - time.monotonic())))
+        return False
+
+    def stop(self, timeout_s: float = 10.0) -> ReceiverStatus:
+        """Let the child finish open requests and close its file; kill it after `timeout_s`. May be called again."""
+        if not self._stopping:
+            self.poll()
+            self._stopping = True
+            with contextlib.suppress(OSError):
+                self._asks.close()
+            try:
+                self._child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._child.send_signal(signal.SIGKILL)
+                self._child.wait()
+            self._read()
+            self._says.close()
+            if not (self._status and self._status.ended):
+                self._note_death()
+        return self._status or ReceiverStatus()
+
+    def _ask(self) -> bool:
+        """Have the counts said now; True when the answer came within a second."""
+        try:
+            self._asks.write(b"?")
+        except OSError:
+            return False
+        waiting = select.poll()
+        waiting.register(self._says, select.POLLIN)
+        return bool(waiting.poll(1000))
+
+    def _read(self) -> None:
+        if self._says.closed:
+            return
+        with contextlib.suppress(OSError):
+            while piece := self._says.read(65536):
+                self._unread += piece
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines:
+            self._hear(line)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return
+        before = self._status or ReceiverStatus()
+        if said.get("kind") == "error":
+            self._status = replace(before, error=said["message"])
+            return
+        counts = {name: said[name] for name in ("spans", "rejected", "bytes", "requests")}
+        self._status = replace(before, **counts, ended=said.get("kind") == "end")
+
+    def _note_death(self) -> None:
+        before = self._status or ReceiverStatus()
+        if before.error is None:
+            code = self._child.returncode
+            how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+            log = self._run_dir / LOG_FILE
+            self._status = replace(
+                before, error=f"the span receiver stopped early ({how}); its last words are in {log}"
+            )
