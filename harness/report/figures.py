@@ -1,0 +1,82 @@
+"""How figures are written in every report: milliseconds with aligned decimals, intervals, refusals."""
+
+from __future__ import annotations
+
+import math
+
+from harness.findings import Estimate, Reading, SloFindings
+from harness.units import MISSING, format_bytes, format_count, format_duration, format_share
+
+
+def decimals_for(seconds: float | None) -> int:
+    """Decimals of milliseconds that suit a table whose largest value is about `seconds`."""
+    if seconds is None or not math.isfinite(seconds) or seconds >= 10:
+        return 0
+    return 1 if seconds >= 0.1 else 2 if seconds >= 0.01 else 3
+
+
+def ms(seconds: float | None, decimals: int) -> str:
+    """Milliseconds without their unit, thousands grouped; the sign for nothing when there is no figure."""
+    if seconds is None or math.isnan(seconds):
+        return MISSING
+    if math.isinf(seconds):
+        return "∞" if seconds > 0 else "-∞"
+    shown = f"{seconds * 1000:,.{decimals}f}"
+    return shown.removeprefix("-") if not shown.strip("-0.,") else shown
+
+
+def interval(estimate: Estimate, decimals: int) -> str:
+    """`175.1 … 190.4` in milliseconds, `≥ 175.1` when it is open above, nothing when there is none."""
+    if estimate.value is None or (estimate.low is None and estimate.high is None):
+        return ""
+    if estimate.high is None:
+        return f"≥ {ms(estimate.low, decimals)}"
+    if estimate.low is None:
+        return f"≤ {ms(estimate.high, decimals)}"
+    return f"{ms(estimate.low, decimals)} … {ms(estimate.high, decimals)}"
+
+
+def with_interval(estimate: Estimate, decimals: int) -> str:
+    """`182.4 (175.1 … 190.4)`, or why there is no figure."""
+    if estimate.value is None:
+        return f"{MISSING} ({estimate.refusal})" if estimate.refusal else MISSING
+    bounds = interval(estimate, decimals)
+    return ms(estimate.value, decimals) + (f" ({bounds})" if bounds else "")
+
+
+def in_unit(value: float | None, unit: str) -> str:
+    """A figure in its unit: `s` as a duration, `ratio` as a share, `B` as bytes, anything else as a number."""
+    if unit == "s":
+        return format_duration(value)
+    if unit == "ratio":
+        return format_share(value)
+    if unit in {"B", "bytes"}:
+        return format_bytes(value)
+    if value is None or not math.isfinite(value):
+        return MISSING
+    number = format_count(int(value)) if value == int(value) else f"{value:,.3g}"
+    return number if unit in {"", "1", "count"} else f"{number} {unit}"
+
+
+def observed(slo: SloFindings) -> str:
+    """What was seen, in the unit of the limit."""
+    return in_unit(slo.observed, slo.unit)
+
+
+def share(value: float | None) -> str:
+    """A share of 0..1 in percent with one decimal, so that a column of them lines up."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value * 100:.1f}%"
+
+
+def beyond(reading: Reading) -> str:
+    """`invalid`, `suspect` or `healthy`: which limit the reading passed; `unknown` without a value.
+
+    A limit for the worse that lies below the one for the bad means that small values are the bad ones.
+    """
+    if reading.value is None or math.isnan(reading.value):
+        return "unknown"
+    downwards = reading.suspect is not None and reading.invalid is not None and reading.invalid < reading.suspect
+    for name, limit in (("invalid", reading.invalid), ("suspect", reading.suspect)):
+        if limit is not None and (reading.value < limit if downwards else reading.value > limit):
+            return name
+    return "healthy"

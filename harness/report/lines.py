@@ -1,0 +1,144 @@
+"""The rows of the tables that every report shows, in order, as text: written once, so that all reports agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.findings import Estimate, LatencyFindings, StageFindings, Summary, Verdict
+from harness.model import TRANSFER
+from harness.report.figures import decimals_for, interval, ms, share, with_interval
+from harness.units import format_rate
+
+VERDICT_WORDS = {
+    Verdict.PASSED: "passed",
+    Verdict.FAILED: "failed",
+    Verdict.NOT_ENOUGH_DATA: "not enough data",
+    Verdict.INVALID: "invalid measurement",
+}
+
+SHOWN_ORDER = (
+    "backlog", "transfer", *TRANSFER, "queue_est", "queue", "preprocess", "inference", "postprocess", "other",
+    "unsplit",
+)  # fmt: skip
+"""The stage table from top to bottom: a sum stands above its parts."""
+
+STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class StageLine:
+    """One row of the stage table. `weight` is the share as a number for a bar, 0 when not known."""
+
+    stage: str
+    label: str
+    part: bool
+    mean: str
+    mean_with_interval: str
+    share: str
+    weight: float
+    p50: str
+    p95: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageTable:
+    """The stage table: rows, and the total that shows that they add up."""
+
+    lines: tuple[StageLine, ...]
+    total: str
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyCell:
+    """One statistic of one duration, in milliseconds; `interval` is empty without one, `refusal` says why no value."""
+
+    value: str
+    interval: str
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyLine:
+    """One statistic of latency (from the scheduled instant) and of service time (from the real start)."""
+
+    statistic: str
+    latency: LatencyCell
+    service: LatencyCell
+
+
+def stage_label(stage: str) -> str:
+    """The name of a stage as people read it."""
+    return "queue (est.)" if stage == "queue_est" else stage
+
+
+def stage_table(summary: Summary) -> StageTable:
+    """The rows worth showing: no estimated queue without a reference, no unsplit rest of nothing."""
+    known = {s.stage: s for s in summary.stages if _worth_showing(s)}
+    wholes = [s.mean.value for s in known.values() if s.part_of is None and s.mean.value is not None]
+    total = sum(wholes) if wholes else None
+    decimals = decimals_for(total)
+    ordered = sorted(known.values(), key=lambda s: SHOWN_ORDER.index(s.stage))
+    return StageTable(tuple(_stage_line(s, decimals) for s in ordered), ms(total, decimals), decimals)
+
+
+def _worth_showing(stage: StageFindings) -> bool:
+    if stage.stage == "queue_est":
+        return stage.mean.value is not None
+    return stage.stage != "unsplit" or bool(stage.mean.value)
+
+
+def _stage_line(found: StageFindings, decimals: int) -> StageLine:
+    return StageLine(
+        stage=found.stage,
+        label=stage_label(found.stage),
+        part=found.part_of is not None,
+        mean=ms(found.mean.value, decimals),
+        mean_with_interval=with_interval(found.mean, decimals),
+        share=share(found.share),
+        weight=min(max(found.share or 0.0, 0.0), 1.0),
+        p50=ms(found.p50, decimals),
+        p95=ms(found.p95, decimals),
+    )
+
+
+def latency_lines(summary: Summary) -> tuple[LatencyLine, ...]:
+    """mean, p50, p90, p95, p99 and max of latency and service time, with intervals or refusals."""
+    both = (summary.latency, summary.service)
+    decimals = decimals_for(_middle(summary.latency))
+    rows = [LatencyLine(name, *(_cell(getattr(found, name), decimals) for found in both)) for name in STATISTICS]
+    return (*rows, LatencyLine("max", *(LatencyCell(ms(found.max_s, decimals), "", "") for found in both)))
+
+
+def _cell(estimate: Estimate, decimals: int) -> LatencyCell:
+    return LatencyCell(ms(estimate.value, decimals), interval(estimate, decimals), estimate.refusal or "")
+
+
+def _middle(findings: LatencyFindings) -> float | None:
+    return findings.p50.value if findings.p50.value is not None else findings.mean.value
+
+
+def confidence(summary: Summary) -> str:
+    """`95%`, the confidence of the latency intervals."""
+    return f"{summary.latency.mean.confidence * 100:g}%"
+
+
+def counts_line(summary: Summary) -> str:
+    """What became of the requests of the measured phase, in one line."""
+    counts = summary.counts
+    parts = [f"{counts.scheduled:,} scheduled", f"{counts.sent:,} sent", f"{counts.ok:,} ok"]
+    rest = (("failed", counts.failed), ("censored", counts.censored), ("more in warm-up", counts.warmup))
+    parts += [f"{n:,} {word}" for word, n in rest if n]
+    rates = f"offered {format_rate(counts.offered_per_s)}, completed {format_rate(counts.completed_per_s)}"
+    return ", ".join(parts) + "; " + rates
+
+
+def verdict_line(summary: Summary) -> str:
+    """The verdict as a word, with a note when there was no SLO to judge or the run was cut short."""
+    notes = []
+    if summary.verdict is Verdict.PASSED and not summary.slo:
+        notes.append("no SLO to judge")
+    if summary.interrupted:
+        notes.append("interrupted: judged on what was measured")
+    word = VERDICT_WORDS[summary.verdict]
+    return f"{word} ({'; '.join(notes)})" if notes else word

@@ -1,0 +1,141 @@
+"""The summary as GitHub-flavoured Markdown, for a comment on a pull request.
+
+Text that came from outside is written with character references: they cannot open a table cell, emphasis, a link,
+HTML or a mention, whatever they spell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from harness.findings import Summary, Verdict
+from harness.report import figures
+from harness.report.lines import confidence, counts_line, latency_lines, stage_table, verdict_line
+from harness.report.text import visible
+
+MARKS = {
+    Verdict.PASSED: "✅",
+    Verdict.FAILED: "❌",
+    Verdict.NOT_ENOUGH_DATA: "❔",
+    Verdict.INVALID: "⚠️",
+}
+
+_REFERENCES = {ord(c): f"&#{ord(c)};" for c in "&<>`*_{}[]|\\~$^"}
+# Hosts look for mentions and issue numbers after references were decoded: the comment breaks the word.
+_REFERENCES |= {ord(c): f"&#{ord(c)};<!-- -->" for c in "@#"}
+_BARE_LINK = re.compile(r"(?i)(https?|ftp|www)([:.])")
+
+
+def escaped(text: str, longest: int = 400) -> str:
+    """Text that Markdown, HTML and the host's own extensions leave alone, on one line."""
+    inert = visible(text, longest).translate(_REFERENCES)
+    return _BARE_LINK.sub(lambda m: f"{m[1]}&#{ord(m[2])};", inert)
+
+
+def named(text: str) -> str:
+    """A name from outside, set as code."""
+    return f"<code>{escaped(text, 120)}</code>"
+
+
+def render(summary: Summary) -> str:
+    """The comment: verdict, stage table, latency, SLOs, models, errors, warnings."""
+    blocks = [
+        _head(summary), _slos(summary), _stages(summary), _latency(summary), _models(summary), _errors(summary),
+        _warnings(summary), _foot(summary),
+    ]  # fmt: skip
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = (0,)) -> str:
+    rules = ["---" if i in words else "---:" for i in range(len(columns))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rules, *rows))
+
+
+def _head(summary: Summary) -> str:
+    title = f"## {MARKS[summary.verdict]} {named(summary.scenario)}: {verdict_line(summary)}"
+    blocks = [title, _bullets(map(escaped, summary.reasons)), _bullets(map(escaped, summary.sentences))]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _slos(summary: Summary) -> str:
+    if not summary.slo:
+        return ""
+    rows = [
+        (f"{MARKS[slo.verdict]} {slo.verdict.value.replace('_', ' ')}", named(slo.expression), figures.observed(slo),
+         escaped(slo.reason))
+        for slo in summary.slo
+    ]  # fmt: skip
+    return "### SLOs\n\n" + _table(("verdict", "SLO", "observed", "why"), rows, words=(0, 1, 3))
+
+
+def _stages(summary: Summary) -> str:
+    table = stage_table(summary)
+    if not table.lines:
+        return ""
+    rows = [
+        (("&nbsp;&nbsp;" if line.part else "") + line.label, line.mean, line.share, line.p50, line.p95)
+        for line in table.lines
+    ]
+    total = ("**= mean latency**", f"**{table.total}**", "", "", "")
+    columns = ("stage", "mean (ms)", "share", "p50 alone", "p95 alone")
+    return (
+        f"### Where the time goes\n\n{_table(columns, [*rows, total])}\n\n<sub>{escaped(summary.stage_set)}. Means add"
+        " up; percentiles of a stage on its own do not.</sub>"
+    )
+
+
+def _latency(summary: Summary) -> str:
+    rows = [
+        (line.statistic, *(cell.value + _aside(cell.interval, cell.refusal) for cell in (line.latency, line.service)))
+        for line in latency_lines(summary)
+    ]
+    table = _table(("ms", "from the scheduled instant", "from the real start"), rows, words=(0, 1, 2))
+    note = f"n = {summary.latency.mean.n:,}; in brackets the {confidence(summary)} interval."
+    return f"### Latency\n\n{table}\n\n<sub>{note}</sub>"
+
+
+def _aside(interval: str, refusal: str) -> str:
+    inside = escaped(refusal) if refusal else interval
+    return f" ({inside})" if inside else ""
+
+
+def _models(summary: Summary) -> str:
+    if not summary.models:
+        return ""
+    rows = []
+    for m in summary.models:
+        call, request = (figures.ms(s, figures.decimals_for(s)) for s in (m.mean_call_s, m.mean_per_request_s))
+        rows.append(
+            (named(m.model), f"{m.calls:,}", f"{m.calls_per_request:.2f}", call, request, figures.share(m.share))
+        )
+    columns = ("model", "calls", "per request", "ms a call", "ms a request", "share")
+    return "### Models\n\n" + _table(columns, rows)
+
+
+def _errors(summary: Summary) -> str:
+    if not summary.counts.errors:
+        return ""
+    rows = [(named(what), f"{n:,}") for what, n in summary.counts.errors]
+    return "### Errors\n\n" + _table(("what", "requests"), rows)
+
+
+def _warnings(summary: Summary) -> str:
+    if not summary.warnings:
+        return ""
+    texts = [
+        f"{'**invalidates the run:** ' if w.invalidates else ''}{escaped(w.message)} *{escaped(w.hint)}*"
+        for w in summary.warnings
+    ]
+    return "### Warnings\n\n" + _bullets(texts)
+
+
+def _foot(summary: Summary) -> str:
+    parts = [named(summary.target), escaped(summary.load), escaped(counts_line(summary))]
+    health = f"generator {summary.health.state.value}"
+    parts += [health, escaped(summary.span_source)] if summary.span_source else [health]
+    return f"<sub>{' · '.join(parts)} · run {named(summary.run_id)}</sub>"

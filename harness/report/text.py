@@ -1,0 +1,40 @@
+"""Text from outside, made safe to look at: short, on one line, with nothing invisible in it.
+
+Escaping for a format (HTML, Markdown, XML) is that format's own business and comes after this.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST = 160
+"""Characters of a name that are shown; a longer one is shortened in the middle, with its length said."""
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+_SPACES = {"\t": "␉", "\n": "␊", "\r": "␍", "\x7f": "␡"}
+
+
+def visible(text: str, longest: int = LONGEST) -> str:
+    """The text on one line: controls, direction marks and unpaired surrogates as signs one can see."""
+    return "".join(map(_sign, shortened(text, longest)))
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The head and the tail of a text longer than `longest`, with its length between them."""
+    if len(text) <= longest:
+        return text
+    head = longest * 2 // 3
+    tail = longest // 4
+    return f"{text[:head]} … ({len(text):,} characters) … {text[-tail:]}"
+
+
+def _sign(char: str) -> str:
+    if char.isprintable():  # the fast way out; also every letter of every script
+        return char
+    if char in _SPACES:
+        return _SPACES[char]
+    if ord(char) < 0x20:
+        return chr(0x2400 + ord(char))
+    if unicodedata.category(char) in _INVISIBLE:
+        return f"⟨U+{ord(char):04X}⟩"
+    return char
