@@ -1,0 +1,75 @@
+"""`instrument(app)`: put the measurement around an application."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from harness.instrument import pipeline, threadpool
+from harness.instrument.middleware import Application, Instrumented
+
+App = TypeVar("App", bound=Callable[..., Any])
+
+_DONE = "_harness_instrumented"
+
+
+def instrument(app: App) -> App:
+    """Measure every HTTP request of an ASGI application.
+
+    A Starlette or FastAPI application is wrapped in place, outside every middleware, whenever those are added, and
+    returned. Any other ASGI callable is returned wrapped: serve what this function returns. A second call changes
+    nothing. Raises TypeError for anything that is not an ASGI application.
+    """
+    _refuse_others(app)
+    pipeline.preload()
+    threadpool.install_if_used()
+    if isinstance(app, Instrumented):
+        return app
+    if hasattr(app, "build_middleware_stack"):
+        _wrap_in_place(app)
+        return app
+    return Instrumented(app)  # type: ignore[return-value]
+
+
+def _wrap_in_place(app: Any) -> None:
+    if getattr(app, _DONE, False):
+        return
+    original: Callable[[], Application] = app.build_middleware_stack
+
+    def build_middleware_stack() -> Application:
+        return Instrumented(original())
+
+    app.build_middleware_stack = build_middleware_stack
+    if getattr(app, "middleware_stack", None) is not None:
+        app.middleware_stack = Instrumented(app.middleware_stack)
+    setattr(app, _DONE, True)
+
+
+def _refuse_others(app: object) -> None:
+    if isinstance(app, type) or not callable(app):
+        raise TypeError(f"instrument() needs an ASGI application object, got {app!r}")
+    if hasattr(app, "build_middleware_stack") or _is_async(app):
+        return
+    if hasattr(app, "wsgi_app") or _required_arguments(app) == 2:
+        raise TypeError(
+            "instrument() got a WSGI application; only ASGI applications (FastAPI, Starlette, Quart, Django's "
+            "get_asgi_application(), ...) can be measured"
+        )
+    if _required_arguments(app) == 1:
+        raise TypeError("instrument() got an application of the old ASGI 2 style; it needs app(scope, receive, send)")
+
+
+def _is_async(app: object) -> bool:
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(type(app), "__call__", None))  # noqa: B004
+
+
+def _required_arguments(app: Callable[..., Any]) -> int | None:
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)

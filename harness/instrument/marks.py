@@ -1,0 +1,249 @@
+"""Marks: what one request did and when, noted while it runs and made into spans after the answer left.
+
+A mark costs two clock readings and an object. The innermost open mark travels in a context variable, so that
+threads and tasks that inherit the context nest where they were started.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from threading import get_ident
+from time import perf_counter_ns, thread_time_ns
+from types import CodeType, TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from harness.instrument.quiet import LOG
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+STAGES = ("upload", "queue", "preprocess", "inference", "postprocess", "download")
+"""The stages a latency is split into; a mark with any other name is only a span."""
+
+SHORTEST_WAIT_NS = 10_000
+"""A wait that the instrumentation noted itself is kept from here on: a span would cost more than a shorter one."""
+
+MAX_MARKS = 10_000
+"""Per request: a stage inside an endless stream must not eat the memory of the service."""
+
+_MAY_PAUSE = (
+    inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+)  # fmt: skip
+_MAX_LOGGED_NAMES = 100
+_logged_names: set[str] = set()
+
+
+class Record:
+    """One request as the service sees it. Instants are `perf_counter_ns` readings, `epoch_ns` is that of `start`."""
+
+    __slots__ = (
+        "body_complete", "closed", "dropped", "end", "epoch_ns", "error", "first_send", "last_send", "marks",
+        "parent_id", "provider", "root_id", "start", "status", "timing_wanted", "trace_id", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, start: int, epoch_ns: int, trace_id: int, root_id: int, parent_id: int | None) -> None:
+        self.start = start
+        self.epoch_ns = epoch_ns
+        self.trace_id = trace_id
+        self.root_id = root_id
+        self.parent_id = parent_id
+        self.provider: Any = None  # the SDK TracerProvider whose processors get the spans; None: not recorded
+        self.timing_wanted = False
+        self.end: int | None = None
+        self.first_send: int | None = None
+        self.last_send: int | None = None
+        self.status: int | None = None
+        self.error: str | None = None
+        self.body_complete = False
+        self.closed = False
+        self.dropped = 0
+        self.marks: list[Mark] = []
+        self.waiting: set[Mark] = set()  # waits in flight; kept as marks once they turn out long enough
+
+    def add(self, mark: Mark) -> None:
+        if len(self.marks) < MAX_MARKS:
+            self.marks.append(mark)
+        else:
+            self.dropped += 1
+
+    def all_marks(self) -> list[Mark]:
+        return [*self.marks, *self.waiting] if self.waiting else self.marks
+
+
+class Mark:
+    """A stretch of a request. `stage` is None for names outside STAGES."""
+
+    __slots__ = (
+        "attributes", "code", "cpu_ns", "cpu_start", "end", "error", "name", "opened_by", "outer", "parent",
+        "record", "stage", "start", "thread",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        record: Record,
+        parent: Mark | None,
+        stage: str | None,
+        name: str,
+        attributes: dict[str, object] | None,
+        start: int,
+    ) -> None:
+        self.record = record
+        self.parent = parent
+        self.stage = stage
+        self.name = name
+        self.attributes = attributes
+        self.start = start
+        self.end: int | None = None
+        self.error: str | None = None
+        self.cpu_ns: int | None = None
+        self.cpu_start: int | None = None
+        self.code: CodeType | None = None
+        self.thread = 0
+        self.opened_by: stage_type | None = None
+        self.outer: Mark | None = None
+
+
+_innermost: ContextVar[Mark | None] = ContextVar("harness_mark", default=None)
+
+
+def innermost() -> Mark | None:
+    """The innermost open mark of the request this code runs for; None outside a request or after its answer."""
+    mark = _innermost.get()
+    if mark is None or mark.record.closed:
+        return None
+    # A task may outlive the stage it was started in.
+    while mark.end is not None and mark.parent is not None:
+        mark = mark.parent
+    return mark
+
+
+enter_root = _innermost.set
+leave_root = _innermost.reset
+
+
+def begin_wait(parent: Mark, stage: str, resource: str | None = None) -> Mark:
+    """Open a wait that the instrumentation noticed itself."""
+    attributes: dict[str, object] | None = {"resource": resource} if resource else None
+    wait = Mark(parent.record, parent, stage, resource or stage, attributes, perf_counter_ns())
+    if not parent.record.closed:
+        parent.record.waiting.add(wait)
+    return wait
+
+
+def end_wait(wait: Mark, at: int | None = None) -> None:
+    """Close a wait; a short one leaves no trace. A second call does nothing."""
+    if wait.end is not None:
+        return
+    wait.end = perf_counter_ns() if at is None else at
+    record = wait.record
+    if wait.end - wait.start >= SHORTEST_WAIT_NS and not record.closed:
+        record.add(wait)
+    record.waiting.discard(wait)
+
+
+class stage:  # noqa: N801 - reads as a statement where it is used: `with stage("inference"):`
+    """Mark a part of the current request as a stage: `with`, `async with`, or a decorator on either kind of function.
+
+    Stages that count are upload, queue, preprocess, inference, postprocess and download; any other name becomes
+    a span without a stage. `model`, `resource`, `batch_id`, `batch_size` and `device` are attributes the reports know;
+    others are kept under their own name. Outside a request it does nothing.
+    """
+
+    __slots__ = ("_attributes", "_mark", "_name", "_stage")
+
+    def __init__(self, stage: str, name: str | None = None, **attributes: object) -> None:
+        if callable(stage):
+            raise TypeError('stage() needs the name of a stage: write @stage("inference"), not @stage')
+        self._stage = stage
+        self._name = name
+        self._attributes = attributes
+        self._mark: Mark | None = None
+
+    def __enter__(self) -> stage:
+        if _innermost.get() is not None:
+            self._begin(sys._getframe(1).f_code)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        mark = self._closing()
+        if mark is not None:
+            # CPU time means something only if nothing else ran on the thread meanwhile: the `with` opened and closed
+            # in one function that cannot pause (an ExitStack or a wrapper would show another function here).
+            if mark.cpu_start is not None and mark.thread == get_ident() and mark.code is sys._getframe(1).f_code:
+                mark.cpu_ns = thread_time_ns() - mark.cpu_start
+            mark.end = perf_counter_ns()
+            if kind is not None:
+                mark.error = kind.__qualname__
+
+    async def __aenter__(self) -> stage:
+        if _innermost.get() is not None:
+            self._begin(None)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(function):
+            return cast("Callable[P, R]", self._around_async(function))
+
+        @functools.wraps(function)
+        def staged(*args: P.args, **kwargs: P.kwargs) -> R:
+            with stage(self._stage, self._name, **self._attributes):
+                return function(*args, **kwargs)
+
+        return staged
+
+    def _around_async(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+        @functools.wraps(function)
+        async def staged(*args: P.args, **kwargs: P.kwargs) -> R:
+            async with stage(self._stage, self._name, **self._attributes):
+                return await function(*args, **kwargs)
+
+        return staged
+
+    def _begin(self, code: CodeType | None) -> None:
+        parent = innermost()
+        if parent is None:
+            return
+        known = self._stage if self._stage in STAGES else None
+        if known is None:
+            _mention_once(self._stage)
+        mark = Mark(parent.record, parent, known, self._name or self._stage, self._attributes, perf_counter_ns())
+        mark.opened_by = self
+        mark.outer = _innermost.get()
+        if code is not None and not code.co_flags & _MAY_PAUSE:
+            mark.code, mark.thread, mark.cpu_start = code, get_ident(), thread_time_ns()
+        parent.record.add(mark)
+        _innermost.set(mark)
+        self._mark = mark
+
+    def _closing(self) -> Mark | None:
+        """The mark to end: the context's own if this object opened it, so that one object may serve many requests.
+
+        A generator dependency may be left in another context than it was entered in; then it is the last one opened.
+        """
+        mark = _innermost.get()
+        if mark is not None and mark.opened_by is self:
+            _innermost.set(mark.outer)
+        else:
+            mark = self._mark
+        self._mark = None
+        return mark
+
+
+stage_type = stage  # inside `Mark.__init__` the word is an argument
+
+
+def _mention_once(name: str) -> None:
+    if name not in _logged_names and len(_logged_names) < _MAX_LOGGED_NAMES:
+        _logged_names.add(name)
+        LOG.warning("'%s' is kept as a span without a stage; stages are %s", name, ", ".join(STAGES))

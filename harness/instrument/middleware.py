@@ -1,0 +1,216 @@
+"""Pure ASGI middleware: one record per request, body and send waits measured, the split sent back, spans exported.
+
+The server window opens when the app is called and closes when the last body send has returned; background tasks
+that follow are not part of the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import Token
+from time import perf_counter_ns
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from harness.instrument import pipeline, threadpool
+from harness.instrument.marks import Mark, Record, begin_wait, end_wait, enter_root, innermost, leave_root
+from harness.instrument.quiet import LOG
+from harness.instrument.server_timing import header_value
+from harness.instrument.spans import spans_of
+from harness.instrument.traceparent import TraceParent, parse
+from harness.timebase import Timebase
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+RUN_HEADER = b"x-mlharness-run"
+MEASURED = "harness.measured"  # in the scope: an outer layer of ours already measures this request
+
+_timebase = Timebase()
+
+
+class Instrumented:
+    """An ASGI application with the measurement around it."""
+
+    __slots__ = ("app",)
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope.get("type")
+        if kind == "http" and MEASURED not in scope:
+            await _serve(self.app, scope, receive, send)
+        elif kind == "lifespan":
+            await self.app(scope, receive, _with_lifespan(send))
+        else:
+            await self.app(scope, receive, send)
+
+
+async def _serve(app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        record = _open_record(scope)
+    except Exception:
+        LOG.warning("a request is not measured", exc_info=True)
+        await app(scope, receive, send)
+        return
+    root = Mark(record, None, None, "request", None, record.start)
+    token = enter_root(root)
+    attached = _attach(record)
+    try:
+        await app(scope, _measured_receive(root, receive), _measured_send(root, scope, send))
+    except BaseException as error:
+        if not record.closed:
+            record.error = type(error).__qualname__
+        raise
+    finally:
+        _close(record, scope)
+        if attached is not None:
+            otel_context.detach(attached)
+        try:
+            leave_root(token)
+        except ValueError:  # the server resumed us in another context; ours is dropped with it
+            enter_root(None)
+
+
+def _open_record(scope: Scope) -> Record:
+    start = perf_counter_ns()
+    threadpool.install_if_used()
+    caller, wanted = _read_headers(scope)
+    trace_id = pipeline.new_trace_id() if caller is None else caller.trace_id
+    record = Record(
+        start, _timebase.at(start), trace_id, pipeline.new_span_id(), None if caller is None else caller.span_id
+    )
+    record.timing_wanted = wanted
+    provider = pipeline.provider()
+    if provider is not None and pipeline.samples(provider, caller, trace_id):
+        record.provider = provider
+    scope[MEASURED] = True
+    return record
+
+
+def _read_headers(scope: Scope) -> tuple[TraceParent | None, bool]:
+    """The caller's ids, and whether this request belongs to a run. Two traceparents are as good as none."""
+    found: list[bytes] = []
+    wanted = False
+    for name, value in scope.get("headers", ()):
+        if name == b"traceparent":
+            found.append(value)
+        elif name == RUN_HEADER:
+            wanted = True
+    return (parse(found[0]) if len(found) == 1 else None), wanted
+
+
+def _attach(record: Record) -> Token[otel_context.Context] | None:
+    """Make our root the parent of the service's own plain OpenTelemetry spans."""
+    if pipeline.global_provider() is None:
+        return None
+    flags = pipeline.SAMPLED if record.provider is not None else trace.TraceFlags(trace.TraceFlags.DEFAULT)
+    root = trace.SpanContext(record.trace_id, record.root_id, is_remote=False, trace_flags=flags)
+    return otel_context.attach(trace.set_span_in_context(trace.NonRecordingSpan(root)))
+
+
+def _measured_receive(root: Mark, receive: Receive) -> Receive:
+    record = root.record
+
+    async def measured() -> Message:
+        if record.body_complete or record.closed:
+            return await receive()  # the body is here: from now on this only listens for a disconnect
+        wait = begin_wait(innermost() or root, "upload")
+        try:
+            message = await receive()
+        finally:
+            end_wait(wait)
+        if message.get("type") != "http.request" or not message.get("more_body", False):
+            record.body_complete = True
+        return message
+
+    return measured
+
+
+def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
+    record = root.record
+
+    async def measured(message: Message) -> None:
+        if record.closed:
+            await send(message)
+            return
+        now = perf_counter_ns()
+        kind = message.get("type")
+        if kind == "http.response.start":
+            record.first_send = now
+            record.status = message.get("status")
+            if record.timing_wanted:
+                message = _with_server_timing(record, message, now)
+        last = kind == "http.response.pathsend" or (
+            kind == "http.response.body" and not message.get("more_body", False)
+        )
+        if last:
+            record.last_send = now
+        wait = begin_wait(innermost() or root, "download")
+        try:
+            await send(message)
+        finally:
+            end_wait(wait)
+        if last:
+            _close(record, scope, wait.end)
+
+    return measured
+
+
+def _with_server_timing(record: Record, message: Message, now: int) -> Message:
+    try:
+        line = (b"server-timing", header_value(record, now))
+        return {**message, "headers": [*message.get("headers", ()), line]}
+    except Exception:
+        LOG.warning("an answer goes without its Server-Timing", exc_info=True)
+        return message
+
+
+def _close(record: Record, scope: Scope, end: int | None = None) -> None:
+    """End the server window and hand its spans over. Never raises; a second call does nothing."""
+    if record.closed:
+        return
+    record.end = perf_counter_ns() if end is None else end
+    record.closed = True
+    try:
+        if record.provider is not None:
+            pipeline.export(record.provider, spans_of(record, scope, record.provider))
+        _timebase.reanchor()
+    except Exception:
+        LOG.warning("the spans of a request are lost", exc_info=True)
+    record.marks.clear()  # marks know their record: without this every request would wait for the garbage collector
+    record.waiting.clear()
+
+
+def _with_lifespan(send: Send) -> Send:
+    """Get the exporter ready before the first request, and send the last spans before the process goes."""
+
+    async def relayed(message: Message) -> None:
+        kind = message.get("type")
+        if kind == "lifespan.startup.complete":
+            pipeline.provider()
+        elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            await _flush()
+        await send(message)
+
+    return relayed
+
+
+async def _flush() -> None:
+    thread = pipeline.start_flush()
+    if thread is None:
+        return
+    deadline = time.monotonic() + pipeline.FLUSH_AT_MOST_S
+    try:
+        while thread.is_alive() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+    except RuntimeError:  # not an asyncio loop
+        thread.join(pipeline.FLUSH_AT_MOST_S)
