@@ -110,6 +110,8 @@ def _seconds(params: dict[str, str]) -> float | None:
 def _entries(header: str) -> Iterator[tuple[str, dict[str, str]]]:
     """(name, parameters) of each entry; names in lower case."""
     for entry in _ENTRY.findall(header):
+        if entry.startswith(";"):
+            continue  # no name
         name, *parts = _PART.findall(entry)
         params: dict[str, str] = {}
         for part in parts:
