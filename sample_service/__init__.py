@@ -1,0 +1,1 @@
+"""A document-reading API made of four real models: the service the scenarios stress."""
