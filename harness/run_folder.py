@@ -133,10 +133,10 @@ class RunFolder:
         path = self.path / f"{name}.parquet"
         try:
             if not path.exists():
-                return read_chunks(self.chunks(name), row_type)
+                return _conformed(read_chunks(self.chunks(name), row_type), row_type)
             with pq.ParquetFile(path) as file:
                 return _conformed(file.read(), row_type)
-        except (OSError, ValueError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
             message = f"the table '{name}' of {self.path} cannot be read: {_reason(error)}"
             raise RunFolderError(
                 message, "it was damaged or written by another version; run the scenario again"
