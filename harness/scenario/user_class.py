@@ -1,0 +1,95 @@
+"""User classes that a scenario names, "flow.py:ReceiptUser": found by reading the source, never by importing it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import warnings
+from pathlib import Path
+
+from harness.errors import ScenarioError, nearest
+from harness.scenario.files import read_text
+from harness.units import quoted
+
+BASE = "HarnessUser"
+
+
+def split_user(text: str) -> tuple[str, str | None]:
+    """File and class of "flow.py:ReceiptUser"; the class is None when only a file is named."""
+    file, colon, name = text.rpartition(":")
+    return (file, name) if colon and file.endswith(".py") else (text, None)
+
+
+def find_user(path: Path, name: str | None, where: str | None = None, folder: Path | None = None) -> str:
+    """ "/absolute/flow.py:ReceiptUser". Without a name the file must define exactly one user class."""
+    bases = _classes(path, where, folder)
+    users = [own for own in bases if _is_user(own, bases)]
+    if name is None:
+        if not users:
+            hint = f"write class MyUser({BASE}): ... at the top level of the file"
+            raise ScenarioError(f"{quoted(path)} defines no class derived from {BASE}", hint, where)
+        if len(users) > 1:
+            hint = f"say which one: {path}:{users[-1]}"
+            raise ScenarioError(f"{quoted(path)} defines {len(users)} users: {', '.join(users)}", hint, where)
+        name = users[0]
+    if name not in bases:
+        hint = nearest(name, users or bases) if bases else "the file defines no class at its top level"
+        raise ScenarioError(f"{quoted(path)} defines no class {quoted(name)}", hint, where)
+    if not _is_user(name, bases) and not _imported_bases(name, bases):
+        hint = f"write class {name}({BASE}): ..."
+        raise ScenarioError(f"class {quoted(name)} in {quoted(path)} is not derived from {BASE}", hint, where)
+    return f"{os.path.abspath(path)}:{name}"
+
+
+def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, list[str]]:
+    """Base class names of every class at the top level, by class name; import aliases are undone."""
+    source = read_text(path, "Python file", where, folder)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the file's own warnings are no concern of ours
+            tree = ast.parse(source)
+    except SyntaxError as error:
+        raise ScenarioError(
+            f"not valid Python: {error.msg}",
+            f"`python -m py_compile {path}` shows the place",
+            f"{path}:{error.lineno or 1}",
+        ) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ScenarioError(f"{quoted(path)} is not Python that can be read", None, where) from None
+    aliases = {
+        alias.asname: alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    return {
+        node.name: [aliases.get(base, base) for base in map(_last_name, node.bases)]
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def _last_name(base: ast.expr) -> str:
+    if isinstance(base, ast.Attribute):
+        return base.attr
+    return base.id if isinstance(base, ast.Name) else ""
+
+
+def _ancestors(name: str, bases: dict[str, list[str]]) -> set[str]:
+    seen: set[str] = set()
+    open_names = list(bases[name])
+    while open_names:
+        base = open_names.pop()
+        if base not in seen:
+            seen.add(base)
+            open_names.extend(bases.get(base, ()))
+    return seen
+
+
+def _is_user(name: str, bases: dict[str, list[str]]) -> bool:
+    return BASE in _ancestors(name, bases)
+
+
+def _imported_bases(name: str, bases: dict[str, list[str]]) -> set[str]:
+    """Bases the file does not define itself: they may be users for all the source tells."""
+    return _ancestors(name, bases) - set(bases) - {"object"}
