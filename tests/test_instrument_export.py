@@ -1,0 +1,241 @@
+"""Where spans go and what happens when they cannot: other processes, forks, dead collectors, foreign providers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from instrument_support import RUN, TESTS, a_service, a_sink, traceparent
+
+from harness.instrument import pipeline
+from harness.instrument.host import UNKNOWN, host_key
+from harness.instrument.quiet import OncePerMinute
+
+PREAMBLE = """
+import asyncio, json, os, sys
+sys.path.insert(0, {tests!r})
+from instrument_support import asgi_call, traceparent
+from fastapi import FastAPI
+from harness.instrument import instrument, stage
+app = instrument(FastAPI())
+@app.get("/")
+async def endpoint():
+    with stage("inference"):
+        return inner()
+def inner(): return os.getpid()
+def call(*headers): return asyncio.run(asgi_call(app, "/", headers))
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh interpreter prints when it runs `code`."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=TESTS.parent, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def an_application(code: str, **environment: str) -> str:
+    return python(PREAMBLE.format(tests=str(TESTS)) + code, **environment)
+
+
+def packages_after(statement: str) -> set[str]:
+    code = f"import sys, json\n{statement}\nprint(json.dumps([m.partition('.')[0] for m in sys.modules]))"
+    return set(json.loads(python(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")))
+
+
+def test_the_import_brings_opentelemetry_and_nothing_a_tester_or_a_framework_needs() -> None:
+    ours = packages_after("import harness.instrument")
+    sdk = packages_after("import opentelemetry.sdk.trace.export, opentelemetry.sdk.resources")
+
+    assert ours - sdk - set(sys.stdlib_module_names) == {"harness"}
+    unwanted = {"locust", "gevent", "pandas", "numpy", "pyarrow", "starlette", "fastapi", "anyio", "requests"}
+    assert not ours & unwanted
+
+
+def test_the_package_offers_two_names() -> None:
+    assert python("import harness.instrument as i; print(i.__all__)") == "['instrument', 'stage']\n"
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+def test_the_exporter_is_imported_only_when_an_endpoint_is_set(endpoint: bool) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"} if endpoint else {}
+    printed = an_application("call(); print('requests' in sys.modules)", **environment)
+
+    assert printed == f"{endpoint}\n"
+
+
+def test_two_workers_export_under_their_own_pids() -> None:
+    with a_sink() as sink, a_service(sink.url, "--workers", "2") as service:
+        traces = [secrets.token_hex(16) for _ in range(12)]
+        threads = [threading.Thread(target=service.get, args=("/block", traceparent(trace))) for trace in traces]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        roots = [sink.trace(trace)[0] for trace in traces]
+
+    assert len({root.span_id for root in roots}) == 12
+    assert len({root.pid for root in roots}) == 2
+    assert service.child.pid not in {root.pid for root in roots}
+
+
+def test_a_forked_child_exports_by_itself_with_ids_of_its_own() -> None:
+    code = """
+call()
+child = os.fork()
+call()
+from harness.instrument import pipeline
+pipeline.start_flush().join()
+if not child: os._exit(0)
+os.waitpid(child, 0)
+print(json.dumps([os.getpid(), child]))
+"""
+    with a_sink() as sink:
+        parent, child = json.loads(an_application(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url))
+    roots = [span.pid for span in sink.spans if span.kind == 2]
+
+    assert sorted(roots) == sorted([parent, parent, child])
+    assert len({span.span_id for span in sink.spans}) == len(sink.spans) == len({s.trace_id for s in sink.spans}) * 3
+
+
+def test_spans_still_queued_are_sent_at_shutdown() -> None:
+    trace = secrets.token_hex(16)
+    with a_sink() as sink:
+        with a_service(sink.url, OTEL_BSP_SCHEDULE_DELAY="60000") as service:
+            service.get("/items/1", traceparent(trace))
+            assert sink.spans == []
+        sink.trace(trace)
+
+
+def test_a_dead_collector_neither_delays_answers_nor_floods_the_log() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses every connection
+        with a_service(f"http://127.0.0.1:{unused.getsockname()[1]}") as service:
+            taken = []
+            for _ in range(40):
+                start = time.monotonic()
+                assert service.get("/items/1", RUN).getheader("server-timing")
+                taken.append(time.monotonic() - start)
+                time.sleep(0.03)
+            stopping = time.monotonic()
+    stopped = time.monotonic() - stopping
+    complaints = [line for line in service.log if not line.startswith("INFO:")]
+
+    assert sorted(taken)[36] < 0.5
+    assert stopped < 8
+    assert len(complaints) == 1, complaints
+
+
+def test_a_collector_that_never_answers_does_not_delay_answers() -> None:
+    release = threading.Event()
+    with a_sink(answer=lambda: release.wait(20) and None) as sink:
+        with a_service(sink.url) as service:
+            start = time.monotonic()
+            for _ in range(20):
+                service.get("/items/1")
+            taken = time.monotonic() - start
+            stopping = time.monotonic()
+        stopped = time.monotonic() - stopping
+        release.set()
+
+    assert taken < 5
+    assert stopped < 8
+
+
+PLAIN_SPANS = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+def inner():
+    with trace.get_tracer("theirs").start_as_current_span("their own"): return 1
+call(traceparent("c" * 32))
+call(traceparent("c" * 32, flags="00"))
+rows = [[s.name, s.context.span_id, s.parent and s.parent.span_id, s.attributes.get("harness.split")]
+        for s in exporter.get_finished_spans()]
+print(json.dumps([rows, trace.get_current_span().get_span_context().is_valid]))
+"""
+
+
+def test_a_provider_of_the_service_gets_our_spans_and_its_own_nest_below_ours() -> None:
+    rows, leaked = json.loads(an_application(PLAIN_SPANS))
+    (root,) = [row for row in rows if row[3] == "marks"]
+    by_name = {row[0]: row for row in rows if row is not root}
+
+    assert root[2] == 0xBBBBBBBBBBBBBBBB
+    assert by_name["inference"][2] == root[1]
+    # The framework's own telemetry stands between the two; what matters is that the chain ends in our root.
+    chain, parents = [by_name["their own"][2]], {row[1]: row[2] for row in rows}
+    while chain[-1] in parents and chain[-1] != root[1]:
+        chain.append(parents[chain[-1]])
+    assert chain[-1] == root[1]
+    assert len([row for row in rows if row[0] == "their own"]) == 1  # the caller's flag 00 holds for theirs too
+    assert not leaked
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    ],
+)
+def test_the_environment_can_switch_the_export_off(environment: dict[str, str]) -> None:
+    code = "call(traceparent('d' * 32))\nfrom harness.instrument import pipeline\nt = pipeline.start_flush()\nt and t.join()"
+    with a_sink() as sink:
+        an_application(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **environment)
+
+        assert sink.spans == []
+
+
+def test_a_sampler_with_a_ratio_decides_for_requests_without_a_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    provider = pipeline.TracerProvider(shutdown_on_exit=False)
+
+    low, high = 1, (1 << 64) - 1  # the sampler looks at the low 64 bits
+    assert pipeline.samples(provider, None, low)
+    assert not pipeline.samples(provider, None, high)
+    assert pipeline.samples(provider, pipeline.TraceParent(high, 1, True), high)
+    assert not pipeline.samples(provider, pipeline.TraceParent(low, 1, False), low)
+
+
+def test_a_repeated_complaint_is_one_line_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("test.quiet")
+    logger.addFilter(OncePerMinute())
+    for _ in range(50):
+        try:
+            raise ConnectionError("refused")
+        except ConnectionError:
+            logger.exception("export of %d failed", 3)
+
+    assert [(r.getMessage(), r.exc_info) for r in caplog.records] == [
+        ("export of 3 failed (ConnectionError: refused)", None)
+    ]
+
+
+def test_the_host_key_is_the_same_for_one_kernel_and_a_dash_without_one(tmp_path: Path) -> None:
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("4d2c\n")
+
+    # sha256("4d2c") begins with these twelve digits.
+    assert host_key(boot_id) == "9ad90b3762b3"
+    assert host_key(tmp_path / "missing") == UNKNOWN
