@@ -25,7 +25,7 @@ for option in "$@"; do
 done
 
 say() { printf '\n== %s\n' "$*"; }
-skip() { echo "skipped: $*"; exit 0; }
+skip() { echo "skipped: $*"; keep=""; exit 0; }
 die() { echo "failed: $*" >&2; exit 1; }
 since() { python3 -c 'import sys, time; print(f"{time.time() - float(sys.argv[1]):.1f} s")' "$1"; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -34,6 +34,9 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 for tool in dockerd docker debootstrap docker-compose python3; do
     command -v "$tool" >/dev/null || skip "$tool is not installed (see the head of this script)"
 done
+
+# The daemon below would take the bridge away from one that runs already.
+[ ! -e /sys/class/net/docker0 ] || skip "a Docker daemon is or was in use here (docker0 exists): build with that one"
 
 base=$(sed -n 's/^FROM \([^ ]*\).*/\1/p' sample_service/Dockerfile | sort -u)
 service_image=ml-harness/sample-service:local
@@ -48,13 +51,14 @@ stop_all() {
     [ -n "$daemon" ] || { rm -rf "$folder"; exit "$status"; }
     if [ -n "$keep" ] && [ "$status" = 0 ]; then
         say "kept: export DOCKER_HOST=$DOCKER_HOST DOCKER_BUILDKIT=0"
-        echo "stop: docker ps -q | xargs -r docker stop; kill $daemon; then rm -rf $folder"
+        echo "stop: docker ps -q | xargs -r docker stop; kill $daemon; then umount $folder/exec/netns/*; rm -rf $folder"
         exit 0
     fi
     say "stopping the containers and the daemon (pid $daemon)"
-    docker ps -aq | xargs -r docker rm -f >/dev/null 2>&1 || true
+    docker ps -aq 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1 || true
     kill "$daemon" 2>/dev/null || true
     for _ in $(seq 100); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.1; done
+    umount "$folder"/exec/netns/* 2>/dev/null || true
     rm -rf "$folder" || true
     exit "$status"
 }
@@ -62,7 +66,7 @@ trap stop_all EXIT
 trap 'exit 130' INT TERM
 
 say "Docker daemon in a fresh folder"
-# No default bridge and no packet filter: the network of this machine and a daemon that already runs stay as they are.
+# No default bridge and no packet filter: the network of this machine stays as it is.
 setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/dockerd.pid" \
     -H "$DOCKER_HOST" --bridge=none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
     >"$folder/dockerd.log" 2>&1 </dev/null &
