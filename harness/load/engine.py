@@ -1,0 +1,208 @@
+"""One run of one load process: Locust's runner and users, the open loop, the recorder and the health watch together."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust
+from gevent.event import Event
+from locust.env import Environment
+
+from harness.arrivals import Schedule, schedule
+from harness.errors import HarnessError
+from harness.load.channel import keep_kernel_stamps_on
+from harness.load.desk import Desk
+from harness.load.health import Health, raise_descriptor_limit
+from harness.load.open_loop import OpenLoop
+from harness.load.payloads import draws, payload_sets
+from harness.load.recorder import Recorder
+from harness.load.user_file import import_user
+from harness.load.users import HarnessUser, Rig, ScenarioUser, job_name, task_draws
+from harness.model import Phase, Scenario
+
+FIRST_SESSIONS = 8
+PROGRESS_S = 0.5
+STOP_DRAIN_S = 2.0
+_READY_S = 10.0  # for the on_start of the first sessions
+_END_S = 3.0  # for the on_stop of all sessions
+_clock = time.perf_counter_ns
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Engine:
+    """Runs a scenario once. `stop` may be called from any greenlet."""
+
+    def __init__(self, scenario: Scenario, run_dir: Path, run_id: str, worker: str, emit: Emit) -> None:
+        self._scenario = scenario
+        self._emit = emit
+        self._stopped = Event()
+        self._schedule: Schedule = schedule(scenario.load)
+        user_class, jobs = _users_and_jobs(scenario, run_id)
+        self._health = Health()
+        self._recorder = Recorder(run_dir, worker)
+        self._desk = Desk(run_id, worker, scenario.spans.sampled, self._recorder)
+        self._loop = OpenLoop(self._schedule, jobs, self._spawn, self._health)
+        extra = itertools.count(len(self._schedule))
+        self._rig = Rig(self._desk, scenario.target, extra, self._loop, self._no_request)
+        self._environment = Environment(user_classes=[user_class], events=locust.events, host=scenario.target)
+        self._environment.harness_rig = self._rig
+        user_class.host = scenario.target
+        self._user_class = user_class
+        self._runner = self._environment.create_local_runner()
+        self._environment.events.user_error.add_listener(self._task_error)
+        self._task_errors: Counter[str] = Counter()
+        self._warned: set[str] = set()
+        self._t0 = 0
+        self._stopped_at: int | None = None
+        self._failure: BaseException | None = None
+
+    def stop(self) -> None:
+        """No more arrivals; requests in flight get a little time, the rest is kept as censored."""
+        if self._stopped_at is None:
+            self._stopped_at = _clock()
+        self._stopped.set()
+
+    def run(self) -> dict[str, Any]:
+        """The whole run; returns the end line. Raises HarnessError when the run cannot begin."""
+        raise_descriptor_limit()
+        stamps = keep_kernel_stamps_on()
+        events = self._environment.events
+        events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
+        events.test_start.fire(environment=self._environment)
+        self._open_sessions()
+        gc.collect()
+        gc.freeze()  # what is loaded by now is never garbage: later collections need not look at it
+        self._health.start()
+        self._t0 = _clock() + 20_000_000
+        chores = gevent.spawn(self._chores)
+        try:
+            self._send_and_drain()
+        finally:
+            ended_at = _clock()
+            self._health.stop()
+            self._end_sessions()
+            chores.kill()
+            self._recorder.close()
+            if stamps is not None:
+                stamps.close()
+        return self._end_line(ended_at)
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        # What runner.spawn_users does, without counting all users for a log line each time.
+        user = self._user_class(self._environment)
+        greenlet = user.start(self._runner.user_greenlets)
+        greenlet.link(lambda _: self._loop.gone(user.seat))
+
+    def _open_sessions(self) -> None:
+        for _ in range(min(FIRST_SESSIONS, len(self._schedule))):
+            self._loop.spawn()
+        until = time.monotonic() + _READY_S
+        while self._loop.starting and time.monotonic() < until and not self._stopped.is_set():
+            gevent.sleep(0.01)
+
+    def _end_sessions(self) -> None:
+        self._rig.over = True
+        with gevent.Timeout(_END_S, False):
+            self._runner.quit()
+        for arrival in self._loop.pending:
+            self._desk.never_sent(job_name(arrival.job), arrival.slot)
+        self._loop.pending.clear()
+
+    def _send_and_drain(self) -> None:
+        sender = gevent.spawn(self._send)
+        gevent.wait([sender, self._stopped], count=1)
+        sender.kill()
+        drain_s = self._scenario.load.drain_s
+        if self._stopped.is_set():
+            drain_s = min(drain_s, STOP_DRAIN_S)
+        deadline = _clock() + round(drain_s * 1e9)
+        while (self._loop.in_flight or self._loop.pending) and _clock() < deadline:
+            gevent.sleep(0.01)
+            if self._stopped_at is not None:  # asked to stop while draining
+                deadline = min(deadline, self._stopped_at + round(STOP_DRAIN_S * 1e9))
+
+    def _send(self) -> None:
+        try:
+            self._loop.run(self._t0)
+        except HarnessError as error:  # a payload that could be read before, and cannot any more
+            self._warn("sender", error.message, error.hint or "", invalidates=True)
+            self.stop()
+
+    # --- what is said -------------------------------------------------------------------------------------
+
+    def _task_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
+        what = f"{type(exception).__name__}: {' '.join(str(exception).split())[:200]}"
+        self._task_errors[what] += 1
+        if what not in self._warned and len(self._warned) < 50:
+            self._warned.add(what)
+            self._warn("task_error", f"a task of {self._user_class.__name__} failed: {what}", "see the load log")
+
+    def _no_request(self, task: str) -> None:
+        if task not in self._warned:
+            self._warned.add(task)
+            self._warn("no_request", f"the task {task} ended without a request", "its arrivals leave no sample")
+
+    def _warn(self, code: str, message: str, hint: str, invalidates: bool = False) -> None:
+        self._emit({"kind": "warning", "code": code, "message": message, "hint": hint, "invalidates": invalidates})
+
+    def _chores(self) -> None:
+        for turn in itertools.count(1):
+            gevent.sleep(PROGRESS_S)
+            if turn % 2 == 0:
+                self._desk.timebase.reanchor()
+                self._recorder.flush()
+            self._emit(self._progress())
+
+    def _progress(self) -> dict[str, Any]:
+        now, last = _clock(), self._loop.last
+        return {
+            "kind": "progress",
+            "elapsed_s": round(max(0, now - self._t0) / 1e9, 3),
+            "total_s": self._schedule.end_s,
+            "phase": last.phase if last else Phase.WARMUP.value,
+            "step": last.step if last else 0,
+            "scheduled": self._loop.due,
+            "in_flight": self._loop.in_flight,
+            "backlog": len(self._loop.pending),
+            **self._desk.live.turn(now),
+        }
+
+    def _end_line(self, ended_at: int) -> dict[str, Any]:
+        at, load, live = self._desk.timebase.at, self._scenario.load, self._desk.live
+        end = self._t0 + round(self._schedule.end_s * 1e9)
+        interrupted = self._stopped_at is not None and self._loop.due < len(self._schedule)
+        until = min(end, self._stopped_at) if interrupted and self._stopped_at else end
+        measured_from = self._t0 + round(load.warmup_s * 1e9)
+        return {
+            "kind": "end",
+            "readings": self._health.readings(self._desk.timebase.drift_ns, live.answers, live.kernel_stamped),
+            "started_ns": at(self._t0),
+            "measured_from_ns": at(min(measured_from, until)),
+            "measured_until_ns": at(until),
+            "ended_ns": at(ended_at),
+            "interrupted": interrupted,
+            "scheduled": self._loop.due,
+            **live.totals(),
+            "task_errors": dict(self._task_errors.most_common()),
+        }
+
+
+def _users_and_jobs(scenario: Scenario, run_id: str) -> tuple[type[HarnessUser], Iterator[Any]]:
+    """The Locust user class of a scenario, and what its sessions do arrival by arrival."""
+    seed = scenario.load.seed
+    if scenario.users is not None:
+        user_class = import_user(scenario.users)
+        return user_class, task_draws(list(user_class.tasks), seed)
+    sets = payload_sets(scenario.requests, scenario.target, run_id)
+    drawn = draws(sets, [r.weight for r in scenario.requests], seed)
+    return ScenarioUser, (one.get(index) for one, index in drawn)
