@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS = (
-    "errors", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument", "load",
-    "spans", "run_folder", "clock", "join", "ledger", "findings", "analysis", "gate", "report", "run", "cli",
+    "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument", "load",
+    "spans", "environment", "run_folder", "clock", "join", "ledger", "findings", "analysis", "gate", "conclude", "report", "run", "demo", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Pure functions on the ledger: no files, no terminal, no clock."""

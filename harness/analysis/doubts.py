@@ -1,0 +1,117 @@
+"""What makes a run's numbers doubtful, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from harness.clock import ClockOffset
+from harness.join import Joined
+from harness.model import DoneSource, RunWarning
+from harness.units import format_duration, format_share
+
+LARGE_OTHER = 0.10
+"""A larger share of the window that nobody claims is worth a sentence."""
+FEW_KERNEL_STAMPS = 0.99
+
+
+def find(
+    samples: pa.Table,
+    rows: pd.DataFrame,
+    split_rows: pd.DataFrame,
+    offsets: Sequence[tuple[str | None, ClockOffset | None]],
+    joined: Joined,
+    missing_halves: int,
+) -> list[RunWarning]:
+    """Warnings about one run: `rows` are its measured ledger rows, `split_rows` those with a server half."""
+    checks = (
+        _missing_halves(rows, split_rows, joined, missing_halves),
+        _several_roots(joined),
+        _clock(offsets),
+        _large_other(split_rows),
+        _user_stamps(samples),
+        _clipped(split_rows),
+    )
+    return [warning for warning in checks if warning is not None]
+
+
+def _missing_halves(rows: pd.DataFrame, split_rows: pd.DataFrame, joined: Joined, missing: int) -> RunWarning | None:
+    if missing == 0:
+        return None
+    ok = int(rows["ok"].sum())
+    if split_rows.empty:
+        hint = (
+            "add `instrument(app)` from harness.instrument to the service; `harness check SCENARIO --connect` shows how"
+        )
+        return RunWarning("no_server_halves", "the service sent no spans and no Server-Timing: no split", hint)
+    message = f"the server half of {missing:,} of {ok:,} requests is missing ({joined.incomplete:,} arrived in part)"
+    hint = (
+        "stage figures stand on the others; raise OTEL_BSP_MAX_QUEUE_SIZE in the service, or look at its exporter's log"
+    )
+    return RunWarning("missing_server_halves", message, hint)
+
+
+def _several_roots(joined: Joined) -> RunWarning | None:
+    if joined.several_roots == 0:
+        return None
+    return RunWarning(
+        "several_roots",
+        f"{joined.several_roots:,} traces hold several server spans side by side",
+        "a proxy retried, or the service mixes up trace contexts: start uvicorn with --reset-contextvars",
+    )
+
+
+def _clock(offsets: Sequence[tuple[str | None, ClockOffset | None]]) -> RunWarning | None:
+    worst = max((o.contradiction_ns for _, o in offsets if o is not None), default=0)
+    if worst == 0:
+        return None
+    return RunWarning(
+        "clock_contradiction",
+        f"no single clock offset fits all requests: they disagree by {format_duration(worst / 1e9)}",
+        "a clock was stepped or drifts during the run; trust transfer as a whole, not upload and download apart",
+    )
+
+
+def _large_other(split_rows: pd.DataFrame) -> RunWarning | None:
+    if len(split_rows) == 0:
+        return None
+    share = float(split_rows["other_s"].mean() / split_rows["latency_s"].mean())
+    if share <= LARGE_OTHER:
+        return None
+    return RunWarning(
+        "large_other",
+        f"{format_share(share)} of the mean latency is inside the service but claimed by no stage",
+        "mark more of the code with stage(), or map more span names in the scenario's `stages:`",
+    )
+
+
+def _user_stamps(samples: pa.Table) -> RunWarning | None:
+    source = samples.filter(pa.compute.is_valid(samples.column("status"))).column("done_source").to_pandas()
+    if len(source) == 0:
+        return None
+    share = float((source == DoneSource.KERNEL.value).mean())
+    if share >= FEW_KERNEL_STAMPS:
+        return None
+    return RunWarning(
+        "user_stamps",
+        f"the kernel stamped the last byte of only {format_share(share)} of the answers",
+        "the others were stamped when the generator read them (TLS, or a system without SO_TIMESTAMPNS): "
+        "a busy generator then inflates download",
+    )
+
+
+def _clipped(split_rows: pd.DataFrame) -> RunWarning | None:
+    clipped = split_rows["clipped_s"].to_numpy(dtype=np.float64)
+    if len(clipped) == 0:
+        return None
+    share = float(clipped.mean() / split_rows["latency_s"].mean())
+    if share <= 0.05:
+        return None
+    return RunWarning(
+        "clipped",
+        f"server windows stick out of their requests by {format_share(share)} of the mean latency",
+        "clocks disagree, or the service works on after it has answered: that part is left out of the stages",
+    )

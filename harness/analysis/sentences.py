@@ -1,0 +1,114 @@
+"""The verdict in words: at most six sentences, each a figure of the run with its n or interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis.tail import LEAST_SLOW, TailAttribution
+from harness.findings import Counts, Estimate, LatencyFindings, ModelFindings, StageFindings
+from harness.units import format_count, format_duration, format_rate, format_share
+
+STAGE_WORDS = {
+    "backlog": "waiting for a free client session",
+    "transfer": "transfer (connect, upload, download)",
+    "queue_est": "waiting before the service took the request (estimated)",
+    "queue": "waiting in the service's queues",
+    "preprocess": "preprocessing",
+    "inference": "inference",
+    "postprocess": "postprocessing",
+    "other": "service time that no stage claims",
+    "unsplit": "time without a server half",
+}
+
+
+def write(
+    counts: Counts,
+    latency: LatencyFindings,
+    stages: Sequence[StageFindings],
+    models: Sequence[ModelFindings],
+    tail: TailAttribution | None,
+    n_split: int,
+    missing_halves: int,
+) -> tuple[str, ...]:
+    """Answers, latency, where the mean goes, the chain, the tail, and what is not known."""
+    said = [_answers(counts)]
+    if counts.ok:
+        said.append(_latency(latency))
+    whole = [s for s in stages if s.part_of is None and s.share is not None]
+    if missing_halves == 0 or whole:
+        said.extend(_mean(whole, n_split))
+    said.extend(_chain(models))
+    if n_split:
+        said.append(tail_sentence(tail) if tail else _no_tail(n_split))
+    return tuple(said[:6])
+
+
+def _answers(counts: Counts) -> str:
+    told = f"{format_count(counts.ok)} of {format_count(counts.scheduled)} requests were answered as expected"
+    if counts.offered_per_s is not None:
+        told += f" ({format_rate(counts.offered_per_s)} offered)"
+    if counts.errors:
+        name, count = counts.errors[0]
+        told += f"; most frequent failure: {name} ({format_count(count)})"
+    if counts.censored:
+        told += f"; {format_count(counts.censored)} were still in flight at the end"
+    return told + "."
+
+
+def _latency(latency: LatencyFindings) -> str:
+    told = f"The mean request took {format_duration(latency.mean.value)}"
+    if latency.p50.value is not None:
+        told += f", half took at most {format_duration(latency.p50.value)}"
+    for name, estimate in (("p99", latency.p99), ("p95", latency.p95)):
+        if estimate.value is not None:
+            return f"{told}, {name} is {_with_interval(estimate)}."
+    return f"{told}; no p95: {latency.p95.refusal}."
+
+
+def _with_interval(estimate: Estimate) -> str:
+    text = format_duration(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        text += f" (95 % interval {format_duration(estimate.low)} to {format_duration(estimate.high)})"
+    return text
+
+
+def _mean(whole: Sequence[StageFindings], n: int) -> list[str]:
+    ranked = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
+    if not ranked:
+        return []
+    first, *rest = [f"{STAGE_WORDS[s.stage]} {format_share(s.share)}" for s in ranked]
+    others = f", then {' and '.join(rest)}" if rest else ""
+    return [f"Largest part of the mean request: {first} ({format_duration(ranked[0].mean.value)}){others}; n = {n:,}."]
+
+
+def _chain(models: Sequence[ModelFindings]) -> list[str]:
+    if len(models) < 2:
+        return []
+    top = models[0]
+    each = f"{format_duration(top.mean_call_s)} a call, {top.calls_per_request:.3g} calls a request"
+    return [
+        f"In the chain of {len(models)} models, {top.model} costs most: {format_share(top.share)} of the mean ({each})."
+    ]
+
+
+def tail_sentence(tail: TailAttribution) -> str:
+    """Which stage makes the slow requests slow, or that no single one does."""
+    gap = f"The slowest 5 % take {format_duration(tail.gap_s)} longer than typical requests"
+    top = tail.shares[0]
+    interval = f"95 % interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
+    if tail.clear is not None:
+        return f"{gap}: {_percent(top.share)} of that is {STAGE_WORDS[top.stage]} ({interval})."
+    return (
+        f"{gap}; no single stage explains it ({STAGE_WORDS[top.stage]} comes first, {_percent(top.share)}; {interval})."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def _no_tail(n: int) -> str:
+    need = LEAST_SLOW * 20
+    if n >= need:
+        return "Slow requests do not differ from typical ones enough to say what makes them slow."
+    return f"Too few requests to say what makes the slow ones slow: needs {need}, has {n:,}."

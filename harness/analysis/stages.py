@@ -1,0 +1,71 @@
+"""Where the mean request spent its time: stages and models over the ledger's one row set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.quantiles import estimate_mean, quantile
+from harness.findings import ModelFindings, StageFindings
+from harness.model import STAGES, TRANSFER
+
+ORDER = (
+    "backlog", "transfer", "connect", "upload", "download", "queue_est", "queue", "preprocess", "inference",
+    "postprocess", "other", "unsplit",
+)  # fmt: skip
+"""Display order; the parts of transfer stand below it. Every name of STAGES is in it once."""
+
+
+def stage_findings(rows: pd.DataFrame) -> tuple[StageFindings, ...]:
+    """The stages of the given ledger rows, in ORDER; a stage that is null in any row has no mean here.
+
+    The means of the stages that are no part of another one add up to the mean latency of the same rows.
+    """
+    if rows.empty:
+        return ()
+    mean_latency = float(rows["latency_s"].mean())
+    found = [_stage(rows, stage, mean_latency) for stage in ORDER]
+    return tuple(f for f in found if f is not None)
+
+
+def _stage(rows: pd.DataFrame, stage: str, mean_latency: float) -> StageFindings | None:
+    values = rows[f"{stage}_s"].to_numpy(dtype=np.float64)
+    if np.isnan(values).any():
+        return None
+    ordered = np.sort(values)
+    return StageFindings(
+        stage=stage,
+        part_of="transfer" if stage in TRANSFER else None,
+        mean=estimate_mean(values),
+        share=float(values.mean()) / mean_latency if mean_latency > 0 else None,
+        p50=quantile(ordered, 0.50) if len(ordered) >= 2 else None,
+        p95=quantile(ordered, 0.95) if len(ordered) >= 20 else None,
+        estimated=stage == "queue_est",
+    )
+
+
+def model_findings(calls: pd.DataFrame, rows: pd.DataFrame) -> tuple[ModelFindings, ...]:
+    """The chain: what each model cost the requests in `rows`, most expensive first.
+
+    `mean_per_request_s` divides by all requests of the set, those that never called the model included.
+    """
+    used = calls[calls["request_id"].isin(rows["request_id"])]
+    if used.empty:
+        return ()
+    n = len(rows)
+    mean_latency = float(rows["latency_s"].mean())
+    found = [
+        ModelFindings(
+            model=str(model),
+            calls=len(group),
+            calls_per_request=len(group) / n,
+            mean_call_s=float(group["duration_s"].mean()),
+            mean_per_request_s=float(group["duration_s"].sum()) / n,
+            share=float(group["duration_s"].sum()) / n / mean_latency if mean_latency > 0 else 0.0,
+        )
+        for model, group in used.groupby("model", sort=False)
+    ]
+    return tuple(sorted(found, key=lambda m: -m.mean_per_request_s))
+
+
+assert set(ORDER) == {*STAGES, "transfer"}  # noqa: S101 - a stage added to the model must be shown

@@ -1,0 +1,300 @@
+"""A stored run -> its conclusions: join, ledger, statistics, SLOs, verdict. The same for a run that just ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from harness import ledger as ledgers
+from harness.analysis import doubts, health, sentences
+from harness.analysis.quantiles import latency_findings
+from harness.analysis.stages import model_findings, stage_findings
+from harness.analysis.tail import TailAttribution, attribute_tail
+from harness.findings import (
+    Bottleneck,
+    Counts,
+    Health,
+    ModelFindings,
+    Reading,
+    RequestRow,
+    Summary,
+    WarningFindings,
+)
+from harness.gate import Evidence, judge_run, judge_slo
+from harness.instrument.host import host_key
+from harness.join import Joined, join
+from harness.ledger import Ledger, measured, with_server_half
+from harness.model import STAGES, Phase, RunWarning, Sample, Scenario, Span, Split
+from harness.run_folder import RunFolder
+from harness.slo import parse_slo
+from harness.spans.mapping import map_stages
+from harness.units import format_duration, format_rate, format_share
+
+SCHEMA_VERSION = 1
+SHOWN_REQUESTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`rows` are the ledger rows with `scheduled_ns` beside them; `spans` have their stages."""
+
+    summary: Summary
+    ledger: Ledger
+    rows: pd.DataFrame
+    spans: pa.Table
+
+
+def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
+    """Everything that can be said about a stored run. `record` is its run.json."""
+    samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
+    spans = map_stages(folder.read_table("spans", Span), scenario.spans.stages)
+    joined = join(_columns(samples, "trace_id", "span_id", "server_timing"), spans, scenario.spans.source)
+    ledger = ledgers.build(samples, joined.halves, host_key(), bool(record.get("loopback")))
+    ended = samples.filter(pa.compute.invert(samples.column("censored")))
+    rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())
+    summary = _summary(scenario, record, samples, rows, ledger, joined)
+    return Conclusion(summary, ledger, rows, spans)
+
+
+def _columns(table: pa.Table, *names: str) -> dict[str, list[object]]:
+    return {name: table.column(name).to_pylist() for name in names}
+
+
+def _summary(
+    scenario: Scenario,
+    record: Mapping[str, object],
+    samples: pa.Table,
+    rows: pd.DataFrame,
+    ledger: Ledger,
+    joined: Joined,
+) -> Summary:
+    in_measure = measured(rows)
+    split_rows = with_server_half(rows)
+    counts = _counts(scenario, samples, in_measure)
+    own_health = _health(record)
+    evidence = _evidence(scenario, samples, rows, split_rows)
+    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence)
+    slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
+    verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
+    ok_rows = in_measure[in_measure["ok"]]
+    stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
+    tail = attribute_tail(split_rows)
+    latency = latency_findings(ok_rows["latency_s"].to_numpy(dtype=np.float64))
+    service = latency_findings(ok_rows["service_s"].to_numpy(dtype=np.float64))
+    return Summary(
+        schema_version=SCHEMA_VERSION,
+        run_id=str(record["run_id"]),
+        scenario=scenario.name,
+        target=scenario.target,
+        started_ns=_int(record.get("started_ns")) or 0,
+        duration_s=_duration(samples),
+        load=load_line(scenario),
+        interrupted=record.get("status") == "interrupted",
+        verdict=verdict,
+        reasons=reasons,
+        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), evidence.missing_halves),
+        counts=counts,
+        latency=latency,
+        service=service,
+        stage_set=_stage_set(split_rows),
+        stages=stages,
+        models=models,
+        slo=slos,
+        bottleneck=_bottleneck(tail, models),
+        health=own_health,
+        warnings=warnings,
+        slowest=_shown(split_rows.sort_values("latency_s", ascending=False).head(SHOWN_REQUESTS)),
+        typical=_shown(_typical(split_rows)),
+        environment=_environment(record),
+        span_source=_span_source(scenario, joined, ledger),
+    )
+
+
+def load_line(scenario: Scenario) -> str:
+    """The load profile on one line, e.g. `poisson 4/s, 10 s warm-up, 60 s, seed 7`."""
+    load = scenario.load
+    rates = " -> ".join(format_rate(rate) for rate in load.steps)
+    each = " each" if len(load.steps) > 1 else ""
+    warmup = f"{format_duration(load.warmup_s, trim=True)} warm-up"
+    return f"{load.arrivals} {rates}, {warmup}, {format_duration(load.duration_s, trim=True)}{each}, seed {load.seed}"
+
+
+# --- counting ----------------------------------------------------------------------------------------------
+
+
+def _counts(scenario: Scenario, samples: pa.Table, in_measure: pd.DataFrame) -> Counts:
+    """Requests of the measured phase. Those still in flight at the end are in the samples only (censored)."""
+    frame = samples.select(["phase", "censored", "send_ns", "scheduled_ns", "error", "status", "failed_checks"])
+    everything = frame.to_pandas()  # a handful of columns: nulls become NaN
+    phase = everything[everything["phase"] == Phase.MEASURE.value]
+    ok = in_measure["ok"]
+    measured_s = _measured_s(scenario, phase)
+    return Counts(
+        scheduled=len(phase),
+        sent=int(phase["send_ns"].notna().sum()),
+        ok=int(ok.sum()),
+        failed=int((~ok).sum()),
+        censored=int(phase["censored"].sum()),
+        warmup=int((everything["phase"] == Phase.WARMUP.value).sum()),
+        errors=_errors(phase),
+        split=tuple((str(k), int(v)) for k, v in in_measure[ok]["split"].value_counts().items()),
+        offered_per_s=len(phase) / measured_s if measured_s else None,
+        completed_per_s=int(ok.sum()) / measured_s if measured_s else None,
+    )
+
+
+def _measured_s(scenario: Scenario, phase: pd.DataFrame) -> float | None:
+    """Length of the measured phase: as planned, or up to the last arrival when the run was cut short."""
+    if phase.empty:
+        return None
+    planned = scenario.load.duration_s * len(scenario.load.steps)
+    seen = float(phase["scheduled_ns"].max() - phase["scheduled_ns"].min()) / 1e9
+    # A whole run's last arrival falls into the last stretch of the plan; a cut one ends well before.
+    mean_gap = planned / max(1, len(phase))
+    return planned if seen + 10 * mean_gap >= planned else max(seen, mean_gap)
+
+
+def _errors(phase: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+    ended = phase[~phase["censored"]]
+    texts = ended["error"].astype(object).where(ended["error"].notna(), None)
+    checks = ended["failed_checks"].astype(object).where(ended["failed_checks"].notna(), None)
+    what = [
+        error or _check_name(check, status)
+        for error, check, status in zip(texts, checks, ended["status"], strict=True)
+        if error or check
+    ]
+    counted = pd.Series(what, dtype=object).value_counts()
+    return tuple((str(name), int(count)) for name, count in counted.items())
+
+
+def _check_name(checks: str, status: float) -> str:
+    return f"status {status:.0f}" if checks == "status" else f"check {checks} failed (status {status:.0f})"
+
+
+def _duration(samples: pa.Table) -> float:
+    if samples.num_rows == 0:
+        return 0.0
+    first = pa.compute.min(samples.column("scheduled_ns")).as_py()
+    return float(pa.compute.max(samples.column("done_ns")).as_py() - first) / 1e9
+
+
+def _evidence(scenario: Scenario, samples: pa.Table, rows: pd.DataFrame, split_rows: pd.DataFrame) -> Evidence:
+    """Server halves are expected for the share of requests whose trace was asked to be recorded.
+
+    Which ones is drawn at random, so three standard deviations fewer are not yet missing.
+    """
+    due = samples.select(["request_id", "phase", "scheduled_ns"]).to_pandas()
+    due = due[due["phase"] == Phase.MEASURE.value].merge(
+        rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
+    )
+    ended = due["ok"].notna()
+    requests = due.assign(ended=ended, ok=due["ok"].where(ended, False).astype(bool))
+    ok, sampled = int(requests["ok"].sum()), scenario.spans.sampled
+    expected = ok * sampled - 3 * (ok * sampled * (1 - sampled)) ** 0.5
+    return Evidence(
+        requests=requests,
+        split_rows=split_rows,
+        missing_halves=max(0, math.floor(expected) - len(split_rows)),
+        halves_expected=ok,
+    )
+
+
+# --- parts of the summary ----------------------------------------------------------------------------------
+
+
+def _health(record: Mapping[str, object]) -> Health:
+    load = record.get("load")
+    readings = load.get("readings", []) if isinstance(load, dict) else []
+    return health.judge([Reading(**reading) for reading in readings])
+
+
+def _warnings(
+    record: Mapping[str, object],
+    samples: pa.Table,
+    in_measure: pd.DataFrame,
+    split_rows: pd.DataFrame,
+    ledger: Ledger,
+    joined: Joined,
+    evidence: Evidence,
+) -> tuple[WarningFindings, ...]:
+    stored = record.get("warnings")
+    recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
+    found = doubts.find(samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves)
+    return tuple(WarningFindings(**asdict(w)) for w in (*recorded, *found))
+
+
+def _stage_set(split_rows: pd.DataFrame) -> str:
+    if split_rows.empty:
+        return "no request has a server half: the latency cannot be split"
+    mean = format_duration(float(split_rows["latency_s"].mean()))
+    return f"n = {len(split_rows):,} requests (measured, ok, with server half), mean latency {mean}"
+
+
+def _bottleneck(tail: TailAttribution | None, models: tuple[ModelFindings, ...]) -> Bottleneck | None:
+    if tail is None or tail.clear is None:
+        return None
+    top = tail.clear
+    model = models[0].model if top.stage == "inference" and models else None
+    return Bottleneck(
+        stage=top.stage,
+        resource=None,
+        model=model,
+        share_of_tail=top.share,
+        interval=(top.low, top.high),
+        n=tail.n,
+        sentence=sentences.tail_sentence(tail),
+    )
+
+
+def _typical(split_rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests around the median, nearest first."""
+    distance = (split_rows["latency_s"] - split_rows["latency_s"].median()).abs()
+    return split_rows.loc[distance.sort_values(kind="stable").index].head(SHOWN_REQUESTS)
+
+
+def _shown(rows: pd.DataFrame) -> tuple[RequestRow, ...]:
+    return tuple(
+        RequestRow(
+            request_id=int(row["request_id"]),
+            trace_id=str(row["trace_id"]),
+            name=str(row["name"]),
+            latency_s=float(row["latency_s"]),
+            stages=tuple((s, None if pd.isna(row[f"{s}_s"]) else float(row[f"{s}_s"])) for s in STAGES),
+        )
+        for _, row in rows.iterrows()
+    )
+
+
+def _environment(record: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    stored = record.get("environment")
+    return tuple((str(k), str(v)) for k, v in stored.items()) if isinstance(stored, dict) else ()
+
+
+def _span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:
+    halves = [half for half in joined.halves if half is not None]
+    if not halves:
+        return f"{scenario.spans.source}: no server half arrived"
+    channels = pd.Series([half.channel for half in halves]).value_counts()
+    arrived = ", ".join(f"{channel} for {count:,}" for channel, count in channels.items())
+    marks = sum(half.split is Split.MARKS for half in halves)
+    exact = f"{format_share(marks / len(halves))} with marks"
+    return f"{scenario.spans.source}: {arrived} requests ({exact}); {_clock_text(ledger)}"
+
+
+def _clock_text(ledger: Ledger) -> str:
+    known = [offset for _, offset in ledger.offsets if offset is not None]
+    if not known:
+        return "clock offset unknown: upload and download are not told apart"
+    if all(offset.same_host for offset in known):
+        return "same host, one clock"
+    worst = max(known, key=lambda offset: offset.bound_ns)
+    return f"clock offset {format_duration(worst.offset_ns / 1e9)} ± {format_duration(worst.bound_ns / 1e9)}"
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None

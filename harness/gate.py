@@ -1,0 +1,218 @@
+"""SLOs -> verdict: passed | failed | not_enough_data | invalid, each with a reason. It fails closed.
+
+One rule decides everything that is a share of requests (quantiles, error_rate, completed): early stopping with the
+effective sample size. Means and shares of the mean are decided by the interval of the mean. What the data cannot
+decide is "not enough data", never "passed".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.analysis import early_stopping
+from harness.analysis.early_stopping import Decision, decide
+from harness.analysis.quantiles import effective_size, estimate_mean, quantile
+from harness.findings import Health, HealthState, SloFindings, Verdict, WarningFindings
+from harness.slo import Slo
+from harness.units import format_count, format_duration, format_share
+
+WHOLE_REQUEST = ("latency", "service")
+
+_VERDICTS = {
+    Decision.WITHIN: Verdict.PASSED,
+    Decision.OVER: Verdict.FAILED,
+    Decision.UNDECIDED: Verdict.NOT_ENOUGH_DATA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What SLOs are judged on: the measured phase, in time order.
+
+    `requests` has one row per request that was due, with columns ok, ended (False: still in flight, or never sent,
+    when the run ended), latency_s and service_s. `split_rows` are the ledger rows of the stage table; `missing_halves`
+    the ok requests that should be among them and are not, of `halves_expected`.
+    """
+
+    requests: pd.DataFrame
+    split_rows: pd.DataFrame
+    missing_halves: int
+    halves_expected: int
+
+
+def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
+    """One SLO against one run."""
+    if slo.statistic == "error_rate":
+        return _judge_share(slo, _counted(~evidence.requests["ok"]), 1.0 - slo.limit)
+    if slo.statistic == "completed":
+        return _judge_share(slo, _counted(~evidence.requests["ended"]), slo.limit)
+    subject = slo.subject or "latency"
+    if subject not in WHOLE_REQUEST and (refused := _refuse_stage(slo, evidence)) is not None:
+        return refused
+    if slo.statistic == "share":
+        return _judge_mean_share(slo, evidence.split_rows, subject)
+    series = _series(evidence, subject)
+    if slo.statistic == "mean":
+        return _judge_mean(slo, series)
+    if slo.statistic == "max":
+        return _judge_max(slo, series)
+    return _judge_quantile(slo, series)
+
+
+def _series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
+    """The values of a subject in time order; whole requests that failed or never ended count as infinite."""
+    if subject not in WHOLE_REQUEST:
+        values: NDArray[np.float64] = evidence.split_rows[f"{subject}_s"].to_numpy(dtype=np.float64)
+        return values[~np.isnan(values)]
+    requests = evidence.requests
+    return np.where(requests["ok"], requests[f"{subject}_s"], math.inf).astype(np.float64)
+
+
+def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
+    """1 for each request that counts against the limit, in time order."""
+    return bad.to_numpy().astype(np.float64)
+
+
+def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
+    """A stage cannot be judged on the requests whose server half happened to arrive."""
+    if evidence.missing_halves == 0:
+        return None
+    missing, of = format_count(evidence.missing_halves), format_count(evidence.halves_expected)
+    reason = f"the server half of {missing} of {of} requests is missing, so no stage can be judged"
+    return _answer(slo, Verdict.INVALID, None, len(evidence.split_rows), reason)
+
+
+def _judge_quantile(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
+    assert slo.quantile is not None  # noqa: S101 - the grammar knows no other statistic
+    n = len(series)
+    over = _over(slo, series)
+    decision, n_eff, needs = _decide(over, slo.quantile)
+    observed = quantile(np.sort(series), slo.quantile) if n else None
+    shown = observed if observed is not None and math.isfinite(observed) else None
+    counted = f"{format_count(int(over.sum()))} of {format_count(n)} requests are beyond {format_duration(slo.limit)}"
+    return _answer(slo, _VERDICTS[decision], shown, n, _reason(decision, counted, n, n_eff, needs))
+
+
+def _judge_share(slo: Slo, bad: NDArray[np.float64], p: float) -> SloFindings:
+    n, count = len(bad), int(bad.sum())
+    observed = count / n if n else None
+    if slo.statistic == "completed" and observed is not None:
+        observed = 1.0 - observed
+    what = "did not end" if slo.statistic == "completed" else "failed"
+    counted = f"{format_count(count)} of {format_count(n)} requests {what}"
+    if not 0.0 < p < 1.0:  # a limit of none or all is a fact about this run, not a statement about a share
+        verdict = Verdict.NOT_ENOUGH_DATA if n == 0 else Verdict.PASSED if count == 0 or p == 0.0 else Verdict.FAILED
+        return _answer(slo, verdict, observed, n, counted)
+    decision, n_eff, needs = _decide(bad, p)
+    return _answer(slo, _VERDICTS[decision], observed, n, _reason(decision, counted, n, n_eff, needs))
+
+
+def _decide(over: NDArray[np.float64], p: float) -> tuple[Decision, int, int]:
+    """The rule on n_eff requests, rounded against the claim; also n_eff and how many requests would decide."""
+    n = len(over)
+    if n == 0:
+        return Decision.UNDECIDED, 0, early_stopping.needed(0, p)
+    count = float(over.sum())
+    n_eff = max(1, math.floor(effective_size(over)))
+    scale = n_eff / n
+    against, in_favour = math.ceil(count * scale - 1e-9), math.floor(count * scale + 1e-9)
+    decision = Decision.WITHIN if decide(against, n_eff, p) is Decision.WITHIN else Decision.UNDECIDED
+    if decision is Decision.UNDECIDED and decide(in_favour, n_eff, p) is Decision.OVER:
+        decision = Decision.OVER
+    return decision, n_eff, math.ceil(early_stopping.needed(against, p) / scale)
+
+
+def _reason(decision: Decision, counted: str, n: int, n_eff: int, needs: int) -> str:
+    known = f" (worth {n_eff:,} independent ones)" if n_eff < 0.9 * n else ""
+    if decision is not Decision.UNDECIDED:
+        return counted + known
+    more = max(1, needs - n)
+    return f"{counted}{known}: too close to call, needs about {more:,} more if they are no worse"
+
+
+def _judge_mean(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
+    finite = series[np.isfinite(series)]
+    if len(finite) < len(series):
+        failed = len(series) - len(finite)
+        reason = f"{failed:,} of {len(series):,} requests have no latency because they failed: a mean would hide them"
+        return _answer(slo, Verdict.FAILED, None, len(series), reason)
+    return _by_interval(slo, finite, float(finite.mean()) if len(finite) else None, slo.limit)
+
+
+def _judge_mean_share(slo: Slo, rows: pd.DataFrame, stage: str) -> SloFindings:
+    """mean(stage) / mean(latency) < limit, decided as mean(stage - limit * latency) < 0."""
+    values = rows[f"{stage}_s"].to_numpy(dtype=np.float64)
+    if np.isnan(values).any():
+        return _answer(slo, Verdict.INVALID, None, len(values), f"{stage} is not known for every request")
+    latency = rows["latency_s"].to_numpy(dtype=np.float64)
+    total = float(latency.sum())
+    observed = float(values.sum()) / total if total > 0 else None
+    return _by_interval(slo, values - slo.limit * latency, observed, 0.0)
+
+
+def _by_interval(slo: Slo, series: NDArray[np.float64], observed: float | None, limit: float) -> SloFindings:
+    n = len(series)
+    mean = estimate_mean(series)
+    if mean.low is None or mean.high is None:
+        reason = f"{n:,} requests are too few for an interval of the mean"
+        return _answer(slo, Verdict.NOT_ENOUGH_DATA, observed, n, reason)
+    verdict = Verdict.NOT_ENOUGH_DATA
+    if mean.high < limit or (slo.op == "<=" and mean.high <= limit):
+        verdict = Verdict.PASSED
+    elif mean.low > limit or (slo.op == "<" and mean.low >= limit):
+        verdict = Verdict.FAILED
+    shown = format_duration if slo.unit == "s" else format_share
+    if slo.unit == "s":
+        reason = f"95 % interval {shown(mean.low)} to {shown(mean.high)} over {n:,} requests"
+    else:
+        reason = f"{shown(observed)} of the mean latency of {n:,} requests"
+    return _answer(
+        slo, verdict, observed, n, reason if verdict is not Verdict.NOT_ENOUGH_DATA else reason + ": too close"
+    )
+
+
+def _judge_max(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
+    n = len(series)
+    if n == 0:
+        return _answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, "no request counts here")
+    over = int(_over(slo, series).sum())
+    observed = float(series.max())
+    reason = f"{over:,} of {n:,} requests are beyond {format_duration(slo.limit)}"
+    verdict = Verdict.FAILED if over else Verdict.PASSED
+    return _answer(slo, verdict, observed if math.isfinite(observed) else None, n, reason)
+
+
+def _over(slo: Slo, series: NDArray[np.float64]) -> NDArray[np.float64]:
+    beyond = series >= slo.limit if slo.op == "<" else series > slo.limit
+    return beyond.astype(np.float64)
+
+
+def _answer(slo: Slo, verdict: Verdict, observed: float | None, n: int, reason: str) -> SloFindings:
+    return SloFindings(slo.expression, verdict, observed, slo.limit, slo.unit, n, reason)
+
+
+# --- the whole run -----------------------------------------------------------------------------------------
+
+
+def judge_run(
+    slos: Sequence[SloFindings], health: Health, warnings: Sequence[WarningFindings], ok: int
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The run's verdict and its reasons: an invalid measurement is never passed or failed."""
+    invalid = [w.message for w in warnings if w.invalidates]
+    if health.state is HealthState.INVALID:
+        invalid.extend(health.reasons)
+    if invalid:
+        return Verdict.INVALID, tuple(invalid)
+    for verdict in (Verdict.FAILED, Verdict.INVALID, Verdict.NOT_ENOUGH_DATA):
+        reasons = tuple(f"{s.expression}: {s.reason}" for s in slos if s.verdict is verdict)
+        if reasons:
+            return verdict, reasons
+    if ok == 0:
+        return Verdict.NOT_ENOUGH_DATA, ("no request was answered as expected",)
+    return Verdict.PASSED, ()

@@ -1,0 +1,245 @@
+"""One execution: starts the children, drains, joins, analyses, judges. The command line and the demo call it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from harness.conclude import SCHEMA_VERSION, conclude
+from harness.environment import fingerprint
+from harness.errors import NothingMeasured, RunFolderError
+from harness.findings import Summary
+from harness.interrupt import Interrupt
+from harness.ledger import Ledger
+from harness.load import launch
+from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span
+from harness.report.files import FORMATS, write_reports
+from harness.run_folder import RunFolder
+from harness.scenario.target import host_of, is_loopback
+from harness.spans import listen
+from harness.spans.listen import ReceiverProcess
+
+OnEvent = Callable[[Mapping[str, object]], None]
+
+POLL_S = 0.25
+SPAN_QUIET_S = 1.0
+SPAN_DEADLINE_S = 12.0
+"""Plain OpenTelemetry exports every five seconds: later than twice that nothing is to be expected."""
+REPORTS = ("html", "md", "junit")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run: its folder, what was concluded, and its tables."""
+
+    folder: RunFolder
+    summary: Summary
+    ledger: pd.DataFrame
+    spans: pa.Table
+
+
+def execute(
+    scenario: Scenario,
+    parent: Path,
+    on_event: OnEvent,
+    interrupt: Interrupt,
+    listener: socket.socket | None = None,
+) -> Outcome:
+    """Run a scenario into a new folder below `parent`.
+
+    `on_event` gets the progress events of the load child. `listener` is a bound socket for the span receiver, for a
+    caller that had to tell the service its port before; otherwise the scenario's address is bound here.
+    Raises UsageError (port taken), NothingMeasured (target down) before anything is written.
+    """
+    launch.preflight(scenario.target)
+    if listener is None and wants_receiver(scenario):
+        listener = listen.bind(scenario.spans.listen or "")
+    started = datetime.now(UTC)
+    folder = RunFolder.create(parent, scenario.name, started)
+    record = _first_record(scenario, folder, started)
+    folder.write_json("run.json", record)
+    with ExitStack() as children:
+        receiver = children.enter_context(_receiver(listener, folder)) if listener is not None else None
+        load = _drive(scenario, folder, on_event, interrupt)
+        if receiver is not None:
+            _await_spans(receiver, folder, interrupt)
+    record = _last_record(record, load, receiver)
+    folder.write_json("run.json", record)
+    folder.seal(Sample, "samples")
+    folder.seal(Span, "spans")
+    return _finish(folder, scenario, record)
+
+
+def wants_receiver(scenario: Scenario) -> bool:
+    """Whether spans are to be received by the harness itself."""
+    return scenario.spans.listen is not None and scenario.spans.source in ("auto", "otlp")
+
+
+def reopen(folder: RunFolder) -> Outcome:
+    """Conclude a stored run again, also one that was killed before it could report."""
+    record = folder.read_json("run.json")
+    try:
+        scenario = _stored_scenario(record["plan"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{folder.path / 'run.json'} does not describe a run", "was it edited by hand?") from error
+    conclusion = conclude(folder, scenario, record)
+    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+
+
+def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
+    """A few requests of the mix, to see what comes back; kept below `runs/` like any run."""
+    load = LoadProfile(Arrivals.CONSTANT, (4.0,), duration_s=2.0, warmup_s=0.0, drain_s=scenario.load.drain_s, seed=1)
+    few = replace(scenario, name=f"check-{scenario.name}", load=load, slo=())
+    return execute(few, Path("runs"), lambda event: None, interrupt)
+
+
+# --- the children ------------------------------------------------------------------------------------------
+
+
+class _Receiving:
+    """The receiver child for the length of a `with`."""
+
+    def __init__(self, listener: socket.socket, folder: RunFolder) -> None:
+        self._child = listen.start(listener, folder.path)
+
+    def __enter__(self) -> ReceiverProcess:
+        return self._child
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._child.stop()
+
+
+def _receiver(listener: socket.socket, folder: RunFolder) -> _Receiving:
+    return _Receiving(listener, folder)
+
+
+def _drive(scenario: Scenario, folder: RunFolder, on_event: OnEvent, interrupt: Interrupt) -> dict[str, object]:
+    """Run the load child to its end; gives its last event with `warnings` and `interrupted` beside it."""
+    warnings: list[object] = []
+    last: dict[str, object] = {}
+    child = launch.start(scenario, folder.path, folder.path.name)
+    asked = False
+    try:
+        while not last:
+            for event in child.events(POLL_S):
+                if event["kind"] == "progress":
+                    on_event(event)
+                elif event["kind"] == "warning":
+                    warnings.append({k: event[k] for k in ("code", "message", "hint")})
+                elif event["kind"] == "end":
+                    last = dict(event)
+                elif event["kind"] == "failed":
+                    raise NothingMeasured(str(event["message"]), _text(event.get("hint")))
+            if interrupt.stop and not asked:
+                asked = True
+                child.request_stop()
+            if interrupt.now:
+                child.kill()
+                break
+    finally:
+        child.wait(5.0)
+    return {**last, "warnings": warnings, "interrupted": asked}
+
+
+def _await_spans(receiver: ReceiverProcess, folder: RunFolder, interrupt: Interrupt) -> None:
+    """Wait for the last spans: until none comes any more, longer while requests still miss theirs."""
+    deadline = time.monotonic() + SPAN_DEADLINE_S
+    while time.monotonic() < deadline and not interrupt.now:
+        receiver.drained(SPAN_QUIET_S, min(2 * SPAN_QUIET_S, SPAN_DEADLINE_S))
+        status = receiver.poll()
+        if status is None or status.spans == 0 or status.error is not None or _all_there(folder):
+            return
+
+
+def _all_there(folder: RunFolder) -> bool:
+    """Whether every answered request has at least one span, or a Server-Timing header to fall back on."""
+    samples = folder.read_table("samples", Sample)
+    answered = samples.filter(pa.compute.is_valid(samples.column("status")))
+    without_header = answered.filter(pa.compute.is_null(answered.column("server_timing")))
+    seen = set(folder.read_table("spans", Span).column("trace_id").to_pylist())
+    return all(trace_id in seen for trace_id in without_header.column("trace_id").to_pylist())
+
+
+# --- run.json ----------------------------------------------------------------------------------------------
+
+
+def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": folder.path.name,
+        "status": "running",
+        "started_ns": int(started.timestamp() * 1e9),
+        "loopback": is_loopback(host_of(scenario.target)),
+        "plan": _plan(scenario),
+        "source": scenario.source,
+        "environment": dict(fingerprint()),
+        "warnings": [],
+    }
+
+
+def _last_record(
+    record: Mapping[str, object], load: Mapping[str, object], receiver: ReceiverProcess | None
+) -> dict[str, object]:
+    status = receiver.stop() if receiver is not None else None
+    warnings = list(load.get("warnings", ()))  # type: ignore[call-overload]  # a list in every event
+    if status is not None and status.error is not None:
+        warning = RunWarning("receiver", status.error, "spans may be missing; see receiver.log in the run folder")
+        warnings.append(asdict(warning))
+    if status is not None and status.rejected:
+        message = f"{status.rejected:,} spans were refused: ids or instants were impossible"
+        warnings.append(asdict(RunWarning("rejected_spans", message, "look at the exporter that sends them")))
+    return {
+        **record,
+        "status": "interrupted" if load["interrupted"] else "finished" if "readings" in load else "broken",
+        "load": {k: v for k, v in load.items() if k not in ("warnings", "interrupted", "kind")},
+        "receiver": asdict(status) if status is not None else None,
+        "warnings": warnings,
+    }
+
+
+def _plan(scenario: Scenario) -> dict[str, object]:
+    """The scenario as far as it may be stored: no headers, parameters or bodies, which may hold secrets."""
+    kept = replace(scenario, requests=tuple(_bare(r) for r in scenario.requests), source="", path=None)
+    dumped = TypeAdapter(Scenario).dump_python(kept, mode="json")
+    assert isinstance(dumped, dict)  # noqa: S101 - a dataclass dumps to an object
+    return dumped
+
+
+def _bare(request: RequestSpec) -> RequestSpec:
+    return replace(request, params=(), headers=(), body=BodySpec(), expect=Expect())
+
+
+def _stored_scenario(plan: object) -> Scenario:
+    return TypeAdapter(Scenario).validate_python(plan)
+
+
+# --- the end -----------------------------------------------------------------------------------------------
+
+
+def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
+    conclusion = conclude(folder, scenario, record)
+    _write_tables(folder, conclusion.ledger, conclusion.spans)
+    write_reports(conclusion.summary, conclusion.rows, (*REPORTS, "json"), folder.path)
+    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+
+
+def _write_tables(folder: RunFolder, ledger: Ledger, spans: pa.Table) -> None:
+    folder.write_table("spans", spans)
+    folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False))
+    folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+assert set(REPORTS) <= set(FORMATS)  # noqa: S101

@@ -1,0 +1,169 @@
+"""SLOs are passed, failed, not decided or invalid: never passed by default."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.findings import Health, HealthState, Verdict, WarningFindings
+from harness.gate import Evidence, judge_run, judge_slo
+from harness.slo import parse_slo
+from tests.test_analysis import ledger_rows
+
+HEALTHY = Health(HealthState.HEALTHY, (), ())
+
+
+def requests(n: int, slow: int = 0, failed: int = 0, unfinished: int = 0) -> pd.DataFrame:
+    """n requests of 100 ms, of which some are 900 ms, failed, or never ended, spread evenly at random."""
+    latency = np.full(n, 0.1)
+    order = np.random.default_rng(7).permutation(n)
+    latency[order[:slow]] = 0.9
+    rows = ledger_rows(inference=list(latency)).assign(ok=True, ended=True)
+    rows.loc[order[slow : slow + failed + unfinished], "ok"] = False
+    rows.loc[order[slow : slow + unfinished], "ended"] = False
+    return rows
+
+
+def evidence(rows: pd.DataFrame, missing: int = 0) -> Evidence:
+    if "ok" not in rows:
+        rows = rows.assign(ok=True, ended=True)
+    rows = rows.assign(service_s=rows["latency_s"])
+    split_rows = rows[rows["ok"]]
+    return Evidence(rows, split_rows, missing, len(split_rows))
+
+
+def verdict(expression: str, rows: pd.DataFrame, missing: int = 0) -> Verdict:
+    return judge_slo(parse_slo(expression), evidence(rows, missing)).verdict
+
+
+@pytest.mark.parametrize(
+    ("n", "slow", "expected"),
+    [
+        (59, 0, Verdict.PASSED),  # 0.95^59 = 0.0485
+        (58, 0, Verdict.NOT_ENOUGH_DATA),
+        (93, 1, Verdict.PASSED),
+        (92, 1, Verdict.NOT_ENOUGH_DATA),
+        (60, 9, Verdict.FAILED),
+    ],
+)
+def test_a_p95_is_decided_by_early_stopping(n: int, slow: int, expected: Verdict) -> None:
+    assert verdict("p95(latency) < 500ms", requests(n, slow)) is expected
+
+
+def test_an_undecided_slo_says_how_many_more_requests_it_needs() -> None:
+    found = judge_slo(parse_slo("p99(latency) < 500ms"), evidence(requests(100)))
+
+    assert found.verdict is Verdict.NOT_ENOUGH_DATA
+    assert "199 more" in found.reason
+
+
+def test_failed_requests_are_slower_than_any_limit() -> None:
+    assert verdict("p95(latency) < 500ms", requests(100, failed=15)) is Verdict.FAILED
+
+
+def test_requests_that_never_ended_are_slower_than_any_limit() -> None:
+    assert verdict("p95(latency) < 500ms", requests(100, unfinished=20)) is Verdict.FAILED
+
+
+def test_a_value_exactly_at_a_strict_limit_is_beyond_it() -> None:
+    assert verdict("max(latency) < 900ms", requests(50, slow=1)) is Verdict.FAILED
+    assert verdict("max(latency) <= 900ms", requests(50, slow=1)) is Verdict.PASSED
+
+
+def test_no_request_passes_nothing() -> None:
+    empty = requests(1).iloc[0:0]
+    for expression in (
+        "p95(latency) < 1s", "mean(latency) < 1s", "max(latency) < 1s", "error_rate < 2%", "completed > 98%",
+        "p95(inference) < 1s", "share(transfer) < 20%", "error_rate <= 0%",
+    ):  # fmt: skip
+        assert verdict(expression, empty) is Verdict.NOT_ENOUGH_DATA, expression
+
+
+@pytest.mark.parametrize(
+    ("n", "failed", "expected"),
+    [
+        (149, 0, Verdict.PASSED),  # 0.98^149 = 0.0493
+        (148, 0, Verdict.NOT_ENOUGH_DATA),
+        (200, 20, Verdict.FAILED),
+    ],
+)
+def test_an_error_rate_is_decided_by_the_same_rule(n: int, failed: int, expected: Verdict) -> None:
+    assert verdict("error_rate < 2%", requests(n, failed=failed)) is expected
+
+
+def test_no_error_allowed_is_a_fact_about_this_run() -> None:
+    assert verdict("error_rate <= 0%", requests(10)) is Verdict.PASSED
+    assert verdict("error_rate <= 0%", requests(10, failed=1)) is Verdict.FAILED
+
+
+def test_requests_that_never_ended_are_errors_and_not_completed() -> None:
+    assert verdict("error_rate < 2%", requests(100, unfinished=20)) is Verdict.FAILED
+    assert verdict("completed > 98%", requests(100, unfinished=20)) is Verdict.FAILED
+    assert verdict("completed > 98%", requests(200)) is Verdict.PASSED
+
+
+def test_a_burst_of_slow_requests_weighs_less_than_as_many_single_ones() -> None:
+    latency = np.full(200, 0.1)
+    latency[100:116] = 0.9  # 8 % over, but one event: worth far fewer than 200 independent requests
+    burst = ledger_rows(inference=list(latency))
+
+    assert verdict("p95(latency) < 500ms", burst) is Verdict.NOT_ENOUGH_DATA
+    assert verdict("p95(latency) < 500ms", requests(200, slow=20)) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("130ms", Verdict.PASSED), ("70ms", Verdict.FAILED), ("100ms", Verdict.NOT_ENOUGH_DATA)]
+)
+def test_a_mean_is_decided_by_its_interval(limit: str, expected: Verdict) -> None:
+    noise = np.random.default_rng(8).normal(0.1, 0.05, 400)
+    noise = noise - noise.mean() + 0.1
+
+    assert verdict(f"mean(latency) < {limit}", ledger_rows(inference=list(noise))) is expected
+
+
+def test_a_mean_is_not_flattered_by_leaving_failures_out() -> None:
+    assert verdict("mean(latency) < 10s", requests(100, failed=1)) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("30%", Verdict.PASSED), ("20%", Verdict.FAILED)])
+def test_a_share_of_the_mean_is_decided_by_its_interval(limit: str, expected: Verdict) -> None:
+    rng = np.random.default_rng(9)
+    rows = ledger_rows(preprocess=list(rng.normal(0.025, 0.001, 100)), inference=list(rng.normal(0.075, 0.001, 100)))
+
+    assert verdict(f"share(preprocess) < {limit}", rows) is expected
+
+
+def test_missing_server_halves_make_stage_slos_invalid_and_leave_latency_alone() -> None:
+    rows = requests(100)
+
+    assert verdict("p95(inference) < 500ms", rows, missing=3) is Verdict.INVALID
+    assert verdict("p95(latency) < 500ms", rows, missing=3) is Verdict.PASSED
+
+
+def test_an_invalid_measurement_is_invalid_whatever_the_slos_say() -> None:
+    sick = Health(HealthState.INVALID, (), ("lateness p99 is 80 ms",))
+    passed = judge_slo(parse_slo("p95(latency) < 500ms"), evidence(requests(100)))
+
+    assert judge_run([passed], sick, [], 100) == (Verdict.INVALID, ("lateness p99 is 80 ms",))
+
+
+def test_a_warning_that_invalidates_makes_the_run_invalid() -> None:
+    warning = WarningFindings("code", "the clock was stepped", "", invalidates=True)
+
+    assert judge_run([], HEALTHY, [warning], 100)[0] is Verdict.INVALID
+
+
+def test_one_failed_slo_fails_the_run_though_others_are_undecided() -> None:
+    failed = judge_slo(parse_slo("max(latency) < 1ms"), evidence(requests(10)))
+    undecided = judge_slo(parse_slo("p99(latency) < 1s"), evidence(requests(10)))
+
+    answer, reasons = judge_run([undecided, failed], HEALTHY, [], 10)
+
+    assert answer is Verdict.FAILED
+    assert len(reasons) == 1
+
+
+def test_a_run_without_slos_passes_only_if_something_was_answered() -> None:
+    assert judge_run([], HEALTHY, [], 10)[0] is Verdict.PASSED
+    assert judge_run([], HEALTHY, [], 0)[0] is Verdict.NOT_ENOUGH_DATA

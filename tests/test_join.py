@@ -1,0 +1,136 @@
+"""Which spans belong to which request, and which request has no server half."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.join import OTLP, SERVER_TIMING, Joined, join
+from harness.model import Sample, Span, Split
+from tests.builders import a_root, a_sample, a_span, samples_table, spans_table, trace
+
+HEADER = f'mlharness;desc="1 {trace(0)} b000000000000000 1790000000010000000 abc", total;dur=80.0, inference;dur=60.0'
+
+
+def joined(samples: list[Sample], spans: list[Span], source: str = "auto") -> Joined:
+    return join(samples_table(*samples).to_pydict(), spans_table(*spans), source)
+
+
+def test_a_request_gets_the_server_span_that_names_it_as_parent() -> None:
+    found = joined([a_sample()], [a_root(), a_span("det", 20, 80, stage="inference")])
+
+    (half,) = found.halves
+    assert half is not None
+    assert half.split is Split.MARKS
+    assert half.channel == OTLP
+    assert half.total_s == pytest.approx(0.080)
+    assert [i.stage for i in half.intervals] == ["inference"]
+
+
+def test_a_root_below_a_proxy_is_found_though_its_parent_is_unknown() -> None:
+    found = joined([a_sample()], [a_root(parent_id="ffffffffffffffff")])
+
+    assert found.halves[0] is not None
+
+
+def test_spans_without_the_marks_attribute_are_plain_spans() -> None:
+    (half,) = joined([a_sample()], [a_root(attributes=None)]).halves
+
+    assert half is not None
+    assert half.split is Split.SPANS
+
+
+def test_a_request_of_another_run_is_counted_as_foreign() -> None:
+    found = joined([a_sample(0)], [a_root(number=0), a_root(number=7, span_id="a700000000000000")])
+
+    assert found.foreign == 1
+
+
+def test_the_earliest_of_two_server_spans_side_by_side_is_the_root_and_both_are_reported() -> None:
+    second = a_root(95, 99, span_id="a900000000000000")
+
+    found = joined([a_sample()], [second, a_root()])
+
+    assert found.several_roots == 1
+    assert found.halves[0] is not None
+    assert found.halves[0].total_s == pytest.approx(0.080)
+
+
+def test_a_server_span_inside_another_one_is_no_second_root() -> None:
+    inner = a_root(20, 80, span_id="a900000000000000")
+
+    assert joined([a_sample()], [a_root(), inner]).several_roots == 0
+
+
+def test_a_trace_that_lost_a_child_span_falls_back_to_the_header() -> None:
+    root = a_root(attributes={"harness.split": "marks", "harness.spans": 2})
+    child = a_span("det", 20, 80, stage="inference")
+
+    found = joined([a_sample(server_timing=HEADER)], [root, child])
+
+    assert found.incomplete == 1
+    assert found.halves[0] is not None
+    assert found.halves[0].channel == SERVER_TIMING
+
+
+def test_a_trace_that_lost_a_child_span_and_has_no_header_has_no_server_half() -> None:
+    root = a_root(attributes={"harness.split": "marks", "harness.spans": 1})
+
+    assert joined([a_sample()], [root]).halves == (None,)
+
+
+def test_the_header_of_another_request_is_not_believed() -> None:
+    assert joined([a_sample(3, server_timing=HEADER)], []).halves == (None,)
+
+
+@pytest.mark.parametrize(
+    ("source", "channel"), [("auto", OTLP), ("otlp", OTLP), ("server-timing", SERVER_TIMING), ("none", None)]
+)
+def test_the_source_decides_what_is_read(source: str, channel: str | None) -> None:
+    (half,) = joined([a_sample(server_timing=HEADER)], [a_root()], source).halves
+
+    assert (half.channel if half else None) == channel
+
+
+def test_a_span_delivered_twice_counts_once() -> None:
+    child = a_span("det", 20, 80, stage="inference")
+
+    (half,) = joined([a_sample()], [a_root(), child, child]).halves
+
+    assert half is not None
+    assert len(half.intervals) == 1
+
+
+def test_unstaged_spans_between_two_stages_are_transparent() -> None:
+    outer = a_span("outer", 20, 80, stage="inference", span_id="1" * 16)
+    middle = a_span("middle", 30, 70, parent_id="1" * 16, span_id="2" * 16)
+    inner = a_span("inner", 40, 60, stage="queue", parent_id="2" * 16, span_id="3" * 16)
+
+    (half,) = joined([a_sample()], [a_root(), inner, middle, outer]).halves
+
+    assert half is not None
+    by_stage = {i.stage: i for i in half.intervals}
+    assert by_stage["queue"].parent is by_stage["inference"]
+
+
+def test_spans_that_are_each_others_parents_end_the_search() -> None:
+    one = a_span("one", 20, 80, stage="inference", span_id="1" * 16, parent_id="2" * 16)
+    two = a_span("two", 30, 70, stage="queue", span_id="2" * 16, parent_id="1" * 16)
+
+    (half,) = joined([a_sample()], [a_root(), one, two]).halves
+
+    assert half is not None
+    assert len(half.intervals) == 2
+
+
+def test_a_chain_of_ten_thousand_nested_spans_is_read() -> None:
+    chain: list[Any] = [a_root()]
+    for i in range(10_000):
+        parent = "a000000000000000" if i == 0 else f"{i:016x}"
+        chain.append(a_span("deep", 20, 80, stage="inference", span_id=f"{i + 1:016x}", parent_id=parent))
+
+    (half,) = joined([a_sample()], list(reversed(chain))).halves
+
+    assert half is not None
+    assert len(half.intervals) == 10_000

@@ -1,0 +1,244 @@
+"""Every instant of a request is charged once: the sum of the stages is the latency."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.clock import estimate
+from harness.join import join
+from harness.ledger import Ledger, build, with_server_half
+from harness.model import STAGES, LedgerRow, Sample, Span, columns
+from tests.builders import MS, a_root, a_sample, a_span, samples_table, spans_table, trace
+
+HOST = "abcabcabcabc"
+
+
+def ledger(samples: list[Sample], spans: list[Span], source: str = "auto", loopback: bool = True) -> Ledger:
+    table = samples_table(*samples)
+    halves = join(table.to_pydict(), spans_table(*spans), source).halves
+    return build(table, halves, HOST, loopback)
+
+
+def one(sample: Sample, *spans: Span) -> dict[str, Any]:
+    """The ledger row of one request, in milliseconds, None where null."""
+    row = ledger([sample], list(spans)).rows.iloc[0].to_dict()
+    return {
+        k: (None if isinstance(v, float) and math.isnan(v) else round(v * 1000, 6)) if k.endswith("_s") else v
+        for k, v in row.items()
+    }
+
+
+def sum_of_stages(row: pd.Series) -> float:
+    return float(sum(row[f"{stage}_s"] for stage in STAGES if not pd.isna(row[f"{stage}_s"])))
+
+
+def test_the_ledger_has_the_columns_of_the_model_in_order() -> None:
+    assert tuple(ledger([a_sample()], []).rows.columns) == columns(LedgerRow)
+
+
+def test_each_stage_gets_its_time() -> None:
+    row = one(
+        a_sample(),  # scheduled 0, taken 1, written 3, done 100
+        a_root(10, 90),
+        a_span("wait", 12, 15, stage="queue"),
+        a_span("decode", 15, 25, stage="preprocess"),
+        a_span("det", 25, 70, stage="inference"),
+        a_span("nms", 70, 78, stage="postprocess"),
+    )
+
+    assert row["latency_s"] == 100
+    assert row["service_s"] == 99
+    assert (row["backlog_s"], row["connect_s"], row["upload_s"], row["download_s"]) == (1, 2, 7, 10)
+    assert (row["queue_s"], row["preprocess_s"], row["inference_s"], row["postprocess_s"]) == (3, 10, 45, 8)
+    assert row["other_s"] == 80 - 66
+    assert row["transfer_s"] == 19
+    assert row["unsplit_s"] == 0
+    assert row["split"] == "marks"
+
+
+def test_waiting_for_body_bytes_inside_the_window_is_upload_and_for_send_is_download() -> None:
+    row = one(
+        a_sample(), a_root(10, 90), a_span("body", 10, 30, stage="upload"), a_span("send", 85, 90, stage="download")
+    )
+
+    assert row["upload_s"] == 7 + 20
+    assert row["download_s"] == 10 + 5
+    assert row["other_s"] == 55
+
+
+def test_a_wait_nested_in_a_stage_belongs_to_the_wait() -> None:
+    outer = a_span("decode", 20, 60, stage="preprocess", span_id="1" * 16)
+    inner = a_span("body", 30, 40, stage="upload", parent_id="1" * 16)
+
+    row = one(a_sample(), a_root(10, 90), outer, inner)
+
+    assert row["preprocess_s"] == 30
+    assert row["upload_s"] == 7 + 10
+
+
+def test_two_parallel_stages_share_their_time() -> None:
+    row = one(
+        a_sample(),
+        a_root(10, 90),
+        a_span("a", 20, 60, stage="preprocess"),
+        a_span("b", 40, 80, stage="inference"),
+    )
+
+    assert row["preprocess_s"] == 30
+    assert row["inference_s"] == 30
+
+
+def test_a_request_without_server_half_is_unsplit_from_the_first_write_on() -> None:
+    row = one(a_sample())
+
+    assert row["split"] == "none"
+    assert row["unsplit_s"] == 97
+    assert row["inference_s"] is None
+    assert row["upload_s"] is None
+    assert row["transfer_s"] == row["connect_s"] == 2
+
+
+def test_a_refused_connection_is_all_connect() -> None:
+    row = one(a_sample(send_ns=None, sent_ns=None, first_byte_ns=None, status=None, error="connection refused"))
+
+    assert not row["ok"]
+    assert row["connect_s"] == 99
+    assert row["unsplit_s"] == 0
+
+
+def test_a_window_that_outlives_the_answer_is_clipped_and_the_rest_kept() -> None:
+    row = one(a_sample(), a_root(10, 150), a_span("det", 20, 140, stage="inference"))
+
+    assert row["inference_s"] == 80
+    assert row["download_s"] == 0
+    assert row["clipped_s"] == 50
+
+
+def test_a_failed_check_is_not_ok() -> None:
+    assert not one(a_sample(status=500, failed_checks="status"))["ok"]
+
+
+def test_a_censored_request_is_not_in_the_ledger() -> None:
+    assert ledger([a_sample(censored=True)], []).rows.empty
+
+
+def test_a_foreign_header_gives_transfer_only_as_a_whole() -> None:
+    row = one(a_sample(server_timing="total;dur=80, inference;dur=60"))
+
+    assert row["split"] == "durations"
+    assert row["upload_s"] is None
+    assert row["download_s"] is None
+    assert row["inference_s"] == 60
+    assert row["other_s"] == 20
+    assert row["transfer_s"] == 2 + 17
+
+
+def test_our_own_header_gives_upload_and_download_too() -> None:
+    start = a_sample().send_ns
+    assert start is not None
+    header = f'mlharness;desc="1 {trace(0)} b000000000000000 {start + 7 * MS} {HOST}", total;dur=80, inference;dur=60'
+
+    row = one(a_sample(server_timing=header))
+
+    assert row["split"] == "marks"
+    assert (row["upload_s"], row["download_s"]) == (7, 10)
+    assert row["other_s"] == 20
+
+
+def test_model_calls_are_numbered_per_model_in_time_order() -> None:
+    spans = [
+        a_root(),
+        a_span("rec2", 50, 60, stage="inference", attributes={"harness.model": "rec"}),
+        a_span("det", 20, 30, stage="inference", attributes={"harness.model": "det", "harness.batch_size": 4}),
+        a_span("rec1", 40, 50, stage="inference", attributes={"harness.model": "rec"}),
+    ]
+
+    calls = ledger([a_sample()], spans).model_calls
+
+    assert list(calls["model"]) == ["det", "rec", "rec"]
+    assert list(calls["call"]) == [0, 0, 1]
+    assert list(calls["duration_s"]) == pytest.approx([0.01, 0.01, 0.01])
+    assert calls["batch_size"].iloc[0] == 4
+
+
+def test_a_service_on_another_clock_is_placed_by_what_causality_allows() -> None:
+    shift = 500  # ms; window 8..92 of a request written at 3 and answered at 98..100
+    root = a_root(
+        8 + shift, 92 + shift,
+        attributes={
+            "harness.split": "marks",
+            "harness.first_send_ns": a_sample().scheduled_ns + round((91 + shift) * MS),
+            "harness.last_send_ns": a_sample().scheduled_ns + round((92 + shift) * MS),
+        },
+    )  # fmt: skip
+
+    found = ledger([a_sample()], [root], loopback=False)
+
+    ((_, offset),) = found.offsets
+    assert offset is not None
+    # upper 508 - 3, lower max(591 - 98, 592 - 100) = 493
+    assert offset.offset_ns == 499 * MS
+    assert offset.bound_ns == 6 * MS
+    row = found.rows.iloc[0]
+    assert row["upload_s"] == pytest.approx(0.006)
+    assert row["transfer_s"] == pytest.approx(0.002 + 0.097 - 0.084)
+
+
+def test_bounds_that_cross_are_a_contradiction() -> None:
+    offset = estimate([5 * MS], [2 * MS], same_host=False)
+
+    assert offset is not None
+    assert offset.contradiction_ns == 3 * MS
+
+
+def test_no_bounds_give_no_offset() -> None:
+    assert estimate([], [], same_host=False) is None
+
+
+def test_only_ok_measured_requests_with_a_server_half_make_the_row_set() -> None:
+    samples = [
+        a_sample(0),
+        a_sample(1, phase="warmup"),
+        a_sample(2, status=500, failed_checks="status"),
+        a_sample(3),
+    ]
+    roots = [a_root(number=i, span_id=f"a{i:015x}") for i in range(3)]
+
+    assert list(with_server_half(ledger(samples, roots).rows)["request_id"]) == [0]
+
+
+spans_of_any_shape = st.lists(
+    st.tuples(
+        st.floats(-1200, 1200), st.floats(0, 400), st.sampled_from(["queue", "preprocess", "inference", "postprocess",
+                                                                    "upload", "download", None]),
+        st.integers(-1, 8),
+    ),
+    max_size=9,
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(spans_of_any_shape, st.floats(-1200, 1200), st.floats(0, 2000), st.booleans())
+def test_whatever_the_spans_look_like_the_stages_sum_to_the_latency(
+    shapes: list[tuple[float, float, str | None, int]], root_start: float, root_length: float, loopback: bool
+) -> None:
+    spans = [a_root(root_start, root_start + root_length)]
+    for number, (start, length, stage, parent) in enumerate(shapes):
+        parent_id = "a000000000000000" if parent < 0 else f"{parent + 1:016x}"
+        span_id = f"{number + 1:016x}"
+        spans.append(a_span("s", start, start + length, stage=stage, span_id=span_id, parent_id=parent_id))
+
+    row = ledger([a_sample()], spans, loopback=loopback).rows.iloc[0]
+
+    if row["split"] != "durations":
+        assert sum_of_stages(row) == pytest.approx(row["latency_s"], abs=1e-6)
+    whole = row["backlog_s"] + row["transfer_s"] + row[["queue_s", "preprocess_s", "inference_s"]].sum()
+    whole += row[["postprocess_s", "other_s", "unsplit_s"]].sum()
+    assert whole == pytest.approx(row["latency_s"], abs=1e-6)
+    assert all(row[f"{stage}_s"] >= -1e-9 for stage in STAGES if not pd.isna(row[f"{stage}_s"]))
