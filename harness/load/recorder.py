@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from harness.chunks import ChunkWriter
 from harness.model import Sample
 
@@ -16,6 +18,7 @@ class Recorder:
     def __init__(self, run_dir: Path, worker: str) -> None:
         self._chunks = ChunkWriter(run_dir / f"samples-{worker}.arrows", Sample)
         self._waiting = 0
+        pa.array([0])  # the first conversion of a process imports pandas: most of a second, not to be spent mid-run
 
     def __call__(self, row: tuple[object, ...]) -> None:
         """Keep one row."""

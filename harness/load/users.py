@@ -58,10 +58,10 @@ def _rig_of(environment: Any) -> Rig:
         run_id = f"locust-{time.time_ns()}"
         rig = Rig(Desk(run_id, "0", 1.0, nowhere), None, itertools.count())
         environment.harness_rig = rig
-    return rig  # type: ignore[no-any-return]
+    return rig
 
 
-class HarnessUser(locust.User):
+class HarnessUser(locust.User):  # type: ignore[misc, unused-ignore]
     """Base of the user classes of Python scenarios: `self.client` sends, `@task` methods say what.
 
     Under `harness run` each arrival runs one task, drawn by weight; its first request counts from the scheduled

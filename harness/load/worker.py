@@ -1,7 +1,7 @@
 """The load process: `python -m harness.load.worker`.
 
 stdin: one JSON object {"scenario", "run_dir", "run_id", "worker"}, later maybe a line "stop"; the end of stdin
-means the parent is gone and stops the run too. stdout: JSON lines of kind progress, warning, failed and end, nothing else.
+means the parent is gone and stops the run too. stdout: JSON lines of kind progress, warning, failed, end, no others.
 Exit codes: 0 ran, 2 the scenario cannot be run (said in a "failed" line), 1 a bug (traceback on stderr).
 """
 
