@@ -106,7 +106,7 @@ def _wanted_attributes(column: pa.ChunkedArray, rules: Rules) -> tuple[list[_Wan
     }
     texts, text_of = _encoded(column)
     sets: list[_Wanted] = [{}]
-    seen: dict[str, int] = {"{}": 0}
+    seen = {repr(sets[0]): 0}
     set_of = np.zeros(len(texts), dtype=np.int64)
     # Looking for the key in the text first spares most of the parsing.
     maybe = re.compile(
@@ -115,8 +115,9 @@ def _wanted_attributes(column: pa.ChunkedArray, rules: Rules) -> tuple[list[_Wan
     for number, text in enumerate(texts):
         if text is None or not maybe.search(text):
             continue
-        wanted = {key: value for key, value in _attributes(text).items() if key in keys}
-        fingerprint = json.dumps(wanted, sort_keys=True)
+        attributes = _attributes(text)
+        wanted = {key: attributes[key] for key in keys if key in attributes}
+        fingerprint = repr(wanted)
         if fingerprint not in seen:
             seen[fingerprint] = len(sets)
             sets.append(wanted)
