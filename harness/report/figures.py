@@ -36,14 +36,6 @@ def interval(estimate: Estimate, decimals: int) -> str:
     return f"{ms(estimate.low, decimals)} … {ms(estimate.high, decimals)}"
 
 
-def with_interval(estimate: Estimate, decimals: int) -> str:
-    """`182.4 (175.1 … 190.4)`, or why there is no figure."""
-    if estimate.value is None:
-        return f"{MISSING} ({estimate.refusal})" if estimate.refusal else MISSING
-    bounds = interval(estimate, decimals)
-    return ms(estimate.value, decimals) + (f" ({bounds})" if bounds else "")
-
-
 def in_unit(value: float | None, unit: str) -> str:
     """A figure in its unit: `s` as a duration, `ratio` as a share, `B` as bytes, anything else as a number."""
     if unit == "s":

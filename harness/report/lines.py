@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.findings import Estimate, LatencyFindings, StageFindings, Summary, Verdict
 from harness.model import TRANSFER
-from harness.report.figures import decimals_for, interval, ms, share, with_interval
+from harness.report.figures import decimals_for, interval, ms, share
 from harness.units import format_rate
 
 VERDICT_WORDS = {
@@ -33,7 +33,7 @@ class StageLine:
     label: str
     part: bool
     mean: str
-    mean_with_interval: str
+    interval: str
     share: str
     weight: float
     p50: str
@@ -94,7 +94,7 @@ def _stage_line(found: StageFindings, decimals: int) -> StageLine:
         label=stage_label(found.stage),
         part=found.part_of is not None,
         mean=ms(found.mean.value, decimals),
-        mean_with_interval=with_interval(found.mean, decimals),
+        interval=interval(found.mean, decimals),
         share=share(found.share),
         weight=min(max(found.share or 0.0, 0.0), 1.0),
         p50=ms(found.p50, decimals),

@@ -1,0 +1,73 @@
+"""What each number of a report means, in one sentence each."""
+
+from __future__ import annotations
+
+Definitions = tuple[tuple[str, str], ...]
+
+TIMES: Definitions = (
+    ("latency", "From the instant a request was scheduled until its last byte reached this machine. Time spent waiting"
+     " to be sent counts, so a server that stalls cannot hide."),
+    ("service", "From the instant a client session took the request until its last byte. Latency less backlog."),
+    ("p50 … p99", "p95 is the smallest duration with at least 95% of the requests at or below it."),
+    ("interval", "A 95% interval is made so that it holds the true value in 95 of 100 such runs. Requests that queue"
+     " behind each other say less than independent ones, and the interval is wider for it."),
+    ("– (needs N requests)", "The run is too short to put an upper limit on this percentile, so none is printed."),
+)  # fmt: skip
+
+STAGES: Definitions = (
+    ("backlog", "Scheduled, but no client session had taken it yet: the load generator's own delay."),
+    ("transfer", "connect + upload + download."),
+    ("connect", "From taking the request until just before the first byte is written: name lookup, TCP, TLS. Zero on a"
+     " reused connection."),
+    ("upload", "From the first byte written until the service begins to handle the request, and, after that, the time"
+     " it waits for the rest of the body."),
+    ("queue", "Waits the service recorded: for a thread, a lock, a semaphore, a batch."),
+    ("queue (est.)", "Waiting before the service could record anything: accepting the connection, a busy event loop."
+     " Estimated against a run at low load and taken out of upload; absent without such a reference."),
+    ("preprocess, inference, postprocess", "Work the service marked as such. Each instant belongs to the deepest stage"
+     " open; stages open in parallel share it equally."),
+    ("other", "Time inside the service that no stage claims: routing, validation, serialisation."),
+    ("download", "Inside the service, waiting to hand over the answer; then until its last byte reached this machine."),
+    ("unsplit", "The service gave no account of this request: first byte written until last byte received."),
+)  # fmt: skip
+
+COLUMNS: Definitions = (
+    ("mean", "Arithmetic mean over the requests named beside the table. Stage means add up to the mean latency of those"
+     " same requests."),
+    ("share", "The stage's mean divided by the mean latency."),
+    ("p50, p95 of a stage", "Of that stage on its own. They do not add up: a request slow in one stage need not be slow"
+     " in the others."),
+    ("ms a call, ms a request", "Mean length of one call of the model; and all its calls together, spread over every"
+     " request, those that never called it included."),
+    ("n", "How many requests a figure stands on."),
+)  # fmt: skip
+
+COUNTS: Definitions = (
+    ("scheduled, sent", "Requests the load profile asked for in the measured phase, and those really sent."),
+    ("ok", "Answered with the expected status, and no check failed."),
+    ("failed", "No answer, an unexpected status, or a failed check. In an SLO a failed request ranks as slower than any"
+     " that was answered."),
+    ("censored", "Still unanswered when the run ended; ranks like a failed one."),
+    ("warm-up", "Sent before the measured phase; in no statistic."),
+    ("offered, completed", "Scheduled requests, and ok answers, per second of the measured phase."),
+)  # fmt: skip
+
+VERDICTS: Definitions = (
+    ("passed", "Every SLO holds, as far as the run can tell with its confidence. Without an SLO: measured properly."),
+    ("failed", "At least one SLO is broken."),
+    ("not enough data", "The run can neither confirm nor refute an SLO. Not a pass."),
+    ("invalid measurement", "The load generator or the record did not keep its promises, so no figure can"
+     " decide anything."),
+    ("suspect, invalid", "Limits of a health reading: beyond the first, look twice; beyond the second, the run is"
+     " invalid."),
+    ("clock offset", "How far the clock of the service is from ours. It divides transfer into upload and download;"
+     " their sum does not depend on it."),
+)  # fmt: skip
+
+GROUPS: tuple[tuple[str, Definitions], ...] = (
+    ("Times", TIMES),
+    ("Stages", STAGES),
+    ("Columns", COLUMNS),
+    ("Counts", COUNTS),
+    ("Verdicts and health", VERDICTS),
+)

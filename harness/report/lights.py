@@ -1,0 +1,78 @@
+"""Four lights that say how far the figures can be trusted: generator, server halves, clock, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.findings import HealthState, Summary
+from harness.model import Split
+from harness.units import format_share
+
+
+class LightState(StrEnum):
+    """How a light shines. UNKNOWN is dark: there was nothing to judge."""
+
+    GOOD = "good"
+    ATTENTION = "attention"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """One light with its name and one short phrase."""
+
+    name: str
+    state: LightState
+    phrase: str
+
+
+def lights(summary: Summary) -> tuple[Light, ...]:
+    """The four lights, in the order they are shown."""
+    return (_generator(summary), _server_halves(summary), _clock(summary), _errors(summary))
+
+
+def _generator(summary: Summary) -> Light:
+    states = {
+        HealthState.HEALTHY: LightState.GOOD,
+        HealthState.SUSPECT: LightState.ATTENTION,
+        HealthState.INVALID: LightState.BAD,
+    }
+    health = summary.health
+    return Light("Load generator", states[health.state], health.reasons[0] if health.reasons else health.state.value)
+
+
+def _server_halves(summary: Summary) -> Light:
+    by_split = dict(summary.counts.split)
+    total = sum(by_split.values())
+    missing = by_split.get(Split.NONE.value, 0)
+    if total == 0 or missing == total:
+        return Light("Server halves", LightState.UNKNOWN, "none: the stages inside the service are not known")
+    if missing:
+        return Light(
+            "Server halves", LightState.ATTENTION, f"for {format_share(1 - missing / total)} of the ok requests"
+        )
+    return Light("Server halves", LightState.GOOD, "for every ok request")
+
+
+def _clock(summary: Summary) -> Light:
+    doubts = [w for w in summary.warnings if "clock" in w.code or "offset" in w.code]
+    if doubts:
+        state = LightState.BAD if any(w.invalidates for w in doubts) else LightState.ATTENTION
+        return Light("Clocks", state, doubts[0].message)
+    if _server_halves(summary).state is LightState.UNKNOWN:
+        return Light("Clocks", LightState.UNKNOWN, "nothing to compare")
+    return Light("Clocks", LightState.GOOD, "no contradiction between client and service")
+
+
+def _errors(summary: Summary) -> Light:
+    counts = summary.counts
+    lost = counts.failed + counts.censored
+    total = counts.ok + lost
+    if total == 0:
+        return Light("Errors", LightState.UNKNOWN, "no request was measured")
+    if lost == 0:
+        return Light("Errors", LightState.GOOD, "none")
+    phrase = f"{lost:,} of {total:,} ({format_share(lost / total)})"
+    return Light("Errors", LightState.BAD if counts.ok == 0 else LightState.ATTENTION, phrase)
