@@ -68,7 +68,7 @@ def _offsets(load: LoadProfile, stream: int, length_s: float, rate: float) -> ND
 
 
 def _constant(length_s: float, rate: float) -> NDArray[np.float64]:
-    # 0.1 s at 30/s is 3.0000000000000004 in floats: rounded first, or a fourth arrival would slip in.
+    # 1.1 s at 100/s is 110.00000000000001 in floats: rounded first, or one arrival more would slip in.
     count = math.ceil(round(length_s * rate, 6))
     return np.arange(count, dtype=np.float64) / rate
 

@@ -178,7 +178,7 @@ def _headers(entry: Entry | None, what: str) -> Pairs:
         value = text_of(pair.node, f"{quoted(pair.key)} in {what}", empty=_is_quoted(pair.node))
         if adds_nothing(pair.node, value):  # "Bearer ${API_TOKEN:-}" without a token: better no header than half a one
             continue
-        value = value.strip(" \t")
+        value = value.strip()
         if not all(c == "\t" or " " <= c <= "~" or "\xa0" <= c <= "\xff" for c in value):
             # Not quoted back: headers carry secrets.
             problem = f"the value of {quoted(pair.key)} in {what} has a character that no header can carry"
