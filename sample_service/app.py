@@ -51,8 +51,10 @@ class Service:
     async def work(self, job: Callable[..., T], *arguments: Any) -> T:
         """Run a computation in the worker pool: what waits for a free thread is the queue of this service."""
         await queue_fault()
-        # A caller that goes away, or a stop, does not wait for a computation that cannot be interrupted.
-        return await anyio.to_thread.run_sync(job, *arguments, limiter=self.limiter, abandon_on_cancel=True)
+        try:
+            return await anyio.to_thread.run_sync(job, *arguments, limiter=self.limiter, abandon_on_cancel=True)
+        except asyncio.CancelledError:  # the server does so to what is left at the end of its grace period
+            raise Refused(503, "the service is stopping") from None
 
 
 def create_app(settings: Settings, on_start: Callable[[Exception | None], None] = lambda _: None) -> FastAPI:
@@ -94,7 +96,7 @@ async def _load(service: Service, on_start: Callable[[Exception | None], None]) 
 def _load_and_warm(settings: Settings) -> Models:
     """Load the models and read two drawn pages, so that the first caller does not pay for first-time work."""
     models = load_models(settings.onnx_intra_threads, settings.onnx_inter_threads)
-    for size in (40_000, 500_000):
+    for size in (30_000, 100_000):
         read_page(models, page_image(size), None, settings.max_pixels)
     return models
 
