@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ class Recorder:
     def __init__(self, run_dir: Path, worker: str) -> None:
         self._chunks = ChunkWriter(run_dir / f"samples-{worker}.arrows", Sample)
         self._waiting = 0
-        pa.array([0])  # the first conversion of a process imports pandas: most of a second, not to be spent mid-run
+        _convert_once_without_pandas()
 
     def __call__(self, row: tuple[object, ...]) -> None:
         """Keep one row."""
@@ -35,3 +36,25 @@ class Recorder:
     def close(self) -> None:
         """End the file. A second call does nothing."""
         self._chunks.close()
+
+
+def _convert_once_without_pandas() -> None:
+    """pyarrow imports pandas at its first conversion, to know pandas objects when it sees them: a second of CPU in the
+    middle of the run, and memory in every load process, for rows that are never pandas objects."""
+    if "pandas" in sys.modules:  # user code wants it: then pyarrow should know it too
+        pa.array([0])
+        return
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    """An import finder that knows for certain there is no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
