@@ -55,7 +55,7 @@ async def background(tasks: BackgroundTasks) -> dict[str, bool]:
 
 @app.get("/sync")
 def sync() -> None:
-    time.sleep(0.25)
+    time.sleep(0.15)
 
 
 @app.get("/block")

@@ -194,8 +194,9 @@ def answer_of(connection: socket.socket) -> http.client.HTTPResponse:
 
 
 @contextlib.contextmanager
-def a_service(endpoint: str | None, *options: str, **environment: str) -> Iterator[Service]:
-    """instrument_app.py on a real uvicorn process."""
+def a_service(endpoint: str | None, *options: str, workers: int = 1, **environment: str) -> Iterator[Service]:
+    """instrument_app.py on a real uvicorn process, or on several that share a port."""
+    options += ("--workers", str(workers)) if workers > 1 else ()
     environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     environ |= {"OTEL_BSP_SCHEDULE_DELAY": "50", "PYTHONPATH": str(TESTS.parent), **environment}
     if endpoint is not None:
@@ -209,7 +210,7 @@ def a_service(endpoint: str | None, *options: str, **environment: str) -> Iterat
     def read() -> None:
         for line in child.stderr or ():
             log.append(line.rstrip())
-            if "running on" in line:
+            if any("running on" in said for said in log) and sum("startup complete" in said for said in log) >= workers:
                 ready.set()
         ready.set()
 

@@ -11,6 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,14 +27,14 @@ PREAMBLE = """
 import asyncio, json, os, sys
 sys.path.insert(0, {tests!r})
 from instrument_support import asgi_call, traceparent
-from fastapi import FastAPI
 from harness.instrument import instrument, stage
-app = instrument(FastAPI())
-@app.get("/")
-async def endpoint():
+async def plain(scope, receive, send):
     with stage("inference"):
-        return inner()
-def inner(): return os.getpid()
+        inner()
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body"}})
+app = instrument(plain)
+def inner(): pass
 def call(*headers): return asyncio.run(asgi_call(app, "/", headers))
 """
 
@@ -71,13 +74,13 @@ def test_the_package_offers_two_names() -> None:
 @pytest.mark.parametrize("endpoint", [True, False])
 def test_the_exporter_is_imported_only_when_an_endpoint_is_set(endpoint: bool) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"} if endpoint else {}
-    printed = an_application("call(); print('requests' in sys.modules)", **environment)
+    printed = an_application("call(); print('requests' in sys.modules, flush=True); os._exit(0)", **environment)
 
     assert printed == f"{endpoint}\n"
 
 
 def test_two_workers_export_under_their_own_pids() -> None:
-    with a_sink() as sink, a_service(sink.url, "--workers", "2") as service:
+    with a_sink() as sink, a_service(sink.url, workers=2) as service:
         traces = [secrets.token_hex(16) for _ in range(12)]
         threads = [threading.Thread(target=service.get, args=("/block", traceparent(trace))) for trace in traces]
         for thread in threads:
@@ -107,7 +110,8 @@ print(json.dumps([os.getpid(), child]))
     roots = [span.pid for span in sink.spans if span.kind == 2]
 
     assert sorted(roots) == sorted([parent, parent, child])
-    assert len({span.span_id for span in sink.spans}) == len(sink.spans) == len({s.trace_id for s in sink.spans}) * 3
+    assert len({span.trace_id for span in sink.spans}) == 3
+    assert len({span.span_id for span in sink.spans}) == len(sink.spans) >= 6
 
 
 def test_spans_still_queued_are_sent_at_shutdown() -> None:
@@ -119,42 +123,60 @@ def test_spans_still_queued_are_sent_at_shutdown() -> None:
         sink.trace(trace)
 
 
-def test_a_dead_collector_neither_delays_answers_nor_floods_the_log() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses every connection
-        with a_service(f"http://127.0.0.1:{unused.getsockname()[1]}") as service:
-            taken = []
-            for _ in range(40):
-                start = time.monotonic()
-                assert service.get("/items/1", RUN).getheader("server-timing")
-                taken.append(time.monotonic() - start)
-                time.sleep(0.03)
-            stopping = time.monotonic()
-    stopped = time.monotonic() - stopping
-    complaints = [line for line in service.log if not line.startswith("INFO:")]
-
-    assert sorted(taken)[36] < 0.5
-    assert stopped < 8
-    assert len(complaints) == 1, complaints
+@dataclass
+class Observed:
+    taken_s: list[float]
+    stopped_s: float
+    complaints: list[str]
 
 
-def test_a_collector_that_never_answers_does_not_delay_answers() -> None:
-    release = threading.Event()
-    with a_sink(answer=lambda: release.wait(20) and None) as sink:
-        with a_service(sink.url) as service:
+def observed(endpoint: str) -> Observed:
+    """Twenty requests to a service that exports to `endpoint`, and its end."""
+    taken = []
+    with a_service(endpoint) as service:
+        for _ in range(20):
             start = time.monotonic()
-            for _ in range(20):
-                service.get("/items/1")
-            taken = time.monotonic() - start
-            stopping = time.monotonic()
-        stopped = time.monotonic() - stopping
+            assert service.get("/items/1", RUN).getheader("server-timing")
+            taken.append(time.monotonic() - start)
+            time.sleep(0.02)
+        stopping = time.monotonic()
+    complaints = [line for line in service.log if not line.startswith("INFO:")]
+    return Observed(sorted(taken), time.monotonic() - stopping, complaints)
+
+
+@pytest.fixture(scope="module")
+def without_collector() -> Iterator[dict[str, Observed]]:
+    release = threading.Event()
+    with socket.socket() as unused, a_sink(answer=lambda: release.wait(20) and None) as sink:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses every connection
+        with ThreadPoolExecutor(2) as pool:
+            dead = pool.submit(observed, f"http://127.0.0.1:{unused.getsockname()[1]}")
+            silent = pool.submit(observed, sink.url)
+            yield {"dead": dead.result(), "silent": silent.result()}
         release.set()
 
-    assert taken < 5
-    assert stopped < 8
+
+@pytest.mark.parametrize("collector", ["dead", "silent"])
+def test_a_collector_that_fails_neither_delays_answers_nor_the_end(
+    without_collector: dict[str, Observed], collector: str
+) -> None:
+    assert without_collector[collector].taken_s[17] < 0.5
+    assert without_collector[collector].stopped_s < 8
+
+
+def test_a_dead_collector_is_one_line_in_the_log(without_collector: dict[str, Observed]) -> None:
+    (line,) = without_collector["dead"].complaints
+
+    assert "export" in line
 
 
 PLAIN_SPANS = """
+from fastapi import FastAPI
+app = instrument(FastAPI())
+@app.get("/")
+async def endpoint():
+    with stage("inference"):
+        return inner()
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -192,25 +214,35 @@ def test_a_provider_of_the_service_gets_our_spans_and_its_own_nest_below_ours() 
 @pytest.mark.parametrize(
     "environment",
     [
-        {"OTEL_SDK_DISABLED": "true"},
-        {"OTEL_TRACES_EXPORTER": "none"},
-        {"OTEL_TRACES_SAMPLER": "always_off"},
-        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
     ],
 )
-def test_the_environment_can_switch_the_export_off(environment: dict[str, str]) -> None:
-    code = "call(traceparent('d' * 32))\nfrom harness.instrument import pipeline\nt = pipeline.start_flush()\nt and t.join()"
-    with a_sink() as sink:
-        an_application(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **environment)
+def test_without_an_endpoint_or_when_switched_off_nothing_is_exported(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pipeline, "global_provider", lambda: None)
+    monkeypatch.setattr(pipeline, "_looked", False)
+    monkeypatch.setattr(pipeline, "_own", None)
 
-        assert sink.spans == []
+    assert pipeline.provider() is None
+    assert pipeline.start_flush() is None
 
 
-def test_a_sampler_with_a_ratio_decides_for_requests_without_a_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sampler_of_the_environment_decides_but_never_against_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    never = pipeline.TracerProvider(shutdown_on_exit=False)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     provider = pipeline.TracerProvider(shutdown_on_exit=False)
 
+    assert not pipeline.samples(never, pipeline.TraceParent(1, 1, True), 1)
     low, high = 1, (1 << 64) - 1  # the sampler looks at the low 64 bits
     assert pipeline.samples(provider, None, low)
     assert not pipeline.samples(provider, None, high)

@@ -246,9 +246,8 @@ def test_any_other_name_is_a_span_without_a_stage_and_one_log_line(
         found = spans(exporter, work)
 
     assert "harness.stage" not in attributes(found["tokenise"])
-    assert [r.getMessage() for r in caplog.records if "tokenise" in r.getMessage()] == [
-        "'tokenise' is kept as a span without a stage; stages are upload, queue, preprocess, inference, postprocess, download"
-    ]
+    (line,) = [r.getMessage() for r in caplog.records if "tokenise" in r.getMessage()]
+    assert line.startswith("'tokenise' is kept as a span without a stage; stages are upload, queue, preprocess")
 
 
 def test_the_bare_decorator_is_refused_where_it_is_written() -> None:

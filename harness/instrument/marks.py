@@ -150,7 +150,8 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
 
     Stages that count are upload, queue, preprocess, inference, postprocess and download; any other name becomes
     a span without a stage. `model`, `resource`, `batch_id`, `batch_size` and `device` are attributes the reports know;
-    others are kept under their own name. Outside a request it does nothing.
+    others are kept under their own name. Outside a request it does nothing; so it does in a thread that was started
+    without the request's context (`loop.run_in_executor` passes none on, `asyncio.to_thread` does).
     """
 
     __slots__ = ("_attributes", "_mark", "_name", "_stage")
@@ -171,6 +172,8 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._mark is None and _innermost.get() is None:
+            return  # outside a request
         mark = self._closing()
         if mark is not None:
             # CPU time means something only if nothing else ran on the thread meanwhile: the `with` opened and closed

@@ -104,11 +104,11 @@ def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:
 
 
 def start_flush() -> threading.Thread | None:
-    """Begin to send what is queued in a thread of its own; None when there is nothing of ours to send."""
-    ours = _own
-    if ours is None:
+    """Begin to send what is queued in a thread of its own; None when nobody takes our spans."""
+    chosen = global_provider() or _own
+    if chosen is None:
         return None
-    thread = threading.Thread(target=ours.force_flush, name="harness-flush", daemon=True)
+    thread = threading.Thread(target=chosen.force_flush, name="harness-flush", daemon=True)
     thread.start()
     return thread
 
