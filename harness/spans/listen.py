@@ -139,6 +139,8 @@ class ReceiverProcess:
 
     def drained(self, quiet_s: float, deadline_s: float) -> bool:
         """Wait until no new span arrived for `quiet_s`. False when `deadline_s` passed first or the child is gone."""
+        if self._stopping:
+            return False
         deadline = time.monotonic() + deadline_s
         seen: tuple[int, int, int] | None = None
         quiet_since = time.monotonic()

@@ -184,7 +184,7 @@ async def serve(sock: socket.socket, out: Path) -> None:
     intake = Intake(ChunkWriter(out, Span))
     server = _Server(
         uvicorn.Config(
-            application(intake), http="httptools", ws="none", lifespan="off", log_level="warning", access_log=False,
+            application(intake), http="httptools", ws="none", lifespan="off", log_level="error", access_log=False,
             server_header=False, date_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=int(_GRACE_S),
         )
