@@ -71,6 +71,15 @@ def test_a_class_can_be_named_on_the_command_line_and_in_a_file(folder: Path) ->
     assert direct.load == named.load
 
 
+def test_an_abstract_class_is_no_second_user(folder: Path) -> None:
+    common = "class Common(HarnessUser):\n    abstract = True\n"
+    (folder / "flow.py").write_text(f"{common}class Mine(Common): pass\n")
+
+    users = load_scenario(folder / "flow.py", Overrides(target="http://h"), {}).users
+
+    assert users == f"{folder / 'flow.py'}:Mine"
+
+
 def test_a_base_class_from_another_module_is_trusted(folder: Path) -> None:
     (folder / "flow.py").write_text("from common import OurUser\nclass Mine(OurUser): pass\n")
 

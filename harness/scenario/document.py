@@ -142,6 +142,8 @@ class _Converter:
             key = key_node.value
             if key == "<<" and not key_node.style:
                 raise ScenarioError("merge keys (<<) are not supported", "write the keys out", where=where)
+            if any("\ud800" <= character <= "\udfff" for character in key):
+                raise ScenarioError(f"key {quoted(key)} is not text that UTF-8 can carry", "retype it", where=where)
             if key in entries:
                 raise ScenarioError(
                     f"key {quoted(key)} is given twice (first on line {entries[key].where.rpartition(':')[2]})",

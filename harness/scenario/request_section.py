@@ -170,7 +170,8 @@ def _headers(entry: Entry | None, what: str) -> Pairs:
     for pair in entries_of(entry.node, what):
         lower = pair.key.lower()
         if not _HEADER_NAME.fullmatch(pair.key):
-            raise ScenarioError(f"{quoted(pair.key)} in {what} is not a header name", None, pair.where)
+            problem = f"{quoted(pair.key)} in {what} is not a header name"
+            raise ScenarioError(problem, "letters, digits and dashes, such as X-Tenant", pair.where)
         if lower in _OWN_HEADERS:
             raise ScenarioError(f"{what} cannot set {quoted(pair.key)}: {_OWN_HEADERS[lower]}", "delete it", pair.where)
         if lower in (name.lower() for name in seen):
@@ -231,7 +232,8 @@ def _json_check(check: Entry, what: str) -> tuple[str, object]:
     try:
         jmespath.compile(check.key)
     except (ValueError, RecursionError) as error:
-        problem = (str(error).splitlines() or ["nested too deeply"])[0].rstrip(": ")
+        reason = (str(error).splitlines() or [""])[0].rstrip(": ")
+        problem = reason if reason.isprintable() and reason else "it cannot be parsed"
         hint = "write a path such as lines[0].text (JMESPath)"
         raise ScenarioError(f"{what}: {quoted(check.key)} is not a path: {problem}", hint, check.where) from None
     expected = json_of(check.node, what)

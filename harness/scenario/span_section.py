@@ -38,6 +38,7 @@ def read_slos(node: Node, spans: SpanSpec) -> tuple[str, ...]:
     """The SLO lines, each once, in order. Raises ScenarioError at the line of a bad one."""
     found: dict[str, None] = {}
     for item in items_of(node, "slo"):
+        text_of(item, "each line of slo")
         slo = parsed(item, "", parse_slo)
         if spans.source == "none" and slo.subject not in _CLIENT_SUBJECTS:
             problem = f"SLO {quoted(slo.expression)} needs server spans, and spans has `source: none`"

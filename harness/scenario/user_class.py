@@ -22,8 +22,9 @@ def split_user(text: str) -> tuple[str, str | None]:
 
 def find_user(path: Path, name: str | None, where: str | None = None, folder: Path | None = None) -> str:
     """ "/absolute/flow.py:ReceiptUser". Without a name the file must define exactly one user class."""
-    bases = _classes(path, where, folder)
-    users = [own for own in bases if _is_user(own, bases)]
+    classes = _classes(path, where, folder)
+    bases = {own: names for own, (names, _) in classes.items()}
+    users = [own for own, (_, abstract) in classes.items() if _is_user(own, bases) and not abstract]
     if name is None:
         if not users:
             hint = f"write class MyUser({BASE}): ... at the top level of the file"
@@ -41,8 +42,8 @@ def find_user(path: Path, name: str | None, where: str | None = None, folder: Pa
     return f"{os.path.abspath(path)}:{name}"
 
 
-def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, list[str]]:
-    """Base class names of every class at the top level, by class name; import aliases are undone."""
+def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, tuple[list[str], bool]]:
+    """Base class names (import aliases undone) and `abstract = True`, of every class at the top level by its name."""
     source = read_text(path, "Python file", where, folder)
     try:
         with warnings.catch_warnings(action="ignore"):  # the file's own warnings are no concern of ours
@@ -63,10 +64,14 @@ def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, li
         if alias.asname
     }
     return {
-        node.name: [aliases.get(base, base) for base in map(_last_name, node.bases)]
+        node.name: ([aliases.get(base, base) for base in map(_last_name, node.bases)], _is_abstract(node))
         for node in tree.body
         if isinstance(node, ast.ClassDef)
     }
+
+
+def _is_abstract(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(line) == "abstract = True" for line in node.body if isinstance(line, ast.Assign))
 
 
 def _last_name(base: ast.expr) -> str:

@@ -57,7 +57,7 @@ def one_or_more(node: Node, what: str) -> tuple[Node, ...]:
 def text_of(node: Node, what: str, *, empty: bool = False) -> str:
     """The text as written (`no` stays "no"), with `${NAME}` and `${NAME:-default}` replaced, `$$` made `$`."""
     if not isinstance(node, Scalar):
-        raise ScenarioError(f"{what} should be a single value, but is {_kind(node)}", None, node.where)
+        raise ScenarioError(f"{what} should be a single value, but is {_kind(node)}", _SINGLE_HINT, node.where)
     text = _expanded(node, what)
     if not empty and (not text.strip() or (node.plain and text in _NULLS)):
         raise ScenarioError(f"{what} has no value", "write one, or leave the key out", node.where)
@@ -73,7 +73,7 @@ def adds_nothing(node: Node, text: str) -> bool:
 
 def parsed(node: Node, what: str, parse: Callable[[str], _Value]) -> _Value:
     """The text through a parser whose HarnessError is given the place it lacks; "" when it names its subject."""
-    text = text_of(node, what or "the line")
+    text = text_of(node, what)
     try:
         return parse(text)
     except HarnessError as error:
@@ -140,25 +140,7 @@ def _plain_value(text: str, where: str, what: str) -> object:
 
 def _expanded(node: Scalar, what: str) -> str:
     environ = node.environ
-    if environ is None:
-        return node.raw
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match[1], match[2]
-        if match[0] == "$$":
-            return "$"
-        if name is None:
-            problem = f"{what}: the variable at {quoted(node.raw[match.start() :], 30)} cannot be read"
-            raise ScenarioError(problem, "write ${NAME} or ${NAME:-default}; $${ is a literal ${", node.where)
-        found = environ.get(name)
-        if default is not None:
-            return found or default
-        if found is None:
-            hint = f"set it, or give a default: ${{{name}:-value}}"
-            raise ScenarioError(f"{what}: the environment variable {name} is not set", hint, node.where)
-        return found
-
-    text = _VARIABLE.sub(value, node.raw)
+    text = node.raw if environ is None else _VARIABLE.sub(lambda m: _variable(m, environ, node, what), node.raw)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -166,7 +148,24 @@ def _expanded(node: Scalar, what: str) -> str:
     return text
 
 
+def _variable(match: re.Match[str], environ: Mapping[str, str], node: Scalar, what: str) -> str:
+    name, default = match[1], match[2]
+    if match[0] == "$$":
+        return "$"
+    if name is None:
+        problem = f"{what}: the variable at {quoted(node.raw[match.start() :], 30)} cannot be read"
+        raise ScenarioError(problem, "write ${NAME} or ${NAME:-default}; $${ is a literal ${", node.where)
+    found = environ.get(name)
+    if default is not None:
+        return found or default
+    if found is None:
+        hint = f"set it, or give a default: ${{{name}:-value}}"
+        raise ScenarioError(f"{what}: the environment variable {name} is not set", hint, node.where)
+    return found
+
+
 _SHAPE_HINT = "indent `key: value` lines below it, or write {key: value}"
+_SINGLE_HINT = "write one value; put it in quotes if it contains ': ' or starts with a bracket"
 _LIST_HINT = "write [a, b], or one line each that starts with a dash"
 
 
