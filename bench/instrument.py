@@ -30,12 +30,9 @@ Call = Callable[[], Awaitable[None]]
 
 
 class Nowhere(SpanExporter):
-    """Counts spans and drops them."""
-
-    spans = 0
+    """Takes every span and drops it."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        Nowhere.spans += len(spans)
         return SpanExportResult.SUCCESS
 
 
@@ -133,7 +130,6 @@ async def main() -> None:
     for name, values in measured.items():
         middle = statistics.median(values)
         print(f"{name:40} {middle:8.1f} {middle - base:8.1f} {middle / base:7.2f}")
-    print(f"{Nowhere.spans} spans were exported")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 
@@ -24,7 +23,7 @@ def item(number: int) -> dict[str, int]:
         time.sleep(0.004)
         with stage("queue", resource="lock"):
             time.sleep(0.003)
-    return {"number": number, "pid": os.getpid()}
+    return {"number": number, "twice": 2 * number}
 
 
 @app.post("/upload")
@@ -56,12 +55,6 @@ async def background(tasks: BackgroundTasks) -> dict[str, bool]:
 @app.get("/sync")
 def sync() -> None:
     time.sleep(0.15)
-
-
-@app.get("/block")
-async def block() -> int:
-    time.sleep(0.05)  # holds the event loop on purpose: the other worker has to take the next connection
-    return os.getpid()
 
 
 @app.get("/boom")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -19,8 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from harness.instrument import instrument
 
 TESTS = Path(__file__).parent
+TRACE = "a" * 32
+Work = Callable[[], Any]
 RUN = (b"x-mlharness-run", b"run-1")
 
 
@@ -66,6 +74,46 @@ async def asgi_call(
     starts = [m for m in sent if m["type"] == "http.response.start"]
     content = b"".join(m.get("body", b"") for m in sent if m["type"] == "http.response.body")
     return Answer(starts[0]["status"], list(starts[0]["headers"]), content)
+
+
+def memory_provider() -> tuple[TracerProvider, InMemorySpanExporter]:
+    """A provider that keeps its spans."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
+
+
+def app_of(work: Work) -> Any:
+    """A bare ASGI application whose answer comes after `work`."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        made = work()
+        if asyncio.iscoroutine(made):
+            await made
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"server-timing", b"db;dur=1")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    return instrument(app)
+
+
+def spans(exporter: InMemorySpanExporter, work: Work) -> dict[str, ReadableSpan]:
+    """Spans by name of one request that does `work`; "root" is the request."""
+    asyncio.run(asgi_call(app_of(work), headers=[traceparent(TRACE)]))
+    found = exporter.get_finished_spans()
+    return {span.name: span for span in found[:-1]} | {"root": found[-1]}
+
+
+def parent_of(span: ReadableSpan) -> int | None:
+    return span.parent.span_id if span.parent else None
+
+
+def id_of(span: ReadableSpan) -> int:
+    return span.context.span_id
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
 
 
 def stages_of(timing: str) -> dict[str, float]:
@@ -194,14 +242,16 @@ def answer_of(connection: socket.socket) -> http.client.HTTPResponse:
 
 
 @contextlib.contextmanager
-def a_service(endpoint: str | None, *options: str, workers: int = 1, **environment: str) -> Iterator[Service]:
-    """instrument_app.py on a real uvicorn process, or on several that share a port."""
+def a_service(
+    endpoint: str | None, *options: str, app: str = "instrument_plain", workers: int = 1, **environment: str
+) -> Iterator[Service]:
+    """An application of this folder on a real uvicorn process, or on several that share a port."""
     options += ("--workers", str(workers)) if workers > 1 else ()
     environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     environ |= {"OTEL_BSP_SCHEDULE_DELAY": "50", "PYTHONPATH": str(TESTS.parent), **environment}
     if endpoint is not None:
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(TESTS), "--port", "0", *options, "instrument_app:app"]
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(TESTS), "--port", "0", *options, f"{app}:app"]
     child = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert child.stderr is not None
     log: list[str] = []

@@ -22,7 +22,7 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def service(request: pytest.FixtureRequest, sink: Sink) -> Iterator[Service]:
-    with a_service(sink.url, *SERVERS[request.param], OTEL_SERVICE_NAME="reader") as service:
+    with a_service(sink.url, *SERVERS[request.param], app="instrument_app", OTEL_SERVICE_NAME="reader") as service:
         yield service
 
 
