@@ -12,6 +12,9 @@ from harness.report import binning, charts, figures
 from harness.report.figures import ms
 from harness.report.lines import SHOWN_ORDER, stage_label
 
+DRAWINGS = ("latency", "curve", "stages")
+"""Keys of the charts a page may have."""
+
 CURVE_TABLE = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
 """Shares of slower requests in the table behind the percentile curve."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from harness.findings import RequestRow, Summary
 from harness.model import STAGES, TRANSFER
 from harness.report import figures
 from harness.report.definitions import GROUPS
-from harness.report.drawings import drawings
 from harness.report.figures import decimals_for, ms
 from harness.report.lights import lights
 from harness.report.lines import (
@@ -71,7 +71,7 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
             stages=table,
             split=_mean_bar(table),
             latency=latency_lines(summary),
-            drawings={d.key: d for d in drawings(ledger)},
+            drawings=_drawings(ledger),
             groups=[
                 ("Slowest requests", _bars(summary.slowest, longest)),
                 ("Typical requests, around the median latency", _bars(summary.typical, longest)),
@@ -84,6 +84,14 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
     )
 
 
+def _drawings(ledger: pd.DataFrame | None) -> dict[str, object]:
+    """The charts by key, None for those that cannot be drawn."""
+    from harness.report.drawings import DRAWINGS, drawings  # the chart library doubles the time to import this module
+
+    return dict.fromkeys(DRAWINGS) | {d.key: d for d in drawings(ledger)}
+
+
+@functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

@@ -1,0 +1,224 @@
+"""The HTML page: complete on its own, intact under hostile names, small for a long run; and what its charts draw."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_builders import a_ledger, a_summary, an_empty_summary
+from report_hostile import ALL, LONG, NUL, RIGHT_TO_LEFT, SCRIPT, TEMPLATE, a_hostile_summary
+
+from harness.model import LedgerRow, columns
+from harness.report import binning, charts, html
+from harness.report.palette import DARK, LIGHT
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Elements, attributes, ids and visible text of a page; complains about tags that do not close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def usual() -> str:
+    return html.render(a_summary(), a_ledger())
+
+
+def test_the_page_shows_verdict_sentences_tables_and_three_charts(usual: str) -> None:
+    page = Page(usual)
+
+    for words in ("failed", "Inference takes 65", "= mean latency", "182.4", "needs 368 requests", "text-recognition",
+                  "hub_lag_p99", "run once at a low rate", "What each number means"):  # fmt: skip
+        assert words in page.words
+    assert len(page.all("svg")) == 3
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(usual: str) -> None:
+    page = Page(usual)
+
+    assert {"script", "link", "img", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.elements} == set()
+    for _, attributes in page.elements:
+        assert not {"src", "srcset", "action", "poster", "xlink:href"} & attributes.keys()
+        assert attributes.get("href", "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+    assert "@import" not in usual
+    assert re.findall(r"url\((?!#)", usual) == []
+
+
+def test_the_page_forbids_everything_but_its_own_style(usual: str) -> None:
+    (policy,) = [m["content"] for m in Page(usual).all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+
+    assert policy.split("; ")[:2] == ["default-src 'none'", "style-src 'unsafe-inline'"]
+
+
+def test_ids_are_unique_and_every_link_leads_somewhere(usual: str) -> None:
+    ids = Counter(attributes["id"] for _, attributes in Page(usual).elements if "id" in attributes)
+
+    assert max(ids.values()) == 1
+    assert {a["href"].removeprefix("#") for a in Page(usual).all("a")} <= ids.keys()
+    assert {a["aria-labelledby"] for _, a in Page(usual).elements if "aria-labelledby" in a} <= ids.keys()
+
+
+def test_every_chart_and_bar_can_be_read_aloud(usual: str) -> None:
+    images = [a for _, a in Page(usual).elements if a.get("role") == "img"]
+
+    assert len(images) == 3 + 1 + 5  # charts, the mean request, three slowest and two typical requests
+    assert all(len(a["aria-label"]) > 20 for a in images)
+    assert len(Page(usual).all("details")) == 3  # figures behind each chart
+
+
+def test_every_stage_colour_is_defined_for_light_and_dark(usual: str) -> None:
+    used = set(re.findall(r"var\((--[a-z-]+)\)", usual)) - {"--c", "--w", "--verdict"}
+
+    for theme in (LIGHT, DARK):
+        for name in used:
+            field = name.removeprefix("--").removeprefix("stage-").replace("-", "_")
+            colour = theme.stages.get(field) or getattr(theme, field)
+            assert f"{name}: {colour};" in usual
+
+
+@pytest.mark.parametrize("text", ALL, ids=lambda t: ascii(t[:12]))
+def test_no_name_changes_the_structure_of_the_page(text: str) -> None:
+    def tags(name: str) -> list[tuple[str, list[str]]]:
+        return [
+            (tag, sorted(attributes)) for tag, attributes in Page(html.render(a_hostile_summary(name), None)).elements
+        ]
+
+    assert tags(text) == tags("name")
+
+
+def test_hostile_names_stay_text_that_can_be_seen() -> None:
+    for text, shown in ((SCRIPT, SCRIPT), (NUL, "before␀after"), (RIGHT_TO_LEFT, "⟨U+202E⟩"), (TEMPLATE, "{{ 7 * 7 }}"),
+                        (LONG, "(1,000,000 characters)")):  # fmt: skip
+        page = html.render(a_hostile_summary(text), None)
+        assert shown in Page(page).words
+        assert len(page) < 100_000
+        page.encode()
+
+
+@pytest.mark.parametrize("ledger", [None, pd.DataFrame(columns=[*columns(LedgerRow), "scheduled_ns"]), a_ledger(1)],
+                         ids=["no ledger", "no row", "one row"])  # fmt: skip
+def test_a_run_of_next_to_nothing_still_makes_a_page(ledger: pd.DataFrame | None) -> None:
+    assert "not enough data" in Page(html.render(an_empty_summary(), ledger)).words
+
+
+def test_a_run_where_everything_failed_draws_the_failures() -> None:
+    page = Page(html.render(an_empty_summary(), a_ledger(50, failed=1.0)))
+
+    assert len(page.all("svg")) == 1  # latency over time; no curve and no shares without an answer
+
+
+def test_a_client_only_run_has_no_stage_chart() -> None:
+    ledger = a_ledger().assign(split="none")
+
+    assert len(Page(html.render(a_summary(stages=()), ledger)).all("svg")) == 2
+
+
+def test_a_long_run_makes_a_small_page() -> None:
+    page = html.render(a_summary(), a_ledger(200_000))
+
+    assert len(page.encode()) < 1_500_000  # the cells of the heatmap are bounded, so a million rows need no more
+
+
+# --- what is drawn -------------------------------------------------------------------------------------------
+
+
+def rows(**changes: object) -> pd.DataFrame:
+    """Four measured requests, one second apart, 100 to 400 ms."""
+    ledger = a_ledger(4, failed=0.0, warmup=0.0)
+    latency = np.array([0.1, 0.2, 0.3, 0.4])
+    start = 1_767_323_045_000_000_000
+    return ledger.assign(latency_s=latency, service_s=latency / 2, scheduled_ns=start + np.arange(4) * 10**9).assign(
+        **changes
+    )
+
+
+def test_time_counts_from_the_first_scheduled_request() -> None:
+    requests = binning.requests_over_time(rows())
+
+    assert requests["t_s"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert requests["latency_ms"].round(6).tolist() == [100.0, 200.0, 300.0, 400.0]
+
+
+def test_warm_up_and_drain_are_the_stretches_around_the_measured_phase() -> None:
+    requests = binning.requests_over_time(rows(phase=["warmup", "measure", "measure", "drain"]))
+
+    bands = binning.unmeasured_bands(requests)
+
+    assert bands.to_numpy().tolist() == [[0.0, 1.0, "warm-up"], [2.0, 3.0, "drain"]]
+
+
+def test_the_heatmap_holds_every_request_once() -> None:
+    ledger = a_ledger(5000, failed=0.1)
+    cells = binning.heatmap_cells(binning.requests_over_time(ledger))
+
+    assert cells["requests"].sum() == 5000
+    assert cells["failed"].sum() == (~ledger["ok"]).sum()
+    assert len(cells) <= binning.TIME_BINS * binning.LATENCY_BINS
+
+
+def test_a_failed_request_takes_the_slowest_rank_of_the_curve() -> None:
+    curve = binning.survival_curve(rows(ok=[True, True, False, True]))
+    latency = curve[curve["clock"] == "scheduled"].sort_values("slower")
+
+    # Of four requests the failed one counts as slowest: 400 ms is reached by half of them, 100 ms by all.
+    assert latency["slower"].tolist() == [0.5, 0.75, 1.0]
+    assert latency["ms"].round(6).tolist() == [400.0, 200.0, 100.0]
+
+
+def test_stage_shares_of_a_slice_add_up_to_the_whole() -> None:
+    shares = binning.stage_shares(a_ledger(400))
+
+    assert shares.groupby("t_s")["share"].sum().round(9).eq(1.0).all()
+    assert "transfer" not in set(shares["stage"])
+
+
+def test_transfer_stays_whole_where_its_parts_are_not_known() -> None:
+    shares = binning.stage_shares(a_ledger(400).assign(upload_s=np.nan, download_s=np.nan, split="durations"))
+
+    assert "transfer" in set(shares["stage"])
+    assert not {"connect", "upload", "download"} & set(shares["stage"])
+
+
+def test_slices_count_each_request_once_and_show_empty_ones() -> None:
+    slices = binning.slices(binning.requests_over_time(rows(ok=[True, False, True, True])), parts=6)
+
+    assert slices["requests"].tolist() == [1, 0, 1, 0, 1, 1]
+    assert slices["failed"].tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_a_chart_also_draws_outside_a_page() -> None:
+    drawn = charts.svg(charts.stages_over_time(binning.stage_shares(a_ledger()), LIGHT))
+
+    assert LIGHT.stages["inference"] in drawn
+    assert "var(" not in drawn
