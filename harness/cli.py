@@ -146,15 +146,17 @@ def check_command(scenario: str, target: str | None, show_connect: bool, show_sp
 @click.option("-o", "output", type=click.Path(path_type=Path), help="A file (one format), a folder, or - for stdout.")
 def report_command(run: Path, formats: str | None, output: Path | None) -> None:
     """Render a stored RUN again (also one that was killed before it could report)."""
-    from harness.report.files import render_as, write_reports
+    from harness.report.files import check_format, render_as, write_reports
     from harness.run import reopen
     from harness.run_folder import RunFolder
 
+    wanted = [name.strip() for name in (formats or "html").split(",") if name.strip()]
+    for name in wanted:
+        check_format(name)
     outcome = reopen(RunFolder.open(run))
     if formats is None and output is None:
         _print_summary(outcome)
         return
-    wanted = [name.strip() for name in (formats or "html").split(",") if name.strip()]
     if output == Path("-"):
         if len(wanted) != 1:
             raise UsageError(f"stdout takes one format, not {len(wanted)}", "name one: --format md -o -")

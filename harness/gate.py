@@ -132,8 +132,7 @@ def _reason(decision: Decision, counted: str, n: int, n_eff: int, needs: int) ->
     known = f" (worth {n_eff:,} independent ones)" if n_eff < 0.9 * n else ""
     if decision is not Decision.UNDECIDED:
         return counted + known
-    more = max(1, needs - n)
-    return f"{counted}{known}: too close to call, needs about {more:,} more if they are no worse"
+    return f"{counted}{known}; deciding takes about {max(1, needs - n):,} more requests, if they are no worse"
 
 
 def _judge_mean(slo: Slo, series: NDArray[np.float64]) -> SloFindings:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
@@ -16,17 +17,18 @@ from pydantic import TypeAdapter
 
 from harness.conclude import SCHEMA_VERSION, conclude
 from harness.environment import fingerprint
-from harness.errors import NothingMeasured, RunFolderError
+from harness.errors import HarnessError, RunFolderError, UsageError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
 from harness.ledger import Ledger
 from harness.load import launch
+from harness.load.launch import LoadProcess
 from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span
 from harness.report.files import FORMATS, write_reports
 from harness.run_folder import RunFolder
 from harness.scenario.target import host_of, is_loopback
 from harness.spans import listen
-from harness.spans.listen import ReceiverProcess
+from harness.spans.listen import ReceiverProcess, ReceiverStatus
 
 OnEvent = Callable[[Mapping[str, object]], None]
 
@@ -34,6 +36,7 @@ POLL_S = 0.25
 SPAN_QUIET_S = 1.0
 SPAN_DEADLINE_S = 12.0
 """Plain OpenTelemetry exports every five seconds: later than twice that nothing is to be expected."""
+STOP_WITHIN_S = 10.0
 REPORTS = ("html", "md", "junit")
 
 
@@ -67,15 +70,16 @@ def execute(
     folder = RunFolder.create(parent, scenario.name, started)
     record = _first_record(scenario, folder, started)
     folder.write_json("run.json", record)
-    with ExitStack() as children:
-        receiver = children.enter_context(_receiver(listener, folder)) if listener is not None else None
-        load = _drive(scenario, folder, on_event, interrupt)
+    with _receiving(listener, folder) as receiver:
+        loaded = _drive(scenario, folder, on_event, interrupt)
         if receiver is not None:
             _await_spans(receiver, folder, interrupt)
-    record = _last_record(record, load, receiver)
+    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None)
     folder.write_json("run.json", record)
-    folder.seal(Sample, "samples")
+    samples = folder.seal(Sample, "samples")
     folder.seal(Span, "spans")
+    if loaded.failed is not None and samples.num_rows == 0:
+        raise loaded.failed
     return _finish(folder, scenario, record)
 
 
@@ -96,58 +100,73 @@ def reopen(folder: RunFolder) -> Outcome:
 
 
 def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
-    """A few requests of the mix, to see what comes back; kept below `runs/` like any run."""
+    """A few requests of the mix, to see what comes back; nothing of it is kept on disk."""
     load = LoadProfile(Arrivals.CONSTANT, (4.0,), duration_s=2.0, warmup_s=0.0, drain_s=scenario.load.drain_s, seed=1)
     few = replace(scenario, name=f"check-{scenario.name}", load=load, slo=())
-    return execute(few, Path("runs"), lambda event: None, interrupt)
+    with TemporaryDirectory(prefix="harness-check-") as parent:
+        return execute(few, Path(parent), lambda event: None, interrupt)
 
 
 # --- the children ------------------------------------------------------------------------------------------
 
 
-class _Receiving:
-    """The receiver child for the length of a `with`."""
-
-    def __init__(self, listener: socket.socket, folder: RunFolder) -> None:
-        self._child = listen.start(listener, folder.path)
-
-    def __enter__(self) -> ReceiverProcess:
-        return self._child
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._child.stop()
-
-
-def _receiver(listener: socket.socket, folder: RunFolder) -> _Receiving:
-    return _Receiving(listener, folder)
-
-
-def _drive(scenario: Scenario, folder: RunFolder, on_event: OnEvent, interrupt: Interrupt) -> dict[str, object]:
-    """Run the load child to its end; gives its last event with `warnings` and `interrupted` beside it."""
-    warnings: list[object] = []
-    last: dict[str, object] = {}
-    child = launch.start(scenario, folder.path, folder.path.name)
-    asked = False
+@contextmanager
+def _receiving(listener: socket.socket | None, folder: RunFolder) -> Iterator[ReceiverProcess | None]:
+    """The span receiver for the length of a `with`, when there is a port for it."""
+    if listener is None:
+        yield None
+        return
+    child = listen.start(listener, folder.path)
     try:
-        while not last:
+        yield child
+    finally:
+        child.stop()
+
+
+@contextmanager
+def _loading(scenario: Scenario, folder: RunFolder) -> Iterator[LoadProcess]:
+    """The load child for the length of a `with`: it never outlives it."""
+    child = launch.start(scenario, folder.path, folder.run_id)
+    try:
+        yield child
+    finally:
+        if child.wait(STOP_WITHIN_S) is None:
+            child.kill()
+            child.wait(STOP_WITHIN_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """How the load child ended. `end` is its last word, empty when it died without one; `failed` says why then."""
+
+    end: Mapping[str, object]
+    warnings: tuple[RunWarning, ...]
+    interrupted: bool
+    failed: HarnessError | None = None
+
+
+def _drive(scenario: Scenario, folder: RunFolder, on_event: OnEvent, interrupt: Interrupt) -> _Loaded:
+    """Run the load child to its end."""
+    warnings: list[RunWarning] = []
+    asked = False
+    with _loading(scenario, folder) as child:
+        while not child.over:
             for event in child.events(POLL_S):
                 if event["kind"] == "progress":
                     on_event(event)
                 elif event["kind"] == "warning":
-                    warnings.append({k: event[k] for k in ("code", "message", "hint")})
+                    warnings.append(RunWarning(**{k: v for k, v in event.items() if k != "kind"}))
                 elif event["kind"] == "end":
-                    last = dict(event)
+                    return _Loaded(event, tuple(warnings), asked)
                 elif event["kind"] == "failed":
-                    raise NothingMeasured(str(event["message"]), _text(event.get("hint")))
+                    failed = UsageError(event["message"], event["hint"])
+                    return _Loaded({}, tuple(warnings), asked, failed)
             if interrupt.stop and not asked:
                 asked = True
                 child.request_stop()
             if interrupt.now:
                 child.kill()
-                break
-    finally:
-        child.wait(5.0)
-    return {**last, "warnings": warnings, "interrupted": asked}
+    return _Loaded({}, tuple(warnings), asked)
 
 
 def _await_spans(receiver: ReceiverProcess, folder: RunFolder, interrupt: Interrupt) -> None:
@@ -186,24 +205,28 @@ def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> d
     }
 
 
-def _last_record(
-    record: Mapping[str, object], load: Mapping[str, object], receiver: ReceiverProcess | None
-) -> dict[str, object]:
-    status = receiver.stop() if receiver is not None else None
-    warnings = list(load.get("warnings", ()))  # type: ignore[call-overload]  # a list in every event
-    if status is not None and status.error is not None:
-        warning = RunWarning("receiver", status.error, "spans may be missing; see receiver.log in the run folder")
-        warnings.append(asdict(warning))
-    if status is not None and status.rejected:
-        message = f"{status.rejected:,} spans were refused: ids or instants were impossible"
-        warnings.append(asdict(RunWarning("rejected_spans", message, "look at the exporter that sends them")))
+def _last_record(record: Mapping[str, object], loaded: _Loaded, received: ReceiverStatus | None) -> dict[str, object]:
+    warnings = [*loaded.warnings, *_receiver_warnings(received)]
+    if loaded.failed is not None:
+        hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
+        warnings.append(RunWarning("load_process", loaded.failed.message, hint, invalidates=True))
     return {
         **record,
-        "status": "interrupted" if load["interrupted"] else "finished" if "readings" in load else "broken",
-        "load": {k: v for k, v in load.items() if k not in ("warnings", "interrupted", "kind")},
-        "receiver": asdict(status) if status is not None else None,
-        "warnings": warnings,
+        "status": "interrupted" if loaded.interrupted else "finished" if loaded.end else "broken",
+        "load": {k: v for k, v in loaded.end.items() if k != "kind"},
+        "receiver": asdict(received) if received is not None else None,
+        "warnings": [asdict(warning) for warning in warnings],
     }
+
+
+def _receiver_warnings(received: ReceiverStatus | None) -> list[RunWarning]:
+    found: list[RunWarning] = []
+    if received is not None and received.error is not None:
+        found.append(RunWarning("receiver", received.error, "spans may be missing; see receiver.log in the run folder"))
+    if received is not None and received.rejected:
+        message = f"{received.rejected:,} spans were refused: their ids or instants are impossible"
+        found.append(RunWarning("rejected_spans", message, "look at the exporter that sends them"))
+    return found
 
 
 def _plan(scenario: Scenario) -> dict[str, object]:
@@ -236,10 +259,6 @@ def _write_tables(folder: RunFolder, ledger: Ledger, spans: pa.Table) -> None:
     folder.write_table("spans", spans)
     folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False))
     folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 assert set(REPORTS) <= set(FORMATS)  # noqa: S101

@@ -55,7 +55,7 @@ def test_an_undecided_slo_says_how_many_more_requests_it_needs() -> None:
     found = judge_slo(parse_slo("p99(latency) < 500ms"), evidence(requests(100)))
 
     assert found.verdict is Verdict.NOT_ENOUGH_DATA
-    assert "199 more" in found.reason
+    assert "199 more requests" in found.reason
 
 
 def test_failed_requests_are_slower_than_any_limit() -> None:

@@ -10,8 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS = (
-    "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument", "load",
-    "spans", "environment", "run_folder", "clock", "join", "ledger", "findings", "analysis", "gate", "conclude", "report", "run", "demo", "cli",
+    "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
+    "load", "spans", "environment", "run_folder", "clock", "join", "ledger", "findings", "analysis", "gate",
+    "conclude", "report", "run", "demo", "cli", "__main__",
 )  # fmt: skip
 
 

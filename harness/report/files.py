@@ -16,6 +16,12 @@ FORMATS = {"html": "report.html", "md": "report.md", "junit": "junit.xml", "json
 """Format -> its file name in a run folder."""
 
 
+def check_format(wanted: str) -> None:
+    """Raises UsageError for an unknown format."""
+    if wanted not in FORMATS:
+        raise UsageError(f"'{wanted}' is no report format", nearest(wanted, FORMATS))
+
+
 def render_as(wanted: str, summary: Summary, ledger: pd.DataFrame | None) -> str:
     """One report as text. Raises UsageError for an unknown format."""
     if wanted == "html":
@@ -24,9 +30,8 @@ def render_as(wanted: str, summary: Summary, ledger: pd.DataFrame | None) -> str
         return markdown.render(summary)
     if wanted == "junit":
         return junit.render(summary)
-    if wanted == "json":
-        return json_report.render(summary)
-    raise UsageError(f"'{wanted}' is no report format", nearest(wanted, FORMATS))
+    check_format(wanted)
+    return json_report.render(summary)
 
 
 def write_reports(
