@@ -69,7 +69,7 @@ def test_colour_changes_no_letter() -> None:
 
 
 def test_a_name_cannot_send_escape_codes_or_markup_to_the_terminal() -> None:
-    assert "before␀after␛[31mred" in console.render(a_hostile_summary(NUL), width=120, colour=False)
+    assert "before⟨NUL⟩after⟨ESC⟩[31mred" in console.render(a_hostile_summary(NUL), width=120, colour=False)
     assert "[bold red]loud[/] :skull:" in console.render(a_hostile_summary(ALL[-1]), width=120, colour=False)
 
 

@@ -23,9 +23,9 @@ from harness.report.text import visible
     [
         ("plain", "plain"),
         ("Straße, 東京, עברית", "Straße, 東京, עברית"),
-        ("a\x00b", "a␀b"),
-        ("a\nb\tc\r", "a␊b␉c␍"),
-        ("\x1b[31m", "␛[31m"),
+        ("a\x00b", "a⟨NUL⟩b"),
+        ("a\nb\tc\r", "a⟨LF⟩b⟨TAB⟩c⟨CR⟩"),
+        ("\x1b[31m", "⟨ESC⟩[31m"),
         ("abc\u202edef", "abc⟨U+202E⟩def"),
         ("a\u200bb", "a⟨U+200B⟩b"),
         ("a\ud800b", "a⟨U+D800⟩b"),

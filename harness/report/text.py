@@ -11,7 +11,7 @@ LONGEST = 160
 """Characters of a name that are shown; a longer one is shortened in the middle, with its length said."""
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
-_SPACES = {"\t": "␉", "\n": "␊", "\r": "␍", "\x7f": "␡"}
+_NAMES = {"\x00": "⟨NUL⟩", "\t": "⟨TAB⟩", "\n": "⟨LF⟩", "\r": "⟨CR⟩", "\x1b": "⟨ESC⟩"}  # few fonts have the pictures
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
@@ -31,10 +31,8 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 def _sign(char: str) -> str:
     if char.isprintable():  # the fast way out; also every letter of every script
         return char
-    if char in _SPACES:
-        return _SPACES[char]
-    if ord(char) < 0x20:
-        return chr(0x2400 + ord(char))
+    if char in _NAMES:
+        return _NAMES[char]
     if unicodedata.category(char) in _INVISIBLE:
         return f"⟨U+{ord(char):04X}⟩"
     return char
