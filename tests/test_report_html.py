@@ -118,8 +118,8 @@ def test_no_name_changes_the_structure_of_the_page(text: str) -> None:
 
 
 def test_hostile_names_stay_text_that_can_be_seen() -> None:
-    for text, shown in ((SCRIPT, SCRIPT), (NUL, "before⟨NUL⟩after"), (RIGHT_TO_LEFT, "⟨U+202E⟩"), (TEMPLATE, "{{ 7 * 7 }}"),
-                        (LONG, "(1,000,000 characters)")):  # fmt: skip
+    for text, shown in ((SCRIPT, SCRIPT), (NUL, "before⟨NUL⟩after"), (RIGHT_TO_LEFT, "⟨U+202E⟩"),
+                        (TEMPLATE, "{{ 7 * 7 }}"), (LONG, "(1,000,000 characters)")):  # fmt: skip
         page = html.render(a_hostile_summary(text), None)
         assert shown in Page(page).words
         assert len(page) < 100_000
