@@ -93,6 +93,16 @@ def test_the_source_decides_what_is_read(source: str, channel: str | None) -> No
     assert (half.channel if half else None) == channel
 
 
+def test_a_framework_s_own_span_around_ours_is_not_the_root() -> None:
+    around = a_root(9, 91, span_id="a900000000000000", attributes=None)
+
+    (half,) = joined([a_sample()], [around, a_root(10, 90)]).halves
+
+    assert half is not None
+    assert half.split is Split.MARKS
+    assert half.total_s == pytest.approx(0.080)
+
+
 def test_a_span_delivered_twice_counts_once() -> None:
     child = a_span("det", 20, 80, stage="inference")
 
