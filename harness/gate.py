@@ -168,7 +168,7 @@ def _by_interval(slo: Slo, series: NDArray[np.float64], observed: float | None, 
         verdict = Verdict.FAILED
     shown = format_duration if slo.unit == "s" else format_share
     if slo.unit == "s":
-        reason = f"95 % interval {shown(mean.low)} to {shown(mean.high)} over {n:,} requests"
+        reason = f"95% interval {shown(mean.low)} to {shown(mean.high)} over {n:,} requests"
     else:
         reason = f"{shown(observed)} of the mean latency of {n:,} requests"
     return _answer(

@@ -1,78 +1,23 @@
-"""The receiver as its parent sees it: binding, counts, and every way a child can end."""
+"""The receiver as its parent sees it: binding and counts."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from span_builders import a_body, counted, post, stored
 
-from harness.chunks import read_chunks
 from harness.errors import UsageError
-from harness.model import Span
 from harness.spans.listen import ReceiverProcess, bind, start
 
-PROTOBUF = {"content-type": "application/x-protobuf"}
 
-
-def a_body(count: int) -> bytes:
-    request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
-    for _ in range(count):
-        spans.add(trace_id=os.urandom(16), span_id=os.urandom(8), start_time_unix_nano=1, end_time_unix_nano=2)
-    body: bytes = request.SerializeToString()
-    return body
-
-
-def post(process: ReceiverProcess, count: int) -> bytes:
-    return send(process.endpoint, count)
-
-
-def send(endpoint: str, count: int) -> bytes:
-    with contextlib.closing(HTTPConnection(endpoint.removeprefix("http://"), timeout=20)) as connection:
-        connection.request("POST", "/v1/traces", a_body(count), PROTOBUF)
-        answer = connection.getresponse()
-        assert answer.status == 200
-        return answer.read()
-
-
-def until(condition: Callable[[], object], deadline_s: float = 10) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-
-
-def counted(process: ReceiverProcess) -> int:
-    assert process.drained(quiet_s=0.0, deadline_s=10)
-    status = process.poll()
-    assert status is not None
-    return status.spans
-
-
-def stored(folder: Path) -> int:
-    rows: int = read_chunks([folder / "spans.arrows"], Span).num_rows
-    return rows
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[ReceiverProcess]:
-    running = start(bind("127.0.0.1:0"), tmp_path)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiverProcess]:
+    running = start(bind("127.0.0.1:0"), tmp_path_factory.mktemp("run"))
     yield running
     running.stop()
 
@@ -130,7 +75,8 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 # --- counts ------------------------------------------------------------------------------------------------
 
 
-def test_the_counts_follow_what_arrives_and_the_end_is_said(process: ReceiverProcess, tmp_path: Path) -> None:
+def test_the_counts_follow_what_arrives_and_the_end_is_said(tmp_path: Path) -> None:
+    process = start(bind("127.0.0.1:0"), tmp_path)
     assert process.endpoint.startswith("http://127.0.0.1:")
     post(process, 7)
     assert counted(process) == 7
@@ -146,139 +92,32 @@ def test_the_counts_follow_what_arrives_and_the_end_is_said(process: ReceiverPro
     assert not process.drained(quiet_s=0.1, deadline_s=1)
 
 
-def test_drained_waits_for_the_last_span(process: ReceiverProcess) -> None:
-    post(process, 1)
-    late = threading.Timer(0.2, post, (process, 2))
+def test_drained_waits_for_the_last_span(shared: ReceiverProcess) -> None:
+    before = counted(shared)
+    late = threading.Timer(0.2, post, (shared, 2))
     late.start()
 
-    assert process.drained(quiet_s=0.7, deadline_s=20)
+    assert shared.drained(quiet_s=0.7, deadline_s=20)
 
-    status = process.poll()
+    status = shared.poll()
     assert status is not None
-    assert status.spans == 3
+    assert status.spans == before + 2
     late.join()
 
 
-def test_drained_gives_up_at_the_deadline_while_spans_keep_coming(process: ReceiverProcess) -> None:
+def test_drained_gives_up_at_the_deadline_while_spans_keep_coming(shared: ReceiverProcess) -> None:
     enough = threading.Event()
 
     def keep_sending() -> None:
         while not enough.wait(0.05):
-            post(process, 1)
+            post(shared, 1)
 
     sender = threading.Thread(target=keep_sending)
     sender.start()
     began = time.monotonic()
     try:
-        assert not process.drained(quiet_s=0.8, deadline_s=1.5)
+        assert not shared.drained(quiet_s=0.8, deadline_s=1.5)
         assert time.monotonic() - began < 10
     finally:
         enough.set()
         sender.join()
-
-
-# --- ends --------------------------------------------------------------------------------------------------
-
-
-def test_a_killed_receiver_leaves_what_it_flushed_and_is_reported(process: ReceiverProcess, tmp_path: Path) -> None:
-    post(process, 9)
-    assert counted(process) == 9
-
-    os.kill(process.pid, signal.SIGKILL)
-
-    until(lambda: (status := process.poll()) and status.error)
-    status = process.stop()
-    assert (status.spans, status.ended) == (9, False)
-    assert status.error == (
-        f"the span receiver stopped early (signal SIGKILL); its last words are in {tmp_path / 'receiver.log'}"
-    )
-    assert stored(tmp_path) == 9
-    with pytest.raises(ConnectionRefusedError):
-        post(process, 1)
-
-
-def test_a_receiver_that_hangs_is_killed_at_the_timeout(process: ReceiverProcess, tmp_path: Path) -> None:
-    post(process, 4)
-    assert counted(process) == 4
-    os.kill(process.pid, signal.SIGSTOP)
-
-    status = process.stop(timeout_s=0.3)
-
-    assert "SIGKILL" in (status.error or "")
-    assert (status.spans, stored(tmp_path)) == (4, 4)
-    assert not psutil.pid_exists(process.pid)
-
-
-def test_ctrl_c_is_left_to_the_parent_and_sigterm_ends_it_in_order(process: ReceiverProcess, tmp_path: Path) -> None:
-    post(process, 1)
-
-    os.kill(process.pid, signal.SIGINT)
-    post(process, 2)
-    os.kill(process.pid, signal.SIGTERM)
-
-    until(lambda: (status := process.poll()) and status.ended)
-    assert stored(tmp_path) == 3
-
-
-def test_an_open_request_is_answered_before_the_end(process: ReceiverProcess, tmp_path: Path) -> None:
-    body = a_body(6)
-    host, port = process.endpoint.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as caller:
-        caller.settimeout(10)
-        caller.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n")
-        caller.sendall(b"content-length: %d\r\n\r\n" % len(body) + body[:20])
-        post(process, 1)  # answered: so the first half has arrived as well
-        stopping = threading.Thread(target=process.stop)
-        stopping.start()
-        time.sleep(0.5)
-        caller.sendall(body[20:])
-        assert caller.recv(100).startswith(b"HTTP/1.1 200 OK")
-        stopping.join()
-
-    assert (process.stop().spans, stored(tmp_path)) == (7, 7)
-
-
-def test_the_receiver_ends_with_its_parent(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from harness.spans.listen import bind, start\n"
-        "running = start(bind('127.0.0.1:0'), Path(sys.argv[1]))\n"
-        "print(running.pid, running.endpoint, flush=True); time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        pid, endpoint = parent.stdout.readline().split()
-        send(endpoint.decode(), 8)
-        parent.kill()
-
-    until(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
-    assert stored(tmp_path) == 8
-
-
-def test_a_full_disk_is_said_once_and_the_service_still_gets_its_answers(
-    process: ReceiverProcess, tmp_path: Path
-) -> None:
-    post(process, 5)
-    assert counted(process) == 5
-    limit = (tmp_path / "spans.arrows").stat().st_size + 1000
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-
-    post(process, 500)
-    until(lambda: (status := process.poll()) and status.error)
-    partial = ExportTraceServiceResponse.FromString(post(process, 2)).partial_success
-
-    status = process.stop()
-    assert f"spans can no longer be stored in {tmp_path / 'spans.arrows'}: " in (status.error or "")
-    assert partial.rejected_spans == 2
-    assert partial.error_message == status.error
-    assert (status.spans, status.ended, stored(tmp_path)) == (5, True, 5)
-
-
-def test_a_receiver_that_cannot_start_says_why(tmp_path: Path) -> None:
-    (tmp_path / "spans.arrows").mkdir()
-    process = start(bind("127.0.0.1:0"), tmp_path)
-
-    until(lambda: (status := process.poll()) and status.error)
-
-    error = process.stop().error or ""
-    assert error.startswith("the span receiver could not start: ")
-    assert "Is a directory" in error

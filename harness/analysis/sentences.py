@@ -68,7 +68,7 @@ def _latency(latency: LatencyFindings) -> str:
 def _with_interval(estimate: Estimate) -> str:
     text = format_duration(estimate.value)
     if estimate.low is not None and estimate.high is not None:
-        text += f" (95 % interval {format_duration(estimate.low)} to {format_duration(estimate.high)})"
+        text += f" (95% interval {format_duration(estimate.low)} to {format_duration(estimate.high)})"
     return text
 
 
@@ -93,9 +93,9 @@ def _chain(models: Sequence[ModelFindings]) -> list[str]:
 
 def tail_sentence(tail: TailAttribution) -> str:
     """Which stage makes the slow requests slow, or that no single one does."""
-    gap = f"The slowest 5 % take {format_duration(tail.gap_s)} longer than typical requests"
+    gap = f"The slowest 5% take {format_duration(tail.gap_s)} longer than typical requests"
     top = tail.shares[0]
-    interval = f"95 % interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
+    interval = f"95% interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
     if tail.clear is not None:
         return f"{gap}: {_percent(top.share)} of that is {STAGE_WORDS[top.stage]} ({interval})."
     return (
@@ -104,7 +104,7 @@ def tail_sentence(tail: TailAttribution) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    return f"{share * 100:.0f}%"
 
 
 def _no_tail(n: int) -> str:

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.load.channel import keep_kernel_stamps_on
 from harness.load.desk import Desk
 from harness.load.health import Health, raise_descriptor_limit
-from harness.load.open_loop import OpenLoop
+from harness.load.open_loop import MAX_SESSIONS, OpenLoop
 from harness.load.payloads import draws, payload_sets
 from harness.load.recorder import Recorder
 from harness.load.user_file import import_user
@@ -40,7 +40,9 @@ Emit = Callable[[dict[str, Any]], None]
 class Engine:
     """Runs a scenario once. `stop` may be called from any greenlet."""
 
-    def __init__(self, scenario: Scenario, run_dir: Path, run_id: str, worker: str, emit: Emit) -> None:
+    def __init__(
+        self, scenario: Scenario, run_dir: Path, run_id: str, worker: str, emit: Emit, max_sessions: int | None = None
+    ) -> None:
         self._scenario = scenario
         self._emit = emit
         self._stopped = Event()
@@ -49,7 +51,7 @@ class Engine:
         self._health = Health()
         self._recorder = Recorder(run_dir, worker)
         self._desk = Desk(run_id, worker, scenario.spans.sampled, self._recorder)
-        self._loop = OpenLoop(self._schedule, jobs, self._spawn, self._health)
+        self._loop = OpenLoop(self._schedule, jobs, self._spawn, self._health, max_sessions or MAX_SESSIONS)
         extra = itertools.count(len(self._schedule))
         self._rig = Rig(self._desk, scenario.target, extra, self._loop, self._no_request)
         self._environment = Environment(user_classes=[user_class], events=locust.events, host=scenario.target)
@@ -111,7 +113,7 @@ class Engine:
             gevent.sleep(0.01)
 
     def _end_sessions(self) -> None:
-        self._rig.over = True
+        self._rig.over = self._loop.closed = True
         with gevent.Timeout(_END_S, False):
             self._runner.quit()
         for arrival in self._loop.pending:

@@ -113,13 +113,19 @@ def _tail(path: Path) -> str:
     return " | ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
-def start(scenario: Scenario, run_dir: Path, run_id: str, worker: str = "0") -> LoadProcess:
-    """Start a load process; it writes `samples-<worker>.arrows` and `load-<worker>.log` into the run folder."""
+def start(
+    scenario: Scenario, run_dir: Path, run_id: str, worker: str = "0", max_sessions: int | None = None
+) -> LoadProcess:
+    """Start a load process; it writes `samples-<worker>.arrows` and `load-<worker>.log` into the run folder.
+
+    `max_sessions` caps the pool (default: 10,000); arrivals beyond it wait, as backlog.
+    """
     order = {
         "scenario": TypeAdapter(Scenario).dump_python(scenario, mode="json"),
         "run_dir": str(run_dir),
         "run_id": run_id,
         "worker": worker,
+        "max_sessions": max_sessions,
     }
     log = run_dir / f"load-{worker}.log"
     with log.open("wb") as stderr:

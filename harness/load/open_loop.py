@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gevent
 from gevent.hub import Waiter
+from locust.exception import StopUser
 
 from harness.arrivals import Schedule
 from harness.load.desk import Slot
@@ -67,6 +68,7 @@ class OpenLoop:
         self.starting = 0  # sessions spawned that do not serve yet
         self.sessions = 0
         self.in_flight = 0
+        self.closed = False  # the run is over: no session is opened, none takes another arrival
         self.due = 0  # arrivals whose instant has come
         self.last: Slot | None = None
         self._loop = gevent.get_hub().loop
@@ -118,7 +120,7 @@ class OpenLoop:
 
     def spawn(self) -> None:
         """One more session, unless the pool is full."""
-        if self.sessions >= self._cap:
+        if self.closed or self.sessions >= self._cap:
             return
         self.starting += 1
         self.sessions += 1
@@ -141,7 +143,11 @@ class OpenLoop:
         return Seat()
 
     def take(self, seat: Seat) -> Arrival:
-        """The next arrival for this session; waits for it. The longest waiting one comes first."""
+        """The next arrival for this session; waits for it. The longest waiting one comes first.
+
+        Raises StopUser when the run is over."""
+        if self.closed:
+            raise StopUser
         if self.pending:
             self.in_flight += 1
             seat.arrival = None

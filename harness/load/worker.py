@@ -104,7 +104,9 @@ def _run(lines: Lines) -> int:
     order = json.loads(line)
     scenario = TypeAdapter(Scenario).validate_python(order["scenario"])
     try:
-        engine = Engine(scenario, Path(order["run_dir"]), order["run_id"], order["worker"], lines.emit)
+        engine = Engine(
+            scenario, Path(order["run_dir"]), order["run_id"], order["worker"], lines.emit, order.get("max_sessions")
+        )
         signal.signal(signal.SIGTERM, lambda *_: engine.stop())
         gevent.spawn(_watch, 0, rest, engine)
         end = engine.run()

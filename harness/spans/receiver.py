@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -34,7 +35,8 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 FLUSH_EVERY_S = 1.0
 _FLUSH_AT_BYTES = 32 * 1024 * 1024  # of bodies not yet flushed: bounds memory, and the size of one Arrow batch
-_GRACE_S = 5.0
+_GRACE_S = 5
+_MEMORY_BYTES = 2 * 1024**3  # above what the process has at its start
 # Exporters send every few seconds: a shorter keep-alive would close the connection just as the next batch leaves.
 _KEEP_ALIVE_S = 75
 
@@ -144,6 +146,8 @@ async def _answer(intake: Intake, scope: Any, headers: Mapping[str, str], receiv
         decoded = otlp.decode(body, content_type)
     except otlp.MalformedBody as error:
         raise Refusal(400, str(error)) from error
+    except MemoryError as error:
+        raise Refusal(413, "the body takes too much memory") from error
     return otlp.encode_answer(encoding, *intake.take(decoded, len(body)))
 
 
@@ -186,7 +190,7 @@ async def serve(sock: socket.socket, out: Path) -> None:
         uvicorn.Config(
             application(intake), http="httptools", ws="none", lifespan="off", log_level="error", access_log=False,
             server_header=False, date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=int(_GRACE_S),
+            timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_GRACE_S,
         )
     )  # fmt: skip
 
@@ -210,6 +214,18 @@ async def serve(sock: socket.socket, out: Path) -> None:
         intake.close()
 
 
+def _limit_memory() -> None:
+    """Bound what parsing may take: two bytes on the wire can be a span of two hundred in memory.
+
+    The parser fails cleanly where its memory ends, so that the body is refused and the machine keeps working.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        in_use = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if soft == resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_DATA, (in_use + _MEMORY_BYTES, hard))
+
+
 def main() -> None:
     """Entry point of the child process; started by harness.spans.listen."""
     parser = argparse.ArgumentParser(prog="python -m harness.spans.receiver")
@@ -217,6 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the chunk file to write")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _limit_memory()
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         os.set_blocking(1, False)
     try:
