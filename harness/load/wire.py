@@ -93,6 +93,7 @@ class Connection:
         self.answer = Answer()
         self._channel: Channel | None = None
         self._last_used_at = 0
+        self._loop = gevent.get_hub().loop
 
     def close(self) -> None:
         """Drop the connection; the next request opens another one."""
@@ -108,6 +109,7 @@ class Connection:
         timeout) closes the connection and passes through.
         """
         x.error = "interrupted"
+        self._loop.update_now()  # timers count from the loop's last look at the clock: user code may have run long
         timer = gevent.Timeout.start_new(terms.timeout_s)
         try:
             try:

@@ -1,0 +1,245 @@
+"""Parts of the load process on their own, in child processes because they need gevent."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+from load_support import in_child, misbehave, raw_server
+
+PARSER = """
+from hypothesis import example, given, settings, strategies as st
+from harness.load.answer import Answer, NotHTTP
+
+def parsed(chunks):
+    answer = Answer()
+    for chunk in chunks:
+        if answer.complete:
+            break
+        answer.feed_bytes(chunk)
+    return answer
+
+CHUNKED = "Transfer-Encoding: chunked\\r\\n"
+heads = st.builds(
+    lambda code, extra: f"HTTP/1.1 {code} X\\r\\n{extra}".encode(),
+    st.integers(100, 599),
+    st.sampled_from(["", "A:\\r\\n", "Content-Length: 3\\r\\n", CHUNKED, "Connection: close\\r\\n"]),
+)
+ends = st.sampled_from([b"\\r\\n", b"\\r\\nabc", b"\\r\\n3\\r\\nabc\\r\\n0\\r\\n\\r\\n", b"\\n", b""])
+
+@settings(max_examples=400, deadline=None, database=None)
+@given(st.lists(st.binary(max_size=60) | heads | ends | st.tuples(heads, ends).map(b"".join), max_size=6))
+@example([b"HTTP/1.1 101 Switching\\r\\nUpgrade: x\\r\\nConnection: upgrade\\r\\n\\r\\nabc"])
+@example([b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhiHTTP/1.1 200 OK\\r\\nX: y\\r\\n\\r\\n"])
+def never_crashes(chunks):
+    try:
+        answer = parsed([*chunks, b""])
+    except NotHTTP as refused:
+        assert len(str(refused)) < 120
+    else:
+        answer.headers(), answer.header("a"), answer.keep_alive
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(st.binary(max_size=40), st.booleans(), st.integers(1, 7))
+def same_answer_in_any_pieces(body, chunked, size):
+    head = b"HTTP/1.1 200 OK\\r\\nServer-Timing: a\\r\\nX-Empty:\\r\\nServer-Timing: b\\r\\n"
+    if chunked:
+        framed = b"%x\\r\\n%s\\r\\n" % (len(body), body) if body else b""
+        whole = head + b"Transfer-Encoding: chunked\\r\\n\\r\\n" + framed + b"0\\r\\n\\r\\n"
+    else:
+        whole = head + b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body
+    answer = Answer()
+    answer.expect(no_body=False, keep_body=True)
+    for at in range(0, len(whole), size):
+        assert not answer.complete
+        answer.feed_bytes(whole[at : at + size])
+    assert answer.complete and answer.keep_alive and answer.status == 200
+    assert bytes(answer.body) == body
+    assert answer.header("server-timing") == "a, b" and answer.header("x-empty") == ""
+
+never_crashes()
+same_answer_in_any_pieces()
+surplus = parsed([b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhiHTTP/1.1 500 NO\\r\\nX: y\\r\\n\\r\\n"])
+assert surplus.complete and surplus.status == 200 and surplus.headers() == [("Content-Length", "2")]
+assert not surplus.keep_alive
+"""
+
+DRAWS = """
+import itertools, json, sys
+from harness.load.payloads import draws, payload_sets
+from harness.model import BodySpec, RequestSpec
+one, two = sys.argv[1], sys.argv[2]
+kinds = [
+    RequestSpec("read", "POST", "/v1/read", 3.0, (("lang", "en us"),), (("accept", "text/html"),),
+                BodySpec(form=(("k", 'v"'),), files=(("image", (one, two)),))),
+    RequestSpec("form", "POST", "/form", body=BodySpec(form=(("a", "1 2"),))),
+]
+sets = payload_sets(kinds, "http://127.0.0.1:1/base", "run-1")
+drawn = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 7), 4000)]
+again = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 7), 4000)]
+other = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 8), 4000)]
+p, form = sets[0].get(1), sets[1].get(0)
+print(json.dumps({"same": drawn == again, "other": drawn == other, "read": sum(n == "read" for n, _ in drawn),
+    "second": sum(x == ("read", 1) for x in drawn), "sizes": [s.size for s in sets],
+    "head": p.head.decode(), "tail": (p.tail + p.body).decode(), "form": (form.head + form.tail).decode()}))
+"""
+
+TLS = """
+import sys, time
+import gevent.monkey; gevent.monkey.patch_all()
+import gevent
+from harness.load.channel import tls_context
+from harness.load.wire import Connection, Exchange, Origin, Terms
+def get(connection):
+    x = Exchange(time.perf_counter_ns())
+    connection.exchange(x, b"GET /ok HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", b"", Terms(5.0))
+    return x
+trusting = tls_context()
+trusting.load_verify_locations(sys.argv[2])
+connection = Connection(Origin(sys.argv[1], trusting))
+first, second = get(connection), get(connection)
+connection.close()
+assert (first.error, first.status, second.error, second.status) == (None, 200, None, 200), (first, second)
+assert first.connected_at is not None and second.connected_at is None
+assert first.kernel_done_ns is None
+print(get(Connection(Origin(sys.argv[1], tls_context()))).error)
+"""
+
+
+def test_the_parser_survives_garbage_and_any_cutting_of_an_answer() -> None:
+    in_child(PARSER)
+
+
+def test_payloads_are_built_once_and_drawn_by_seed_and_weight(tmp_path: Path) -> None:
+    for name in ("a.png", "b.txt"):
+        (tmp_path / name).write_text(f"content of {name}")
+    got = json.loads(in_child(DRAWS, str(tmp_path / "a.png"), str(tmp_path / "b.txt")))
+
+    assert got["same"] is True
+    assert got["other"] is False
+    assert 2880 <= got["read"] <= 3120  # 3 of 4 of 4000, +- 4.4 standard deviations
+    assert 1360 <= got["second"] <= 1640  # half of them
+    assert got["sizes"] == [2, 1]
+    assert got["head"].startswith("POST /base/v1/read?lang=en+us HTTP/1.1\r\nHost: 127.0.0.1:1\r\n")
+    assert got["head"].endswith("\r\ntraceparent: ")
+    assert got["head"].lower().count("accept: ") == 1
+    assert 'name="image"; filename="b.txt"\r\nContent-Type: text/plain\r\n\r\ncontent of b.txt\r\n--' in got["tail"]
+    assert 'name="k"\r\n\r\nv"\r\n' in got["tail"]
+    length = len(got["tail"].partition("\r\n\r\n")[2])
+    assert f"Content-Length: {length}\r\n" in got["head"]
+    assert got["form"].endswith("\r\n\r\na=1+2")
+
+
+def test_trace_ids_differ_between_runs_and_carry_the_sampled_flag() -> None:
+    code = """
+        import itertools, json
+        from harness.load.trace_ids import trace_ids
+        take = lambda run, share: list(itertools.islice(trace_ids(run, "0", share), 4000))
+        a, again, b, half = take("a", 1.0), take("a", 1.0), take("b", 1.0), take("a", 0.5)
+        assert a == again
+        assert len({t for t, _, _ in a + b}) == len({s for _, s, _ in a + b}) == 8000
+        assert {len(t) for t, _, _ in a} == {32} and {len(s) for _, s, _ in a} == {16}
+        assert len({t[:8] for t, _, _ in a}) == 1
+        assert all(p == f"00-{t}-{s}-01".encode() for t, s, p in a)
+        assert 1870 <= sum(p.endswith(b"-01") for _, _, p in half) <= 2130
+        assert not any(p.endswith(b"-01") for _, _, p in take("a", 0.0))
+    """
+    in_child(textwrap.dedent(code))
+
+
+def test_checks_compare_as_json_does() -> None:
+    code = """
+        from harness.load.checks import failed_checks
+        from harness.model import Expect
+        def check(body, **fields): return failed_checks(Expect(**fields), 200, body, None, False)
+        assert check(b"") is None
+        assert check(b"", status=(201,)) == "status"
+        assert check(b'{"a": 1}', json=(("a", True),)) == "json:a"
+        assert check(b'{"a": [1, 2]}', json=(("a", (1, 2)),)) is None
+        assert check(b'{"a": null}', json=(("a", None), ("b", "~ x"))) == "json:b"
+        assert check(b"[" * 100000, json=(("a", 1),)) == "json:a"
+        assert failed_checks(Expect(max_bytes=1), 404, b"", None, True) == "status,max_bytes"
+        assert failed_checks(Expect(json=(("a", 1),)), 200, b"no gzip", "gzip", False) == "json:a"
+        assert failed_checks(Expect(json=(("a", 1),)), 200, b"x", "br", False) == "json:a"
+    """
+    in_child(textwrap.dedent(code))
+
+
+def test_a_stamp_that_cannot_be_true_gives_way_to_user_time() -> None:
+    code = """
+        from harness.load.desk import Desk, Slot
+        from harness.load.wire import Exchange
+        rows = []
+        desk = Desk("r", "0", 1.0, rows.append)
+        at = desk.timebase.at
+        def source(stamp, **fields):
+            x = Exchange(1000, send_at=2000, done_at=5000, status=200, kernel_done_ns=stamp, **fields)
+            return desk._kernel_done(x)
+        assert source(at(2000)) == at(2000) and source(at(5000)) == at(5000)
+        assert source(at(1999)) is None and source(at(5001)) is None and source(None) is None
+        assert source(at(3000), error="timeout") is None
+    """
+    in_child(textwrap.dedent(code))
+
+
+def test_sleeping_until_an_instant_is_never_early_and_rarely_late() -> None:
+    code = """
+        import time
+        from harness.load.ticks import Alarm
+        alarm, late = Alarm(), []
+        for _ in range(50):
+            at = time.perf_counter_ns() + 2_300_000
+            alarm.sleep_until(at)
+            late.append(time.perf_counter_ns() - at)
+        alarm.sleep_until(0)
+        alarm.close()
+        assert min(late) >= 0
+        assert sorted(late)[10] < 5_000_000, late
+    """
+    in_child(textwrap.dedent(code))
+
+
+def test_what_went_wrong_before_the_first_byte_has_a_short_name() -> None:
+    code = """
+        import socket, time
+        import gevent.monkey; gevent.monkey.patch_all()
+        from harness.load.wire import Connection, Exchange, Origin, Terms
+        def failure(url, timeout_s=5.0):
+            x = Exchange(time.perf_counter_ns())
+            Connection(Origin(url, None)).exchange(x, b"GET / HTTP/1.1\\r\\n\\r\\n", b"", Terms(timeout_s))
+            assert x.status is None and x.done_at > x.start_at
+            return x
+        taken, full = socket.socket(), socket.socket()
+        taken.bind(("127.0.0.1", 0))
+        refused = failure(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        assert (refused.error, refused.send_at, refused.attempts) == ("connection refused", None, 0), refused
+        assert failure("http://no-such-host.invalid").error.startswith("dns: ")
+        full.bind(("127.0.0.1", 0)); full.listen()  # connects, and nobody ever reads
+        silent = failure(f"http://localhost:{full.getsockname()[1]}", 0.1)
+        assert (silent.error, silent.attempts) == ("timeout", 1) and silent.send_at is not None, silent
+    """
+    in_child(textwrap.dedent(code))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*made, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    return key, cert
+
+
+def test_tls_works_and_a_certificate_nobody_trusts_is_an_error(certificate: tuple[Path, Path]) -> None:
+    key, cert = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with raw_server(misbehave, context) as server:
+        error = in_child(TLS, server.url.replace("http:", "https:"), str(cert)).strip()
+
+    assert error.startswith("tls: self")  # "self signed" or "self-signed", by the version of OpenSSL
