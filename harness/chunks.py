@@ -35,11 +35,16 @@ def _field(name: str, hint: object) -> pa.Field:
 
 
 class ChunkWriter:
-    """Appends rows (tuples in field order) to a chunk file. Not thread-safe: one writer, one owner."""
+    """Appends rows (tuples in field order) to a chunk file. Not thread-safe: one writer, one owner.
+
+    A row that the schema cannot hold (a null where none may be, an integer beyond 64 bits, half a surrogate pair) is
+    left out and counted in `rows_refused`; it does not take its neighbours with it.
+    """
 
     def __init__(self, path: Path, row_type: type) -> None:
         self.path = path
         self.rows_written = 0
+        self.rows_refused = 0
         self._schema = schema_of(row_type)
         self._rows: list[tuple[object, ...]] = []
         self._file = path.open("wb")
@@ -50,26 +55,55 @@ class ChunkWriter:
         self._rows.append(row)
 
     def flush(self) -> int:
-        """Write what was appended since the last flush as one record batch. Returns the number of rows."""
+        """Write what was appended since the last flush as one record batch. Returns the number of rows written."""
         rows, self._rows = self._rows, []
-        if rows:
-            columns = zip(*rows, strict=True)
-            arrays = [pa.array(c, type=f.type) for c, f in zip(columns, self._schema, strict=True)]
-            self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
-            self.rows_written += len(rows)
+        batch = self._converted(rows)
+        if batch.num_rows:
+            self._stream.write_batch(batch)
+            self.rows_written += batch.num_rows
         self._file.flush()
-        return len(rows)
+        return batch.num_rows
 
     def close(self) -> None:
-        """Flush and end the stream. A second call does nothing."""
-        if not self._file.closed:
+        """Flush and end the stream. A second call does nothing; the file is closed even when the disk is full."""
+        if self._file.closed:
+            return
+        try:
             self.flush()
             self._stream.close()
+        finally:
             self._file.close()
+
+    def _converted(self, rows: list[tuple[object, ...]]) -> pa.RecordBatch:
+        try:
+            return _batch(rows, self._schema)
+        except (pa.ArrowException, ValueError, OverflowError, TypeError):
+            good = [row for row in rows if self._fits(row)]
+            self.rows_refused += len(rows) - len(good)
+            return _batch(good, self._schema)
+
+    def _fits(self, row: tuple[object, ...]) -> bool:
+        try:
+            _batch([row], self._schema)
+        except (pa.ArrowException, ValueError, OverflowError, TypeError):
+            return False
+        return True
+
+
+def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    for array, field in zip(arrays, schema, strict=True):
+        if array.null_count and not field.nullable:
+            raise ValueError(f"column {field.name} holds a null")
+    return pa.record_batch(arrays, schema=schema)
 
 
 def read_chunks(paths: Iterable[Path], row_type: type) -> pa.Table:
-    """All complete batches of the chunk files, in order; a torn tail (the writer was killed) is left out."""
+    """All complete batches of the chunk files, in order; a torn tail (the writer was killed) is left out.
+
+    Raises OSError for a file that cannot be opened: it is not the same as an empty one.
+    """
     schema = schema_of(row_type)
     batches: list[pa.RecordBatch] = []
     for path in paths:
@@ -79,11 +113,11 @@ def read_chunks(paths: Iterable[Path], row_type: type) -> pa.Table:
 
 def _batches(path: Path) -> list[pa.RecordBatch]:
     found: list[pa.RecordBatch] = []
-    try:
-        with path.open("rb") as file, pa.ipc.open_stream(file) as stream:
-            while True:
-                found.append(stream.read_next_batch())
-    except (StopIteration, pa.ArrowInvalid, OSError):
-        # StopIteration is the proper end; the others are a file cut off in the middle of a batch or of its head.
-        pass
-    return found
+    with path.open("rb") as file:
+        try:
+            with pa.ipc.open_stream(file) as stream:
+                while True:
+                    found.append(stream.read_next_batch())
+        except (StopIteration, pa.ArrowInvalid, OSError):
+            # StopIteration is the proper end; the others are a file cut off inside a batch or its head.
+            return found

@@ -170,3 +170,29 @@ def test_any_rows_survive_the_round_trip(
     path = written(tmp_path_factory.mktemp("chunks") / "rows.arrows", *batches)
 
     assert rows_of(read_chunks([path], Row)) == [row for batch in batches for row in batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    name: str
+    at_ns: int
+
+
+@pytest.mark.parametrize(
+    "bad", [("half \ud800", 1), ("null", None), ("large", 2**63)], ids=["surrogate", "null", "beyond 64 bits"]
+)
+def test_a_row_the_schema_cannot_hold_does_not_take_its_neighbours_along(
+    tmp_path: Path, bad: tuple[object, object]
+) -> None:
+    writer = ChunkWriter(tmp_path / "rows.arrows", Named)
+    for row in (("first", 1), bad, ("last", 3)):
+        writer.append(row)
+    writer.close()
+
+    assert read_chunks([tmp_path / "rows.arrows"], Named).column("name").to_pylist() == ["first", "last"]
+    assert (writer.rows_written, writer.rows_refused) == (2, 1)
+
+
+def test_a_chunk_file_that_is_missing_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_chunks([tmp_path / "nowhere.arrows"], Span)
