@@ -180,7 +180,8 @@ def test_a_user_class_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
             try: import_user(f"{sys.argv[1]}:{name}")
             except HarnessError as error: print(error, "|", error.hint)
     """
-    misspelt, no_user, no_tasks = in_child(textwrap.dedent(code), str(flow)).splitlines()[-3:]
+    said = in_child(textwrap.dedent(code), str(flow)).splitlines()
+    misspelt, no_user, no_tasks = [line for line in said if "|" in line]
 
     assert "has no class 'Flwo' | did you mean 'Flow'?" in misspelt
     assert "is no HarnessUser | derive it" in no_user

@@ -163,6 +163,7 @@ def serve_arrivals(user: HarnessUser) -> None:
                 loop.done()
                 user.close_arrival(failure)
     finally:
+        user.client.close()
         unserved = loop.leave(seat)
         if unserved is not None:
             rig.desk.never_sent(job_name(unserved.job), unserved.slot)

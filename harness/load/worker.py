@@ -107,7 +107,7 @@ def _run(lines: Lines) -> int:
         engine = Engine(
             scenario, Path(order["run_dir"]), order["run_id"], order["worker"], lines.emit, order.get("max_sessions")
         )
-        signal.signal(signal.SIGTERM, lambda *_: engine.stop())
+        gevent.signal_handler(signal.SIGTERM, engine.stop)
         gevent.spawn(_watch, 0, rest, engine)
         end = engine.run()
     except HarnessError as error:
