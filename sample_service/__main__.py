@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 stopped as asked, 1 the models cannot be loaded, 2 bad flag, variable or port."""
     parser = argparse.ArgumentParser(prog="python -m sample_service", description="Serve the document-reading API.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=8000, help="0 takes a free one")
     flags = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -39,6 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with listener:
         return _serve(settings, listener)
+
+
+def _port(text: str) -> int:
+    # Checked here: the resolver takes larger numbers and drops their upper bits.
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 class _CannotListen(Exception):  # noqa: N818 - reads as the condition it reports
