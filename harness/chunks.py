@@ -58,11 +58,12 @@ class ChunkWriter:
         """Write what was appended since the last flush as one record batch. Returns the number of rows written."""
         rows, self._rows = self._rows, []
         batch = self._converted(rows)
-        if batch.num_rows:
+        written = int(batch.num_rows)
+        if written:
             self._stream.write_batch(batch)
-            self.rows_written += batch.num_rows
+            self.rows_written += written
         self._file.flush()
-        return batch.num_rows
+        return written
 
     def close(self) -> None:
         """Flush and end the stream. A second call does nothing; the file is closed even when the disk is full."""

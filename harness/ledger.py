@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
+from harness.chunks import schema_of
 from harness.clock import ClockOffset, estimate
 from harness.instrument.partition import partition
 from harness.join import Interval, ServerHalf
-from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split, columns
+from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split
 
 _KEYS = ("request_id", "trace_id", "name", "phase", "step")
 _INSTANTS = ("scheduled_ns", "start_ns", "send_ns", "done_ns")
@@ -68,10 +69,13 @@ def build(samples: pa.Table, halves: Sequence[ServerHalf | None], own_host: str 
 
 
 def _frame(rows: Sequence[tuple[object, ...]], row_type: type) -> pd.DataFrame:
-    names = columns(row_type)
-    frame = pd.DataFrame.from_records(list(rows), columns=list(names))
-    floats = [n for n in names if n.endswith("_s")]
-    return frame.astype(dict.fromkeys(floats, "float64"))
+    """The rows as a frame with the types of the model, also when there are none."""
+    table = pa.Table.from_pylist([], schema=schema_of(row_type))
+    if rows:
+        arrays = [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), table.schema, strict=True)]
+        table = pa.Table.from_arrays(arrays, schema=table.schema)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 # --- clocks ------------------------------------------------------------------------------------------------

@@ -75,10 +75,9 @@ def execute(
         if receiver is not None:
             _await_spans(receiver, folder, interrupt)
     record = _last_record(record, loaded, receiver.stop() if receiver is not None else None)
-    folder.write_json("run.json", record)
-    samples = folder.seal(Sample, "samples")
-    folder.seal(Span, "spans")
+    samples = folder.read_table("samples", Sample)
     if loaded.failed is not None and samples.num_rows == 0:
+        folder.write_json("run.json", record)
         raise loaded.failed
     return _finish(folder, scenario, record)
 
@@ -223,7 +222,7 @@ def _receiver_warnings(received: ReceiverStatus | None) -> list[RunWarning]:
     found: list[RunWarning] = []
     if received is not None and received.error is not None:
         found.append(RunWarning("receiver", received.error, "spans may be missing; see receiver.log in the run folder"))
-    if received is not None and received.rejected:
+    elif received is not None and received.rejected:
         message = f"{received.rejected:,} spans were refused: their ids or instants are impossible"
         found.append(RunWarning("rejected_spans", message, "look at the exporter that sends them"))
     return found
@@ -249,10 +248,25 @@ def _stored_scenario(plan: object) -> Scenario:
 
 
 def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
+    """Conclude, then store. A disk that is full by now costs the files, not the answer."""
+    try:
+        _seal(folder, record)
+    except RunFolderError as error:
+        warning = RunWarning("not_stored", error.message, f"{error.hint}; then `harness report`", invalidates=True)
+        known = record["warnings"]
+        assert isinstance(known, list)  # noqa: S101 - made by _last_record
+        conclusion = conclude(folder, scenario, {**record, "warnings": [*known, asdict(warning)]})
+        return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
     conclusion = conclude(folder, scenario, record)
     _write_tables(folder, conclusion.ledger, conclusion.spans)
     write_reports(conclusion.summary, conclusion.rows, (*REPORTS, "json"), folder.path)
     return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+
+
+def _seal(folder: RunFolder, record: Mapping[str, object]) -> None:
+    folder.write_json("run.json", record)
+    folder.seal(Sample, "samples")
+    folder.seal(Span, "spans")
 
 
 def _write_tables(folder: RunFolder, ledger: Ledger, spans: pa.Table) -> None:

@@ -98,6 +98,8 @@ def test_repeating_each_value_ten_times_adds_no_information() -> None:
 
 def test_a_constant_series_counts_in_full() -> None:
     assert quantiles.effective_size(np.full(50, 3.0)) == 50.0
+    rounding = 1e-17 * np.repeat([0.0, 1.0], 25)
+    assert quantiles.effective_size(np.full(50, 0.03) + rounding) == 50.0
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.95, 0.99]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.findings import Health, HealthState, Reading
+from harness.units import format_duration, format_share
 
 
 def judge(readings: Sequence[Reading]) -> Health:
@@ -17,11 +18,17 @@ def judge(readings: Sequence[Reading]) -> Health:
         level, limit = _level(reading)
         if level is HealthState.HEALTHY:
             continue
-        shown = f"{reading.value:.4g} {reading.unit}".rstrip()
-        reasons.append(f"{reading.name} is {shown}, beyond {limit:.4g}: {reading.meaning}")
+        shown, beyond = _shown(reading.value, reading.unit), _shown(limit, reading.unit)
+        reasons.append(f"{reading.name} is {shown}, beyond {beyond} ({reading.meaning})")
         if level is HealthState.INVALID or state is HealthState.HEALTHY:
             state = level
     return Health(state, tuple(readings), tuple(reasons))
+
+
+def _shown(value: float | None, unit: str) -> str:
+    if unit == "s":
+        return format_duration(value, trim=True)
+    return format_share(value) if unit == "ratio" else f"{value:.4g} {unit}".rstrip()
 
 
 def _level(reading: Reading) -> tuple[HealthState, float | None]:

@@ -93,6 +93,7 @@ class Engine:
             self._end_sessions()
             chores.kill()
             self._recorder.close()
+            self._mention_lost_rows()
             if stamps is not None:
                 stamps.close()
         return self._end_line(ended_at)
@@ -163,7 +164,21 @@ class Engine:
             if turn % 2 == 0:
                 self._desk.timebase.reanchor()
                 self._recorder.flush()
+                self._stop_unless_recorded()
             self._emit(self._progress())
+
+    def _stop_unless_recorded(self) -> None:
+        """Requests that nobody can count are not worth sending."""
+        if self._recorder.failure is not None and self._stopped_at is None:
+            self.stop()
+
+    def _mention_lost_rows(self) -> None:
+        recorder = self._recorder
+        if recorder.failure is not None:
+            message = f"samples cannot be written ({recorder.failure}): the last {recorder.lost:,} are lost"
+            self._warn(
+                "recorder", message, "free some disk space, or choose another place with --out", invalidates=True
+            )
 
     def _progress(self) -> dict[str, Any]:
         now, last = _clock(), self._loop.last

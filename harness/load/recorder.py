@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,15 +15,23 @@ FLUSH_ROWS = 1000  # converting more at once would hold the hub for milliseconds
 
 
 class Recorder:
-    """Owns `samples-<worker>.arrows`. Rows are tuples in the field order of Sample."""
+    """Owns `samples-<worker>.arrows`. Rows are tuples in the field order of Sample.
+
+    When the disk refuses a flush, `failure` says why, and later rows are only counted in `lost`.
+    """
 
     def __init__(self, run_dir: Path, worker: str) -> None:
         self._chunks = ChunkWriter(run_dir / f"samples-{worker}.arrows", Sample)
         self._waiting = 0
+        self.failure: str | None = None
+        self.lost = 0
         _convert_once_without_pandas()
 
     def __call__(self, row: tuple[object, ...]) -> None:
         """Keep one row."""
+        if self.failure is not None:
+            self.lost += 1
+            return
         self._chunks.append(row)
         self._waiting += 1
         if self._waiting >= FLUSH_ROWS:
@@ -30,12 +39,20 @@ class Recorder:
 
     def flush(self) -> None:
         """Hand everything to the system: from here on a killed process loses nothing of it."""
-        self._waiting = 0
-        self._chunks.flush()
+        if self.failure is None:
+            self._guarded(self._chunks.flush)
 
     def close(self) -> None:
         """End the file. A second call does nothing."""
-        self._chunks.close()
+        self._guarded(self._chunks.close)
+
+    def _guarded(self, write: Callable[[], object]) -> None:
+        waiting, self._waiting = self._waiting, 0
+        try:
+            write()
+        except OSError as error:
+            self.lost += waiting
+            self.failure = self.failure or (error.strerror or str(error)).lower()
 
 
 def _convert_once_without_pandas() -> None:

@@ -1,0 +1,142 @@
+"""Runs with hardly anything in them still end in a summary, in every format, without NaN and without a crash."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.conclude import Conclusion, conclude, load_line
+from harness.findings import Summary, Verdict
+from harness.model import Arrivals, LoadProfile, Sample, Scenario, Span, SpanSpec
+from harness.report import console
+from harness.report.files import FORMATS, render_as
+from harness.run_folder import RunFolder
+from tests.builders import a_root, a_sample, a_span, at, samples_table, spans_table
+
+SLOS = ("p95(latency) < 1s", "p95(inference) < 1s", "mean(queue) < 1s", "share(transfer) < 50%", "error_rate < 2%")
+
+
+def a_scenario(**changes: Any) -> Scenario:
+    load = LoadProfile(Arrivals.CONSTANT, (10.0,), duration_s=1.0, warmup_s=0.0, drain_s=1.0, seed=1)
+    known: dict[str, Any] = {
+        "name": "tiny", "target": "http://127.0.0.1:8000", "requests": (), "users": None, "load": load,
+        "spans": SpanSpec(), "slo": SLOS,
+    }  # fmt: skip
+    return Scenario(**{**known, **changes})
+
+
+def concluded(tmp_path: Path, samples: list[Sample], spans: list[Span], **changes: Any) -> Conclusion:
+    folder = RunFolder(tmp_path)
+    folder.write_table("samples", samples_table(*samples))
+    folder.write_table("spans", spans_table(*spans))
+    record = {"run_id": "r", "status": "finished", "started_ns": at(0), "loopback": True, "load": {"readings": [
+        {"name": "cpu", "value": 0.1, "unit": "ratio", "suspect": 0.8, "invalid": 0.95, "meaning": "busy"}
+    ]}}  # fmt: skip
+    return conclude(folder, a_scenario(**changes), record)
+
+
+def failed(number: int) -> Sample:
+    return a_sample(number, send_ns=None, first_byte_ns=None, status=None, error="connection refused")
+
+
+def split(number: int, **changes: Any) -> tuple[Sample, list[Span]]:
+    root = a_root(number=number, span_id=f"a{number:015x}")
+    inference = a_span(
+        "det",
+        20,
+        80,
+        attributes={"harness.stage": "inference"},
+        trace_id=root.trace_id,
+        parent_id=root.span_id,
+        span_id=f"b{number:015x}",
+    )
+    return a_sample(number, **changes), [root, inference]
+
+
+def many(n: int) -> tuple[list[Sample], list[Span]]:
+    pairs = [split(i) for i in range(n)]
+    return [sample for sample, _ in pairs], [span for _, spans in pairs for span in spans]
+
+
+RUNS: dict[str, tuple[list[Sample], list[Span]]] = {
+    "empty": ([], []),
+    "one request": many(1),
+    "one request without server half": ([a_sample()], []),
+    "all failed": ([failed(i) for i in range(80)], []),
+    "all censored": ([a_sample(i, censored=True) for i in range(80)], []),
+    "all equal": many(80),
+    "only warm-up": ([a_sample(i, phase="warmup") for i in range(5)], []),
+}
+
+
+@pytest.fixture(params=RUNS)
+def summary(request: pytest.FixtureRequest, tmp_path: Path) -> Summary:
+    return concluded(tmp_path, *RUNS[request.param]).summary
+
+
+@pytest.mark.parametrize("wanted", [*FORMATS, "console"])
+def test_a_run_with_hardly_anything_in_it_is_reported_without_nan(
+    summary: Summary, tmp_path: Path, wanted: str
+) -> None:
+    text = console.render(summary, width=100, colour=False) if wanted == "console" else render_as(wanted, summary, None)
+
+    assert text
+    assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_page_of_such_a_run_can_be_drawn_with_its_ledger(tmp_path: Path, name: str) -> None:
+    found = concluded(tmp_path, *RUNS[name])
+
+    assert "<html" in render_as("html", found.summary, found.rows)
+
+
+@pytest.mark.parametrize("name", ["empty", "one request", "all censored", "only warm-up", "all failed"])
+def test_such_a_run_is_never_passed(tmp_path: Path, name: str) -> None:
+    assert concluded(tmp_path, *RUNS[name]).summary.verdict is not Verdict.PASSED
+
+
+def test_without_any_answer_nothing_is_passed_even_without_slos(tmp_path: Path) -> None:
+    found = concluded(tmp_path, *RUNS["all failed"], slo=()).summary
+
+    assert found.verdict is Verdict.NOT_ENOUGH_DATA
+    assert found.counts.errors == (("connection refused", 80),)
+
+
+def test_requests_that_are_all_equal_pass_with_exact_figures(tmp_path: Path) -> None:
+    found = concluded(tmp_path, *many(200)).summary
+
+    means = {s.stage: s.mean.value for s in found.stages}
+    assert means["inference"] == pytest.approx(0.060)
+    assert means["other"] == pytest.approx(0.020)
+    assert found.verdict is Verdict.PASSED
+    assert found.bottleneck is None
+
+
+def test_missing_server_halves_invalidate_stage_slos_only(tmp_path: Path) -> None:
+    samples, spans = many(200)
+
+    found = concluded(tmp_path, samples, spans[:-40]).summary
+
+    verdicts = {s.expression: s.verdict for s in found.slo}
+    assert verdicts["p95(inference) < 1s"] is Verdict.INVALID
+    assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
+    assert found.verdict is Verdict.INVALID
+    assert "missing_server_halves" in [w.code for w in found.warnings]
+
+
+def test_a_service_that_says_nothing_still_gives_latency_and_a_hint(tmp_path: Path) -> None:
+    samples = [a_sample(i) for i in range(100)]
+
+    found = concluded(tmp_path, samples, [], slo=("p95(latency) < 1s",)).summary
+
+    assert found.verdict is Verdict.PASSED
+    assert found.stages == ()
+    assert [w.code for w in found.warnings] == ["no_server_halves"]
+
+
+def test_the_load_profile_fits_on_one_line() -> None:
+    assert load_line(a_scenario()) == "constant 10/s, 0 s warm-up, 1 s, seed 1"
