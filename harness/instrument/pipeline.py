@@ -32,14 +32,15 @@ _RECORDED = sampling.Decision.RECORD_AND_SAMPLE
 
 _lock = threading.Lock()
 _own: TracerProvider | None = None
+_flush: threading.Thread | None = None
 _looked = False  # whether this process has decided if it exports by itself
 _ids = random.Random(os.urandom(16))  # noqa: S311 - not the service's generator, which it may have seeded
 
 
 def _forget_parent() -> None:
     """A forked child has neither the parent's exporter thread nor may it draw the parent's ids."""
-    global _lock, _own, _looked, _ids
-    _lock, _own, _looked = threading.Lock(), None, False
+    global _lock, _own, _looked, _flush, _ids
+    _lock, _own, _looked, _flush = threading.Lock(), None, False, None
     _ids = random.Random(os.urandom(16))  # noqa: S311
 
 
@@ -104,13 +105,15 @@ def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:
 
 
 def start_flush() -> threading.Thread | None:
-    """Begin to send what is queued in a thread of its own; None when nobody takes our spans."""
+    """Begin to send what is queued in a thread of its own; None when nobody takes our spans, or not even the last
+    flush got through: waiting for a collector that is gone once is enough."""
+    global _flush
     chosen = global_provider() or _own
-    if chosen is None:
+    if chosen is None or (_flush is not None and _flush.is_alive()):
         return None
-    thread = threading.Thread(target=chosen.force_flush, name="harness-flush", daemon=True)
-    thread.start()
-    return thread
+    _flush = threading.Thread(target=chosen.force_flush, name="harness-flush", daemon=True)
+    _flush.start()
+    return _flush
 
 
 def _flush_at_exit() -> None:
