@@ -61,12 +61,14 @@ def cli() -> None:
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def run_command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: object) -> None:
     """Stress the API as SCENARIO says, split every request, judge, report."""
+    from harness.scenario import load_scenario, plan
+
+    loaded = load_scenario(scenario, _overrides(overrides))  # before the heavy imports: mistakes are answered at once
+
     from harness.interrupt import Interrupt
     from harness.report import live, plan_text
     from harness.run import execute
-    from harness.scenario import load_scenario, plan
 
-    loaded = load_scenario(scenario, _overrides(overrides))
     say = _silent if as_json or quiet else _say
     say(plan_text.headline(loaded, plan(loaded)))
     with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
@@ -146,14 +148,17 @@ def check_command(scenario: str, target: str | None, show_connect: bool, show_sp
 @click.option("-o", "output", type=click.Path(path_type=Path), help="A file (one format), a folder, or - for stdout.")
 def report_command(run: Path, formats: str | None, output: Path | None) -> None:
     """Render a stored RUN again (also one that was killed before it could report)."""
+    from harness.run_folder import RunFolder
+
+    folder = RunFolder.open(run)
+
     from harness.report.files import check_format, render_as, write_reports
     from harness.run import reopen
-    from harness.run_folder import RunFolder
 
     wanted = [name.strip() for name in (formats or "html").split(",") if name.strip()]
     for name in wanted:
         check_format(name)
-    outcome = reopen(RunFolder.open(run))
+    outcome = reopen(folder)
     if formats is None and output is None:
         _print_summary(outcome)
         return
