@@ -13,7 +13,7 @@ import pyarrow as pa
 from harness import ledger as ledgers
 from harness.analysis import doubts, health, sentences
 from harness.analysis.quantiles import latency_findings
-from harness.analysis.stages import model_findings, stage_findings
+from harness.analysis.stages import model_findings, name_findings, stage_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
 from harness.findings import (
     Bottleneck,
@@ -103,6 +103,7 @@ def _summary(
         service=service,
         stage_set=_stage_set(split_rows),
         stages=stages,
+        names=name_findings(in_measure, split_rows),
         models=models,
         slo=slos,
         bottleneck=_bottleneck(tail, models),

@@ -77,6 +77,20 @@ class ModelFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class NameFindings:
+    """One kind of request of the mix, in the measured phase: latency of its ok requests, from the scheduled instant."""
+
+    name: str
+    ok: int
+    failed: int
+    mean: Estimate
+    p50: Estimate
+    p95: Estimate
+    bottleneck: str | None  # the stage with the largest mean, of those with a server half
+    bottleneck_share: float | None  # of their mean latency, 0..1
+
+
+@dataclass(frozen=True, slots=True)
 class SloFindings:
     """One SLO judged. `observed` and `limit` share `unit` ("s" or "ratio")."""
 
@@ -180,6 +194,7 @@ class Summary:
     service: LatencyFindings
     stage_set: str  # which rows the stage table stands on, e.g. "n = 240 ok, measured, with server half; mean 180 ms"
     stages: tuple[StageFindings, ...]
+    names: tuple[NameFindings, ...]  # one per request name, in order of the mean
     models: tuple[ModelFindings, ...]
     slo: tuple[SloFindings, ...]
     bottleneck: Bottleneck | None

@@ -15,6 +15,7 @@ from harness.findings import (
     HealthState,
     LatencyFindings,
     ModelFindings,
+    NameFindings,
     Reading,
     RequestRow,
     SloFindings,
@@ -125,6 +126,10 @@ def a_summary(**changes: object) -> Summary:
         service=a_latency(0.995),
         stage_set="n = 240 ok, measured, with server half; mean 182 ms",
         stages=some_stages(),
+        names=(
+            NameFindings("receipt-12-lines", 60, 4, *(an_estimate(s) for s in (0.41, 0.39, 0.61)), "inference", 0.81),
+            NameFindings("receipt-2-lines", 180, 0, *(an_estimate(s) for s in (0.106, 0.101, 0.19)), "transfer", 0.44),
+        ),
         models=(
             ModelFindings("text-recognition", 1440, 6.0, 0.0144, 0.0864, 0.474),
             ModelFindings("text-detection", 240, 1.0, 0.0322, 0.0322, 0.177),
@@ -154,6 +159,7 @@ def an_empty_summary() -> Summary:
         service=NO_LATENCY,
         stage_set="no row",
         stages=(),
+        names=(),
         models=(),
         slo=(),
         bottleneck=None,

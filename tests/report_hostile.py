@@ -38,6 +38,7 @@ def a_hostile_summary(text: str) -> Summary:
         stage_set=text,
         counts=some_counts(errors=((text, 4),)),
         latency=dataclasses.replace(usual.latency, p99=dataclasses.replace(usual.latency.p99, refusal=text)),
+        names=tuple(dataclasses.replace(n, name=text) for n in usual.names),
         models=tuple(dataclasses.replace(m, model=text) for m in usual.models),
         slo=tuple(dataclasses.replace(s, expression=text, reason=text) for s in usual.slo),
         health=health,

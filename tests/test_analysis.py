@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.analysis import binomial, early_stopping, quantiles
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.health import judge
-from harness.analysis.stages import model_findings, stage_findings
+from harness.analysis.stages import model_findings, name_findings, stage_findings
 from harness.analysis.tail import attribute_tail
 from harness.findings import HealthState, Reading
 from harness.model import LedgerRow, columns
@@ -248,3 +248,16 @@ def test_the_worst_reading_decides_and_each_one_gives_a_reason() -> None:
 
 def test_a_generator_that_says_nothing_is_suspect() -> None:
     assert judge([]).state is HealthState.SUSPECT
+
+
+def test_each_kind_of_request_is_counted_and_timed_on_its_own() -> None:
+    rows = ledger_rows(inference=[0.1] * 100 + [0.4] * 100, preprocess=[0.2] * 100 + [0.1] * 100)
+    rows["name"] = ["short"] * 100 + ["long"] * 100
+    rows["ok"] = [True] * 95 + [False] * 5 + [True] * 100
+
+    long, short = name_findings(rows, rows[rows["ok"]])
+
+    assert (short.name, short.ok, short.failed) == ("short", 95, 5)
+    assert short.p50.value == pytest.approx(0.3)
+    assert (short.bottleneck, long.bottleneck) == ("preprocess", "inference")
+    assert long.bottleneck_share == pytest.approx(0.8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.analysis.quantiles import estimate_mean, quantile
-from harness.findings import ModelFindings, StageFindings
+from harness.analysis.quantiles import estimate_mean, estimate_quantile, quantile
+from harness.findings import ModelFindings, NameFindings, StageFindings
 from harness.model import STAGES, TRANSFER
 
 ORDER = (
@@ -66,6 +66,32 @@ def model_findings(calls: pd.DataFrame, rows: pd.DataFrame) -> tuple[ModelFindin
         for model, group in used.groupby("model", sort=False)
     ]
     return tuple(sorted(found, key=lambda m: -m.mean_per_request_s))
+
+
+def name_findings(rows: pd.DataFrame, split_rows: pd.DataFrame) -> tuple[NameFindings, ...]:
+    """Each kind of request on its own, slowest mean first: `rows` are the measured ledger rows in time order."""
+    found = []
+    for name, group in rows.groupby("name", sort=False):
+        latency = group.loc[group["ok"], "latency_s"].to_numpy(dtype=np.float64)
+        largest = _largest(stage_findings(split_rows[split_rows["name"] == name]))
+        found.append(
+            NameFindings(
+                name=str(name),
+                ok=len(latency),
+                failed=len(group) - len(latency),
+                mean=estimate_mean(latency),
+                p50=estimate_quantile(latency, 0.50),
+                p95=estimate_quantile(latency, 0.95),
+                bottleneck=largest.stage if largest else None,
+                bottleneck_share=largest.share if largest else None,
+            )
+        )
+    return tuple(sorted(found, key=lambda f: -(f.mean.value or 0.0)))
+
+
+def _largest(stages: tuple[StageFindings, ...]) -> StageFindings | None:
+    whole = [s for s in stages if s.part_of is None and s.share is not None]
+    return max(whole, key=lambda s: s.share or 0.0, default=None)
 
 
 assert set(ORDER) == {*STAGES, "transfer"}  # noqa: S101 - a stage added to the model must be shown

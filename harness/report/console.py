@@ -15,11 +15,13 @@ from rich.text import Text
 from harness.findings import HealthState, Summary, Verdict
 from harness.report import figures
 from harness.report.lines import (
+    NAME_COLUMNS,
     LatencyCell,
     StageLine,
     confidence,
     counts_line,
     latency_lines,
+    name_lines,
     stage_table,
     verdict_line,
 )
@@ -53,8 +55,8 @@ def render(summary: Summary, *, width: int | None = None, colour: bool) -> str:
         legacy_windows=False,
     )
     parts = [
-        _head(summary), _sentences(summary), _stages(summary, console.width), _latency(summary), _models(summary),
-        _slos(summary), _errors(summary), _health(summary), _warnings(summary),
+        _head(summary), _sentences(summary), _stages(summary, console.width), _latency(summary), _names(summary),
+        _models(summary), _slos(summary), _errors(summary), _health(summary), _warnings(summary),
     ]  # fmt: skip
     with console.capture() as captured:
         for part in parts:
@@ -141,6 +143,16 @@ def _cell(cell: LatencyCell, digits: int) -> str:
     if cell.refusal:
         return f"{cell.value} ({visible(cell.refusal)})"
     return cell.value.rjust(digits) + (f" ({cell.interval})" if cell.interval else "")
+
+
+def _names(summary: Summary) -> RenderableType | None:
+    lines = name_lines(summary)
+    if not lines:
+        return None
+    table = _table("Requests", NAME_COLUMNS, words=(0, 6))
+    for name, *cells in lines:
+        table.add_row(Text(visible(name, 60)), *map(Text, cells))
+    return table
 
 
 def _models(summary: Summary) -> RenderableType | None:

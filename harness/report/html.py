@@ -18,12 +18,14 @@ from harness.report.definitions import GROUPS
 from harness.report.figures import decimals_for, ms
 from harness.report.lights import lights
 from harness.report.lines import (
+    NAME_COLUMNS,
     SHOWN_ORDER,
     VERDICT_WORDS,
     StageTable,
     confidence,
     counts_line,
     latency_lines,
+    name_lines,
     stage_label,
     stage_table,
     verdict_line,
@@ -71,6 +73,8 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
             stages=table,
             split=_mean_bar(table),
             latency=latency_lines(summary),
+            names=name_lines(summary),
+            name_columns=NAME_COLUMNS,
             drawings=_drawings(ledger),
             groups=[
                 ("Slowest requests", _bars(summary.slowest, longest)),

@@ -118,6 +118,23 @@ def _middle(findings: LatencyFindings) -> float | None:
     return findings.p50.value if findings.p50.value is not None else findings.mean.value
 
 
+NAME_COLUMNS = ("request", "ok", "failed", "mean ms", "p50 ms", "p95 ms", "largest stage")
+
+
+def name_lines(summary: Summary) -> list[tuple[str, ...]]:
+    """A row of NAME_COLUMNS per kind of request, the name as it came; nothing when there is only one kind."""
+    if len(summary.names) < 2:
+        return []
+    lines = []
+    for found in summary.names:
+        decimals = decimals_for(found.mean.value)
+        numbers = (ms(e.value, decimals) for e in (found.mean, found.p50, found.p95))
+        stage = "–" if found.bottleneck is None else stage_label(found.bottleneck)
+        largest = stage if found.bottleneck_share is None else f"{stage} {share(found.bottleneck_share)}"
+        lines.append((found.name, f"{found.ok:,}", f"{found.failed:,}", *numbers, largest))
+    return lines
+
+
 def confidence(summary: Summary) -> str:
     """`95%`, the confidence of the latency intervals."""
     return f"{summary.latency.mean.confidence * 100:g}%"

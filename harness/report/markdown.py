@@ -11,7 +11,15 @@ from collections.abc import Iterable, Sequence
 
 from harness.findings import Summary, Verdict
 from harness.report import figures
-from harness.report.lines import confidence, counts_line, latency_lines, stage_table, verdict_line
+from harness.report.lines import (
+    NAME_COLUMNS,
+    confidence,
+    counts_line,
+    latency_lines,
+    name_lines,
+    stage_table,
+    verdict_line,
+)
 from harness.report.text import visible
 
 MARKS = {
@@ -41,7 +49,8 @@ def named(text: str) -> str:
 def render(summary: Summary) -> str:
     """The comment: verdict, stage table, latency, SLOs, models, errors, warnings."""
     blocks = [
-        _head(summary), _slos(summary), _stages(summary), _latency(summary), _models(summary), _errors(summary),
+        _head(summary), _slos(summary), _stages(summary), _latency(summary), _names(summary),
+        _models(summary), _errors(summary),
         _warnings(summary), _foot(summary),
     ]  # fmt: skip
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -102,6 +111,11 @@ def _latency(summary: Summary) -> str:
 def _aside(interval: str, refusal: str) -> str:
     inside = escaped(refusal) if refusal else interval
     return f" ({inside})" if inside else ""
+
+
+def _names(summary: Summary) -> str:
+    lines = [(named(name), *cells) for name, *cells in name_lines(summary)]
+    return "### Requests\n\n" + _table(NAME_COLUMNS, lines, words=(0, 6)) if lines else ""
 
 
 def _models(summary: Summary) -> str:
