@@ -77,7 +77,7 @@ def test_requests_name_the_harness_and_the_run(outcome: Ran, server: Server) -> 
 
     assert headers["x-mlharness-run"] == "run-1"
     assert headers["user-agent"].startswith("ml-harness/")
-    assert "(run run-1; load test)" in headers["user-agent"]
+    assert "(load test run-1; ends with Ctrl-C" in headers["user-agent"]
     assert headers["host"] == f"127.0.0.1:{server.port}"
 
 

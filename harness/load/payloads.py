@@ -89,7 +89,8 @@ def _header_line(name: str, value: str) -> bytes:
 
 def run_headers(run_id: str) -> list[Pair]:
     """Headers that tell a server what it is seeing and how to recognise the run."""
-    return [("User-Agent", f"ml-harness/{__version__} (run {run_id}; load test)"), ("x-mlharness-run", run_id)]
+    agent = f"ml-harness/{__version__} (load test {run_id}; ends with Ctrl-C where it was started)"
+    return [("User-Agent", agent), ("x-mlharness-run", run_id)]
 
 
 def with_user_headers(base: Iterable[Pair], users: Iterable[Pair]) -> list[Pair]:
