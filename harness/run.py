@@ -60,8 +60,9 @@ def execute(
 ) -> Outcome:
     """Run a scenario into a new folder below `parent`.
 
-    `on_event` gets the progress events of the load child. `listener` is a bound socket for the span receiver, for a
-    caller that had to tell the service its port before; otherwise the scenario's address is bound here.
+    `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
+    socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
+    address is bound here.
     Raises UsageError (port taken), NothingMeasured (target down) before anything is written.
     """
     launch.preflight(scenario.target)
@@ -74,7 +75,9 @@ def execute(
     with _receiving(listener, folder) as receiver:
         loaded = _drive(scenario, folder, on_event, interrupt)
         if receiver is not None:
+            on_event({"phase": "spans"})
             _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)
+    on_event({"phase": "report"})
     record = _last_record(record, loaded, receiver.stop() if receiver is not None else None)
     samples = folder.read_table("samples", Sample)
     if loaded.failed is not None and samples.num_rows == 0:

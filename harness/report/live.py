@@ -46,13 +46,10 @@ def _bar(out: TextIO) -> Iterator[OnProgress]:
     task = bar.add_task("run", total=None, phase="start", figures="")
 
     def show(event: Mapping[str, object]) -> None:
-        bar.update(
-            task,
-            total=_number(event, "total_s"),
-            completed=_number(event, "elapsed_s") or 0.0,
-            phase=str(event.get("phase", "")),
-            figures=figures(event),
-        )
+        bar.update(task, phase=str(event.get("phase", "")))
+        if "elapsed_s" in event:  # without it only the phase has changed
+            total, elapsed = _number(event, "total_s"), _number(event, "elapsed_s")
+            bar.update(task, total=total, completed=elapsed or 0.0, figures=figures(event))
 
     with bar:
         yield show
@@ -64,7 +61,7 @@ def _lines(out: TextIO) -> OnProgress:
     def show(event: Mapping[str, object]) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < LINE_EVERY_S:
+        if now - last < LINE_EVERY_S or "elapsed_s" not in event:
             return
         last = now
         elapsed = _number(event, "elapsed_s") or 0.0
