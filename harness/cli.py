@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
-try:
-    import click
-except ModuleNotFoundError:  # the base install is for services and has no command line
-    sys.stderr.write("error: the `harness` command needs the tester's packages\nhint: pip install 'ml-harness[run]'\n")
-    raise SystemExit(2) from None
-
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from harness import __version__
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import ExitCode, HarnessError, NothingMeasured, UsageError
 
 # The commands import what they need themselves: pandas and the chart library would make `--help` slow.
 if TYPE_CHECKING:
@@ -136,7 +131,9 @@ def check_command(scenario: str, target: str | None, show_connect: bool, show_sp
 
         with Interrupt() as interrupt:
             outcome = dry_request(loaded, interrupt)
-        click.echo("\n" + spans_text.render(outcome.ledger, outcome.spans, outcome.summary.span_source))
+        click.echo("\n" + spans_text.render(outcome.ledger, outcome.spans, outcome.summary))
+        if outcome.summary.counts.ok == 0:
+            raise NothingMeasured("no request was answered as expected", "compare the scenario with what the API takes")
 
 
 # --- report ------------------------------------------------------------------------------------------------
@@ -174,7 +171,7 @@ def report_command(run: Path, formats: str | None, output: Path | None) -> None:
 # --- demo --------------------------------------------------------------------------------------------------
 
 
-@cli.command("demo")
+@cli.command("demo", epilog="\b\nExample:\n  harness demo --out /tmp/runs")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 def demo_command(out: Path) -> None:
     """Start the sample service, stress it for half a minute, report. Takes under a minute."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -25,7 +24,7 @@ from harness.findings import (
     Summary,
     WarningFindings,
 )
-from harness.gate import Evidence, judge_run, judge_slo
+from harness.gate import WHOLE_REQUEST, Evidence, judge_run, judge_slo, series
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
@@ -81,11 +80,9 @@ def _summary(
     warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
-    ok_rows = in_measure[in_measure["ok"]]
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
     tail = attribute_tail(split_rows)
-    latency = latency_findings(ok_rows["latency_s"].to_numpy(dtype=np.float64))
-    service = latency_findings(ok_rows["service_s"].to_numpy(dtype=np.float64))
+    latency, service = (latency_findings(series(evidence, subject)) for subject in WHOLE_REQUEST)
     return Summary(
         schema_version=SCHEMA_VERSION,
         run_id=str(record["run_id"]),
@@ -225,6 +222,9 @@ def _warnings(
 ) -> tuple[WarningFindings, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
+    if record.get("status") == "running":
+        message = "the run was killed before it ended: this is what had been written until then"
+        recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
     found = doubts.find(samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves)
     return tuple(WarningFindings(**asdict(w)) for w in (*recorded, *found))
 

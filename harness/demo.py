@@ -40,13 +40,18 @@ def run_demo(parent: Path, on_event: OnEvent, interrupt: Interrupt, say: Callabl
 def _scenario() -> Path:
     """demo.yaml: beside the package in a checkout, inside it when installed."""
     found = importlib.util.find_spec("sample_service")
-    if found is None or found.origin is None:
+    missing = [name for name in ("fastapi", "cv2", "onnxruntime", "rapidocr", "magika") if not _installed(name)]
+    if found is None or found.origin is None or missing:
         raise UsageError("the sample service is not installed", "pip install 'ml-harness[run,sample]'")
     package = Path(found.origin).parent
     for folder in (package / "scenarios", package.parent / "scenarios"):
         if (folder / "demo.yaml").exists():
             return folder / "demo.yaml"
     raise UsageError("demo.yaml is not beside the sample service", "run from a complete checkout, or reinstall")
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def _free_port() -> int:

@@ -57,15 +57,15 @@ def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
         return refused
     if slo.statistic == "share":
         return _judge_mean_share(slo, evidence.split_rows, subject)
-    series = _series(evidence, subject)
+    values = series(evidence, subject)
     if slo.statistic == "mean":
-        return _judge_mean(slo, series)
+        return _judge_mean(slo, values)
     if slo.statistic == "max":
-        return _judge_max(slo, series)
-    return _judge_quantile(slo, series)
+        return _judge_max(slo, values)
+    return _judge_quantile(slo, values)
 
 
-def _series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
+def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
     """The values of a subject in time order; whole requests that failed or never ended count as infinite."""
     if subject not in WHOLE_REQUEST:
         values: NDArray[np.float64] = evidence.split_rows[f"{subject}_s"].to_numpy(dtype=np.float64)
@@ -91,11 +91,13 @@ def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
 def _judge_quantile(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
     assert slo.quantile is not None  # noqa: S101 - the grammar knows no other statistic
     n = len(series)
+    if n == 0:
+        return _answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, "no request counts here")
     over = _over(slo, series)
     decision, n_eff, needs = _decide(over, slo.quantile)
-    observed = quantile(np.sort(series), slo.quantile) if n else None
-    shown = observed if observed is not None and math.isfinite(observed) else None
-    counted = f"{format_count(int(over.sum()))} of {format_count(n)} requests are beyond {format_duration(slo.limit)}"
+    observed = quantile(np.sort(series), slo.quantile)
+    shown = observed if math.isfinite(observed) else None
+    counted = _beyond(slo, series, over)
     return _answer(slo, _VERDICTS[decision], shown, n, _reason(decision, counted, n, n_eff, needs))
 
 
@@ -180,11 +182,17 @@ def _judge_max(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
     n = len(series)
     if n == 0:
         return _answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, "no request counts here")
-    over = int(_over(slo, series).sum())
+    over = _over(slo, series)
     observed = float(series.max())
-    reason = f"{over:,} of {n:,} requests are beyond {format_duration(slo.limit)}"
-    verdict = Verdict.FAILED if over else Verdict.PASSED
-    return _answer(slo, verdict, observed if math.isfinite(observed) else None, n, reason)
+    verdict = Verdict.FAILED if over.any() else Verdict.PASSED
+    return _answer(slo, verdict, observed if math.isfinite(observed) else None, n, _beyond(slo, series, over))
+
+
+def _beyond(slo: Slo, series: NDArray[np.float64], over: NDArray[np.float64]) -> str:
+    """How many requests count against a limit, and how many of them because they failed."""
+    counted = f"{int(over.sum()):,} of {len(series):,} requests are beyond {format_duration(slo.limit)}"
+    failed = int(np.isinf(series).sum())
+    return f"{counted} ({failed:,} of them because they failed)" if failed else counted
 
 
 def _over(slo: Slo, series: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -62,6 +62,7 @@ class Joined:
 
     halves: tuple[ServerHalf | None, ...]
     several_roots: int  # server spans side by side in one trace: a retry, or a context leak in the service
+    trailing: int  # spans that begin after the root has ended: background work, or a context leak
     incomplete: int  # a root came, but fewer child spans than it announced
     foreign: int  # traces that no request of this run started
     spans: int  # spans read
@@ -74,7 +75,7 @@ def join(samples: Mapping[str, Sequence[object]], spans: pa.Table, source: str =
     model.Span rows with stages mapped; `source` is auto | otlp | server-timing | none.
     """
     traces = _by_trace(spans) if source in ("auto", "otlp") else {}
-    counted = {"several_roots": 0, "incomplete": 0}
+    counted = {"several_roots": 0, "trailing": 0, "incomplete": 0}
     halves: list[ServerHalf | None] = []
     for trace_id, span_id, header in zip(
         samples["trace_id"], samples["span_id"], samples["server_timing"], strict=True
@@ -83,7 +84,7 @@ def join(samples: Mapping[str, Sequence[object]], spans: pa.Table, source: str =
         if half is None and source in ("auto", "server-timing") and header is not None:
             half = _from_header(str(header), str(trace_id))
         halves.append(half)
-    return Joined(tuple(halves), counted["several_roots"], counted["incomplete"], len(traces), spans.num_rows)
+    return Joined(tuple(halves), foreign=len(traces), spans=spans.num_rows, **counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,8 @@ def _root(rows: Sequence[_Row], client_span_id: str, counted: dict[str, int]) ->
     root = min(marked or candidates, key=lambda row: (row.start_ns, -row.end_ns))
     if any(row.start_ns >= root.end_ns for row in candidates):
         counted["several_roots"] += 1
+    elif any(row.start_ns >= root.end_ns for row in rows):
+        counted["trailing"] += 1
     return root
 
 

@@ -103,9 +103,11 @@ def reopen(folder: RunFolder) -> Outcome:
 
 
 def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
-    """A few requests of the mix, to see what comes back; nothing of it is kept on disk."""
-    load = LoadProfile(Arrivals.CONSTANT, (4.0,), duration_s=2.0, warmup_s=0.0, drain_s=scenario.load.drain_s, seed=1)
-    few = replace(scenario, name=f"check-{scenario.name}", load=load, slo=())
+    """A few requests of each kind, to see what comes back; nothing of it is kept on disk."""
+    kinds = max(2, len(scenario.requests))
+    load = LoadProfile(Arrivals.CONSTANT, (4.0,), duration_s=float(kinds), warmup_s=0.0, drain_s=30.0, seed=1)
+    requests = tuple(replace(request, weight=1.0) for request in scenario.requests)
+    few = replace(scenario, name=f"check-{scenario.name}", requests=requests, load=load, slo=())
     with TemporaryDirectory(prefix="harness-check-") as parent:
         return execute(few, Path(parent), lambda event: None, interrupt)
 

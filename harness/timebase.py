@@ -26,10 +26,13 @@ class Timebase:
         self._wall = wall
         self._mono = mono
         self.drift_ns = 0
-        self._offset, self._anchored_at = self._pair()
+        _, self._offset, self._anchored_at = self._pair()
 
-    def _pair(self) -> tuple[int, int]:
-        # Three tries, the tightest bracket wins: being descheduled between the two reads would bend the anchor.
+    def _pair(self) -> tuple[int, int, int]:
+        """How far the pair may be off, the offset, and the monotonic instant it was taken; ns.
+
+        Three tries, the tightest bracket wins: being descheduled between the two reads would bend the anchor.
+        """
         best: tuple[int, int, int] | None = None
         for _ in range(3):
             before = self._mono()
@@ -38,7 +41,7 @@ class Timebase:
             if best is None or after - before < best[0]:
                 best = (after - before, wall - (before + after) // 2, after)
         assert best is not None  # noqa: S101 - three tries were made
-        return best[1], best[2]
+        return best
 
     def now_ns(self) -> int:
         """This instant, ns since the epoch."""
@@ -52,8 +55,10 @@ class Timebase:
         """Take the pair again if a second has passed. Returns the drift found, ns (0 when it was too early)."""
         if self._mono() - self._anchored_at < REANCHOR_EVERY_NS:
             return 0
-        offset, self._anchored_at = self._pair()
+        width, offset, self._anchored_at = self._pair()
         drift = offset - self._offset
+        if abs(drift) <= width:  # no more than the pair itself may be off: on a busy machine the old one is better
+            return 0
         self._offset = offset
         if abs(drift) > abs(self.drift_ns):
             self.drift_ns = drift

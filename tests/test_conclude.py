@@ -138,5 +138,53 @@ def test_a_service_that_says_nothing_still_gives_latency_and_a_hint(tmp_path: Pa
     assert [w.code for w in found.warnings] == ["no_server_halves"]
 
 
+def test_a_service_that_mixes_requests_into_one_trace_is_told_the_remedy(tmp_path: Path) -> None:
+    samples, spans = many(40)
+    later = a_span("POST /v1/read", 150, 200, trace_id=spans[0].trace_id, parent_id=spans[0].span_id)
+
+    found = concluded(tmp_path, samples, [*spans[:20], later]).summary
+
+    (warning,) = [w for w in found.warnings if w.code == "missing_server_halves"]
+    assert "--reset-contextvars" in warning.hint
+
+
+def test_small_requests_that_the_service_takes_late_are_named(tmp_path: Path) -> None:
+    late = [a_root(60, 90, number=i, span_id=f"a{i:015x}") for i in range(30)]
+    prompt = [a_root(4, 90, number=i, span_id=f"a{i:015x}") for i in range(30)]
+    samples = [a_sample(i) for i in range(30)]
+
+    assert "taken_late" in [w.code for w in concluded(tmp_path, samples, late).summary.warnings]
+    assert "taken_late" not in [w.code for w in concluded(tmp_path, samples, prompt).summary.warnings]
+
+
+def test_large_uploads_may_take_their_time(tmp_path: Path) -> None:
+    late = [a_root(60, 90, number=i, span_id=f"a{i:015x}") for i in range(30)]
+    samples = [a_sample(i, bytes_sent=5_000_000) for i in range(30)]
+
+    assert "taken_late" not in [w.code for w in concluded(tmp_path, samples, late).summary.warnings]
+
+
+def test_failed_requests_take_their_rank_in_the_percentiles_and_have_no_part_in_the_mean(tmp_path: Path) -> None:
+    samples = [a_sample(i) for i in range(60)] + [failed(i) for i in range(60, 200)]
+
+    latency = concluded(tmp_path, samples, []).summary.latency
+
+    assert latency.mean.value == pytest.approx(0.1)
+    assert latency.p50.value is None
+    assert latency.p50.refusal == "lies among the requests that failed"
+
+
+def test_a_killed_run_says_so_and_is_not_judged(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    samples, spans = many(200)
+    folder.write_table("samples", samples_table(*samples))
+    folder.write_table("spans", spans_table(*spans))
+
+    found = conclude(folder, a_scenario(), {"run_id": "r", "status": "running", "loopback": True}).summary
+
+    assert found.verdict is Verdict.INVALID
+    assert "cut_short" in [w.code for w in found.warnings]
+
+
 def test_the_load_profile_fits_on_one_line() -> None:
     assert load_line(a_scenario()) == "constant 10/s, 0 s warm-up, 1 s, seed 1"

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -182,6 +183,18 @@ def test_a_call_that_waits_for_the_loop_again_shows_as_queue(exporter: InMemoryS
 
     assert attributes(lag) == {"harness.stage": "queue", "harness.resource": "event_loop"}
     assert lag.end_time - lag.start_time >= 20_000_000
+
+
+def test_a_wait_for_asyncio_s_own_threads_is_queue_too(exporter: InMemorySpanExporter) -> None:
+    async def work() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        both = (asyncio.to_thread(time.sleep, 0.03), asyncio.to_thread(sorted, [2, 1], reverse=True))
+        assert (await asyncio.gather(*both))[1] == [2, 1]
+
+    wait = spans(exporter, work)["threadpool"]  # the second call's: it found the one thread taken
+
+    assert attributes(wait) == {"harness.stage": "queue", "harness.resource": "threadpool"}
+    assert wait.end_time - wait.start_time >= 20_000_000
 
 
 def test_an_app_that_is_cancelled_still_closes_its_window(exporter: InMemorySpanExporter) -> None:

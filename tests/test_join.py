@@ -93,6 +93,13 @@ def test_the_source_decides_what_is_read(source: str, channel: str | None) -> No
     assert (half.channel if half else None) == channel
 
 
+def test_spans_of_later_requests_in_one_trace_are_noticed() -> None:
+    later = a_span("POST /v1/read", 150, 200, kind="internal", parent_id="a000000000000000")
+
+    assert joined([a_sample()], [a_root(), later]).trailing == 1
+    assert joined([a_sample()], [a_root()]).trailing == 0
+
+
 def test_a_framework_s_own_span_around_ours_is_not_the_root() -> None:
     around = a_root(9, 91, span_id="a900000000000000", attributes=None)
 

@@ -11,11 +11,15 @@ import pyarrow as pa
 from harness.clock import ClockOffset
 from harness.join import Joined
 from harness.model import DoneSource, RunWarning
-from harness.units import format_duration, format_share
+from harness.units import format_bytes, format_duration, format_share
 
 LARGE_OTHER = 0.10
 """A larger share of the window that nobody claims is worth a sentence."""
 FEW_KERNEL_STAMPS = 0.99
+SMALL_REQUEST = 64 * 1024
+"""Bytes that fit into the socket buffers: sending them takes one round trip."""
+LATE_S = 0.005
+LATE_SHARE = 0.15
 
 
 def find(
@@ -34,6 +38,7 @@ def find(
         _large_other(split_rows),
         _user_stamps(samples),
         _clipped(split_rows),
+        _taken_late(samples, split_rows),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -51,6 +56,12 @@ def _missing_halves(rows: pd.DataFrame, split_rows: pd.DataFrame, joined: Joined
     hint = (
         "stage figures stand on the others; raise OTEL_BSP_MAX_QUEUE_SIZE in the service, or look at its exporter's log"
     )
+    if joined.trailing:
+        message += f"; {joined.trailing:,} traces go on after their request was over"
+        hint = (
+            "the service mixes requests of one connection into one trace: start uvicorn with --reset-contextvars, or "
+            "use harness.instrument, which cannot be confused"
+        )
     return RunWarning("missing_server_halves", message, hint)
 
 
@@ -71,7 +82,8 @@ def _clock(offsets: Sequence[tuple[str | None, ClockOffset | None]]) -> RunWarni
     return RunWarning(
         "clock_contradiction",
         f"no single clock offset fits all requests: they disagree by {format_duration(worst / 1e9)}",
-        "a clock was stepped or drifts during the run; trust transfer as a whole, not upload and download apart",
+        "a clock was stepped or drifts, or a process was held up while it read it (an overloaded machine); trust "
+        "transfer as a whole, not upload and download apart",
     )
 
 
@@ -114,4 +126,24 @@ def _clipped(split_rows: pd.DataFrame) -> RunWarning | None:
         "clipped",
         f"server windows stick out of their requests by {format_share(share)} of the mean latency",
         "clocks disagree, or the service works on after it has answered: that part is left out of the stages",
+    )
+
+
+def _taken_late(samples: pa.Table, split_rows: pd.DataFrame) -> RunWarning | None:
+    """Small requests that take long to arrive were not on the way: the service was busy when they came."""
+    if len(split_rows) == 0 or split_rows["upload_s"].isna().any():
+        return None
+    sent = samples.select(["request_id", "bytes_sent"]).to_pandas()
+    small = split_rows.merge(sent[sent["bytes_sent"] <= SMALL_REQUEST], on="request_id")
+    if len(small) < 10:
+        return None
+    upload, latency = float(small["upload_s"].mean()), float(small["latency_s"].mean())
+    if upload < LATE_S or upload < LATE_SHARE * latency:
+        return None
+    return RunWarning(
+        "taken_late",
+        f"requests of at most {format_bytes(SMALL_REQUEST)} wait {format_duration(upload)} on average before the "
+        f"service takes them: {format_share(upload / latency)} of their latency, shown as upload",
+        "so little is not long on the way, unless the network is slow: the event loop or the workers of the service "
+        "are busy; move work out of `async def` into a thread, or add workers",
     )

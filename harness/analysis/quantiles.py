@@ -56,18 +56,24 @@ def effective_over(series: Values, threshold: float) -> float:
     return effective_size((series > threshold).astype(np.float64))
 
 
-def estimate_quantile(series: Values, p: float, confidence: float = CONFIDENCE) -> Estimate:
-    """The p-quantile of a series in time order, refused when no finite upper limit exists at this n."""
+def estimate_quantile(
+    series: Values, p: float, confidence: float = CONFIDENCE, at_most: float | None = None
+) -> Estimate:
+    """The p-quantile of a series in time order, refused when no finite upper limit exists at this n.
+
+    `at_most` caps the effective sample size.
+    """
     n = len(series)
     if n == 0:
         return Estimate(None, None, None, 0, confidence, refusal="no request counts here")
     ordered = np.sort(series)
     value = quantile(ordered, p)
-    n_eff = max(1, math.floor(effective_over(series, value)))
+    n_eff = max(1, math.floor(min(effective_over(series, value), n if at_most is None else at_most)))
     limits = _rank_limits(n_eff, p, confidence)
     if limits is None:
         need = math.ceil(needed(p, confidence) * n / n_eff)
-        return Estimate(None, None, None, n, confidence, refusal=f"needs {need} requests, has {n}")
+        worth = f" worth {n_eff:,} independent ones" if n_eff < 0.9 * n else ""
+        return Estimate(None, None, None, n, confidence, refusal=f"needs {need:,} requests, has {n:,}{worth}")
     # The ranks are those of a sample of n_eff; as shares of the sample they hold for the n observations.
     low, high = (quantile(ordered, rank / n_eff) for rank in limits)
     if not math.isfinite(value):
@@ -105,8 +111,20 @@ def estimate_mean(series: Values, confidence: float = CONFIDENCE, least: int = 6
 
 
 def latency_findings(series: Values) -> LatencyFindings:
-    """The statistics every report shows of one duration, from its values in time order, seconds."""
-    p50, p90, p95, p99 = (estimate_quantile(series, p) for p in (0.50, 0.90, 0.95, 0.99))
-    return LatencyFindings(
-        estimate_mean(series), p50, p90, p95, p99, max_s=float(series.max()) if len(series) else None
-    )
+    """The statistics every report shows of one duration, from its values in time order, seconds.
+
+    A request that failed is infinite: it takes its rank among the percentiles, and has no part in mean and maximum.
+    What makes one percentile uncertain makes the ones beyond it no more certain: they share the smallest effective
+    sample size met on the way up.
+    """
+    estimates: list[Estimate] = []
+    least = float(len(series))
+    ordered = np.sort(series)
+    for p in (0.50, 0.90, 0.95, 0.99):
+        if len(series):
+            least = min(least, effective_over(series, quantile(ordered, p)))
+        estimates.append(estimate_quantile(series, p, at_most=least))
+    answered = series[np.isfinite(series)]
+    p50, p90, p95, p99 = estimates
+    max_s = float(answered.max()) if len(answered) else None
+    return LatencyFindings(estimate_mean(answered), p50, p90, p95, p99, max_s)

@@ -97,7 +97,9 @@ def tail_sentence(tail: TailAttribution) -> str:
     top = tail.shares[0]
     interval = f"95% interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
     if tail.clear is not None:
-        return f"{gap}: {_percent(top.share)} of that is {STAGE_WORDS[top.stage]} ({interval})."
+        # More than all of it: the stage grew by more than the latency, because others shrank.
+        share = "all" if top.share > 0.995 else _percent(top.share)
+        return f"{gap}: {share} of that is {STAGE_WORDS[top.stage]} ({interval})."
     return (
         f"{gap}; no single stage explains it ({STAGE_WORDS[top.stage]} comes first, {_percent(top.share)}; {interval})."
     )

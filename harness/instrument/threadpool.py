@@ -1,4 +1,5 @@
-"""Waits around `anyio.to_thread.run_sync`, where Starlette and FastAPI run everything that is not async.
+"""Waits around `anyio.to_thread.run_sync`, where Starlette and FastAPI run everything that is not async, and around
+`asyncio.to_thread`.
 
 From the call to the start in a worker the request waits for a thread (`threadpool`); from the end in the worker
 until its coroutine runs again it waits for the event loop (`event_loop`). Both are `queue`.
@@ -18,16 +19,17 @@ _ORIGINAL = "__harness_original__"
 
 
 def install_if_used() -> None:
-    """Wrap the function once the service has imported anyio; its callers look it up at each call."""
-    module = sys.modules.get("anyio.to_thread")
-    original = getattr(module, "run_sync", None)
-    if original is not None and not hasattr(original, _ORIGINAL):
-        module.run_sync = _measured(original)  # type: ignore[union-attr]
+    """Wrap the functions once the service has imported their modules; callers look them up at each call."""
+    for module_name, name in (("anyio.to_thread", "run_sync"), ("asyncio", "to_thread")):
+        module = sys.modules.get(module_name)
+        original = getattr(module, name, None)
+        if original is not None and not hasattr(original, _ORIGINAL):
+            setattr(module, name, _measured(original))
 
 
 def _measured(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
-    async def run_sync(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    async def in_thread(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
         parent = innermost()
         if parent is None:
             return await original(func, *args, **options)
@@ -37,8 +39,8 @@ def _measured(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
         finally:
             call.resumed()
 
-    setattr(run_sync, _ORIGINAL, original)
-    return run_sync
+    setattr(in_thread, _ORIGINAL, original)
+    return in_thread
 
 
 class _Call:
@@ -52,10 +54,10 @@ class _Call:
         self.wait = begin_wait(parent, "queue", "threadpool")
         self.resume: Mark | None = None
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> Any:
         end_wait(self.wait)
         try:
-            return self.func(*args)
+            return self.func(*args, **options)
         finally:
             self.resume = begin_wait(self.parent, "queue", "event_loop")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,7 +149,9 @@ class Engine:
         self._task_errors[what] += 1
         if what not in self._warned and len(self._warned) < 50:
             self._warned.add(what)
-            self._warn("task_error", f"a task of {self._user_class.__name__} failed: {what}", "see the load log")
+            traceback.print_exception(exception)  # to the log of this process
+            message = f"a task of {self._user_class.__name__} failed: {what}"
+            self._warn("task_error", message, "load-*.log in the run folder has the traceback", invalidates=True)
 
     def _no_request(self, task: str) -> None:
         if task not in self._warned:
@@ -184,15 +187,20 @@ class Engine:
         now, last = _clock(), self._loop.last
         return {
             "kind": "progress",
-            "elapsed_s": round(max(0, now - self._t0) / 1e9, 3),
+            "elapsed_s": round(min(max(0, now - self._t0) / 1e9, self._schedule.end_s), 3),
             "total_s": self._schedule.end_s,
-            "phase": last.phase if last else Phase.WARMUP.value,
+            "phase": self._phase(now),
             "step": last.step if last else 0,
             "scheduled": self._loop.due,
             "in_flight": self._loop.in_flight,
             "backlog": len(self._loop.pending),
             **self._desk.live.turn(now),
         }
+
+    def _phase(self, now: int) -> str:
+        if now - self._t0 > self._schedule.end_s * 1e9:
+            return Phase.DRAIN.value
+        return self._loop.last.phase if self._loop.last else Phase.WARMUP.value
 
     def _end_line(self, ended_at: int) -> dict[str, Any]:
         at, load, live = self._desk.timebase.at, self._scenario.load, self._desk.live

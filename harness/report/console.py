@@ -18,9 +18,9 @@ from harness.report.lines import (
     NAME_COLUMNS,
     LatencyCell,
     StageLine,
-    confidence,
     counts_line,
     latency_lines,
+    latency_note,
     name_lines,
     stage_table,
     verdict_line,
@@ -136,7 +136,7 @@ def _latency(summary: Summary) -> RenderableType:
     digits = max(len(cell.value) for line in lines for cell in (line.latency, line.service))
     for line in lines:
         table.add_row(Text(line.statistic), *(Text(_cell(c, digits)) for c in (line.latency, line.service)))
-    return Group(table, Text(f"n = {summary.latency.mean.n:,}; in brackets the {confidence(summary)} interval", "dim"))
+    return Group(table, Text(latency_note(summary), "dim"))
 
 
 def _cell(cell: LatencyCell, digits: int) -> str:

@@ -135,6 +135,16 @@ def name_lines(summary: Summary) -> list[tuple[str, ...]]:
     return lines
 
 
+def latency_note(summary: Summary) -> str:
+    """What the rows of the latency table stand on."""
+    ok, ranked = summary.latency.mean.n, summary.latency.p50.n
+    note = f"n = {ok:,}; in brackets the {confidence(summary)} interval"
+    if ranked <= ok:
+        return note
+    missing = f"{ranked - ok:,} more requests failed or never ended"
+    return f"{note}. {missing}: slower than any in the percentiles, left out of mean and max"
+
+
 def confidence(summary: Summary) -> str:
     """`95%`, the confidence of the latency intervals."""
     return f"{summary.latency.mean.confidence * 100:g}%"

@@ -13,9 +13,9 @@ from harness.findings import Summary, Verdict
 from harness.report import figures
 from harness.report.lines import (
     NAME_COLUMNS,
-    confidence,
     counts_line,
     latency_lines,
+    latency_note,
     name_lines,
     stage_table,
     verdict_line,
@@ -104,7 +104,7 @@ def _latency(summary: Summary) -> str:
         for line in latency_lines(summary)
     ]
     table = _table(("ms", "from the scheduled instant", "from the real start"), rows, words=(0, 1, 2))
-    note = f"n = {summary.latency.mean.n:,}; in brackets the {confidence(summary)} interval."
+    note = f"{latency_note(summary)}."
     return f"### Latency\n\n{table}\n\n<sub>{note}</sub>"
 
 

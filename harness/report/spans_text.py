@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 
 import pandas as pd
 import pyarrow as pa
 
+from harness.findings import Summary
+from harness.model import SERVER_STAGES, Split
 from harness.report.text import visible
 from harness.spans.mapping import unclaimed
 from harness.units import format_count, format_duration
@@ -14,25 +17,50 @@ from harness.units import format_count, format_duration
 SHOWN_SPANS = 60
 
 
-def render(ledger: pd.DataFrame, spans: pa.Table, source: str) -> str:
-    """One request of each name as a tree of spans, from the ledger rows and the mapped spans of a run."""
-    lines = [f"server halves: {source}"]
+def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary) -> str:
+    """One request of each name: its stages, and its spans as a tree, from the ledger rows and mapped spans of a run."""
+    lines = [f"server halves: {summary.span_source}"]
     by_trace = defaultdict(list)
     for row in spans.to_pylist():
         by_trace[row["trace_id"]].append(row)
-    answered = ledger[ledger["ok"]]
-    for name, rows in answered.groupby("name", sort=False):
-        first = rows.iloc[-1]  # the last one: the first pays for warming up
-        lines.append("")
-        lines.append(f"{visible(str(name))}: {format_duration(float(first['latency_s']))}, split from {first['split']}")
-        lines.extend(_tree(by_trace.get(first["trace_id"], [])) or ["  no spans (the split came on the answer itself)"])
-    if answered.empty:
-        lines.append("no request was answered as expected; `harness run` shows the errors")
+    for name, rows in ledger[ledger["ok"]].groupby("name", sort=False):
+        shown = rows.iloc[-1]  # the last one: the first pays for warming up
+        lines += ["", f"{visible(str(name))}: {format_duration(float(shown['latency_s']))}"]
+        lines += _split(shown) + _tree(by_trace.get(shown["trace_id"], []))
+    return "\n".join(lines + _failures(summary) + _left_over(spans))
+
+
+def _split(row: pd.Series) -> list[str]:
+    """The stages of one request on one line, and where they came from."""
+    sources = {
+        Split.MARKS: "measured by harness.instrument", Split.SPANS: "from plain spans",
+        Split.DURATIONS: "from a Server-Timing header of the service's own",
+    }  # fmt: skip
+    if row["split"] == Split.NONE.value:
+        return ["  no server half: the service sent no spans and no Server-Timing for it"]
+    known = [(stage, row[f"{stage}_s"]) for stage in ("transfer", *SERVER_STAGES, "other")]
+    parts = "  ".join(f"{stage} {format_duration(float(seconds))}" for stage, seconds in known if not pd.isna(seconds))
+    return [f"  {parts}", f"  ({sources[Split(row['split'])]})"]
+
+
+def _failures(summary: Summary) -> list[str]:
+    failed = [f"{visible(n.name)}: {n.failed} of {n.ok + n.failed} failed" for n in summary.names if n.failed]
+    if not failed:
+        return []
+    what = ", ".join(f"{visible(text)} ({format_count(count)})" for text, count in summary.counts.errors)
+    return ["", *failed, f"what went wrong: {what}"]
+
+
+def _left_over(spans: pa.Table) -> list[str]:
     left = unclaimed(spans)
-    if left:
-        names = ", ".join(f"{visible(name)} ({format_count(count)})" for name, count in left[:12])
-        lines += ["", f"claimed by no stage: {names}", "map them with `spans: {stages: {inference: [NAME]}}`"]
-    return "\n".join(lines)
+    if not left:
+        return []
+    names = ", ".join(f"{visible(name)} ({format_count(count)})" for name, count in left[:12])
+    return [
+        "",
+        f"claimed by no stage: {names}",
+        "if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`",
+    ]
 
 
 def _tree(rows: list[dict[str, object]]) -> list[str]:
@@ -56,4 +84,6 @@ def _line(row: dict[str, object], depth: int) -> str:
     assert isinstance(start, int) and isinstance(end, int)  # noqa: S101, PT018 - columns of model.Span
     label = "  " * depth + visible(str(row["name"]))
     stage = row["stage"] or ("server window" if row["kind"] == "server" else "-")
-    return f"{label:<44} {format_duration((end - start) / 1e9):>10}  {stage}"
+    model = json.loads(str(row["attributes"] or "{}")).get("harness.model")
+    shown = f"{stage} ({visible(str(model))})" if model else stage
+    return f"{label:<44} {format_duration((end - start) / 1e9):>10}  {shown}"
