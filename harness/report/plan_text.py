@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.model import Scenario
 from harness.report.text import visible
-from harness.scenario import Plan
+from harness.scenario import Plan, PlannedSlo
 from harness.units import format_bytes, format_count, format_duration, format_rate, format_share
 
 
@@ -67,15 +67,24 @@ def _spans(scenario: Scenario) -> str:
     return f"{spans.source} ({listening}){share}"
 
 
+def _doubt(slo: PlannedSlo) -> str:
+    """A Poisson number of arrivals varies by its square root; twice that is not rare."""
+    if not slo.enough:
+        return ": TOO FEW"
+    return ", which is tight" if slo.needs and slo.expected - 2 * slo.expected**0.5 < slo.needs else ""
+
+
 def _slos(plan: Plan) -> list[str]:
     if not plan.slos:
         return ["slo       none: the run measures and does not judge"]
     lines = []
     for number, slo in enumerate(plan.slos):
         head = "slo       " if number == 0 else "          "
-        needs = f"needs {format_count(slo.needs)} requests with none over it" if slo.needs else "decided by an interval"
+        needs = (
+            f"needs {format_count(slo.needs)} requests with none against it" if slo.needs else "decided by an interval"
+        )
         expected = f"the plan gives about {_count(slo.expected)}"
-        lines.append(f"{head}{visible(slo.expression)}: {needs}, {expected}{'' if slo.enough else ': TOO FEW'}")
+        lines.append(f"{head}{visible(slo.expression)}: {needs}, {expected}{_doubt(slo)}")
     if not all(slo.enough for slo in plan.slos):
         lines.append("          run longer (--duration) or faster (--rate), or the answer will be: not enough data")
     return lines

@@ -71,7 +71,10 @@ def _parse(address: str) -> tuple[str, int]:
 def _refused(host: str, port: int, family: socket.AddressFamily, error: OSError) -> UsageError:
     if error.errno == errno.EADDRINUSE:
         free = _address(host, _free_port(host, port, family))
-        return UsageError(f"{_address(host, port)} is taken", f"{free} is free: write `spans: {{listen: {free}}}`")
+        return UsageError(
+            f"{_address(host, port)} is taken",
+            f"{free} is free: write `spans: {{listen: {free}}}`; or open no port: `source: server-timing`",
+        )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return UsageError(
         f"cannot listen on {_address(host, port)}: {reason}", "try 127.0.0.1:4318, or port 0 for any free port"
