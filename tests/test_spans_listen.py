@@ -46,7 +46,7 @@ def test_a_taken_port_is_refused_and_a_free_one_named(address: str, host: str) -
     hint = caught.value.hint or ""
     free = hint.partition(" is free")[0]
     assert caught.value.message == f"{host}:{port} is taken"
-    assert hint == f"{free} is free: write `spans: {{listen: {free}}}`"
+    assert hint == f"{free} is free: write `spans: {{listen: {free}}}`; or open no port: `source: server-timing`"
     assert free.startswith(f"{host}:")
     assert free != f"{host}:{port}"
     bind(free).close()
