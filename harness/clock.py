@@ -3,7 +3,7 @@
 A request cannot be in the service before we began to write it, nor can we have read an answer before the service
 handed it over. Each request therefore bounds the offset `server clock - client clock` from both sides:
 
-    answer handed over - answer seen  <=  offset  <=  window opened - first write
+    answer begun - first byte seen  <=  offset  <=  window opened - first write
 
 The bounds of a whole run are intersected; the midpoint is the estimate, half the width its error. Two processes
 on one kernel share CLOCK_REALTIME: their offset is zero, and the bounds only have to agree with that.

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from harness import ledger as ledgers
 from harness.analysis import doubts, health, sentences
-from harness.analysis.quantiles import latency_findings
+from harness.analysis.quantiles import differ, latency_findings
 from harness.analysis.stages import model_findings, name_findings, stage_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
 from harness.findings import (
@@ -76,7 +76,7 @@ def _summary(
     split_rows = with_server_half(rows)
     counts = _counts(scenario, samples, in_measure)
     own_health = _health(record)
-    evidence = _evidence(scenario, samples, rows, split_rows)
+    evidence = _evidence(scenario, samples, rows, split_rows, ledger)
     warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
@@ -181,25 +181,53 @@ def _duration(samples: pa.Table) -> float:
     return float(pa.compute.max(samples.column("done_ns")).as_py() - first) / 1e9
 
 
-def _evidence(scenario: Scenario, samples: pa.Table, rows: pd.DataFrame, split_rows: pd.DataFrame) -> Evidence:
-    """Server halves are expected for the share of requests whose trace was asked to be recorded.
-
-    Which ones is drawn at random, so three standard deviations fewer are not yet missing.
-    """
-    due = samples.select(["request_id", "phase", "scheduled_ns"]).to_pandas()
+def _evidence(
+    scenario: Scenario, samples: pa.Table, rows: pd.DataFrame, split_rows: pd.DataFrame, ledger: Ledger
+) -> Evidence:
+    due = samples.select(["request_id", "phase", "scheduled_ns", "status", "error"]).to_pandas()
     due = due[due["phase"] == Phase.MEASURE.value].merge(
         rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
     )
     ended = due["ok"].notna()
-    requests = due.assign(ended=ended, ok=due["ok"].where(ended, False).astype(bool))
-    ok, sampled = int(requests["ok"].sum()), scenario.spans.sampled
-    expected = ok * sampled - 3 * (ok * sampled * (1 - sampled)) ** 0.5
+    requests = due.assign(
+        ended=ended,
+        answered=ended & due["status"].notna() & due["error"].isna(),
+        ok=due["ok"].where(ended, False).astype(bool),
+    )
+    ok = requests[requests["ok"]]
     return Evidence(
         requests=requests,
         split_rows=split_rows,
-        missing_halves=max(0, math.floor(expected) - len(split_rows)),
-        halves_expected=ok,
+        missing_halves=_missing_halves(ok, split_rows, scenario.spans.sampled),
+        halves_expected=len(ok),
+        distorted=_distorted(split_rows, ledger),
     )
+
+
+def _missing_halves(ok: pd.DataFrame, split_rows: pd.DataFrame, sampled: float) -> int:
+    """Server halves that should be there and are not.
+
+    They are expected for the share of requests whose trace was asked to be recorded. Which ones is drawn at random,
+    so three standard deviations fewer are not yet missing, unless the missing ones differ in latency from the others:
+    then they were not lost at random.
+    """
+    missing = len(ok) - len(split_rows)
+    expected = len(ok) * sampled - 3 * (len(ok) * sampled * (1 - sampled)) ** 0.5
+    if len(split_rows) >= math.floor(expected):
+        has_half = ok["request_id"].isin(split_rows["request_id"])
+        return missing if differ(ok.loc[has_half, "latency_s"], ok.loc[~has_half, "latency_s"]) else 0
+    return missing
+
+
+def _distorted(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:
+    """Clocks that contradict each other while windows stick out: stages were cut at the wrong place."""
+    contradiction = any(offset is not None and offset.contradiction_ns for _, offset in ledger.offsets)
+    if not contradiction or split_rows.empty:
+        return None
+    clipped = float(split_rows["clipped_s"].mean() / split_rows["latency_s"].mean())
+    if clipped <= doubts.MUCH_CLIPPED:
+        return None
+    return "the clocks of client and service contradict each other, so no stage can be judged"
 
 
 # --- parts of the summary ----------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from harness.slo import Slo
 from harness.units import format_count, format_duration, format_share
 
 WHOLE_REQUEST = ("latency", "service")
+MARKED_STAGES = ("preprocess", "inference", "postprocess")
+"""Stages that exist only where somebody marks them: zero everywhere means nobody does."""
 
 _VERDICTS = {
     Decision.WITHIN: Verdict.PASSED,
@@ -35,15 +37,17 @@ _VERDICTS = {
 class Evidence:
     """What SLOs are judged on: the measured phase, in time order.
 
-    `requests` has one row per request that was due, with columns ok, ended (False: still in flight, or never sent,
-    when the run ended), latency_s and service_s. `split_rows` are the ledger rows of the stage table; `missing_halves`
-    the ok requests that should be among them and are not, of `halves_expected`.
+    `requests` has one row per request that was due: request_id, ok, ended (False: still in flight, or never sent, when
+    the run ended), answered, latency_s and service_s. `split_rows` are the ledger rows of the stage table;
+    `missing_halves` the ok requests that should be among them and are not, of `halves_expected`. `distorted` says why
+    no stage can be trusted, if so.
     """
 
     requests: pd.DataFrame
     split_rows: pd.DataFrame
     missing_halves: int
     halves_expected: int
+    distorted: str | None = None
 
 
 def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
@@ -51,7 +55,7 @@ def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
     if slo.statistic == "error_rate":
         return _judge_share(slo, _counted(~evidence.requests["ok"]), 1.0 - slo.limit)
     if slo.statistic == "completed":
-        return _judge_share(slo, _counted(~evidence.requests["ended"]), slo.limit)
+        return _judge_share(slo, _counted(~evidence.requests["answered"]), slo.limit)
     subject = slo.subject or "latency"
     if subject not in WHOLE_REQUEST and (refused := _refuse_stage(slo, evidence)) is not None:
         return refused
@@ -59,19 +63,25 @@ def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
         return _judge_mean_share(slo, evidence.split_rows, subject)
     values = series(evidence, subject)
     if slo.statistic == "mean":
-        return _judge_mean(slo, values)
+        # A stage of a failed request is no stage time: the mean stands on the others, as in the stage table.
+        return _judge_mean(slo, values if subject in WHOLE_REQUEST else values[np.isfinite(values)])
     if slo.statistic == "max":
         return _judge_max(slo, values)
     return _judge_quantile(slo, values)
 
 
 def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
-    """The values of a subject in time order; whole requests that failed or never ended count as infinite."""
-    if subject not in WHOLE_REQUEST:
-        values: NDArray[np.float64] = evidence.split_rows[f"{subject}_s"].to_numpy(dtype=np.float64)
-        return values[~np.isnan(values)]
+    """The values of a subject in time order; requests that failed or never ended count as infinite, for stages too.
+
+    Ok requests without a server half have no value of a stage and are left out.
+    """
     requests = evidence.requests
-    return np.where(requests["ok"], requests[f"{subject}_s"], math.inf).astype(np.float64)
+    if subject in WHOLE_REQUEST:
+        values = requests[f"{subject}_s"]
+    else:
+        values = requests["request_id"].map(evidence.split_rows.set_index("request_id")[f"{subject}_s"])
+    ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
+    return ranked[~np.isnan(ranked)]
 
 
 def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
@@ -80,12 +90,16 @@ def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
 
 
 def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
-    """A stage cannot be judged on the requests whose server half happened to arrive."""
-    if evidence.missing_halves == 0:
-        return None
-    missing, of = format_count(evidence.missing_halves), format_count(evidence.halves_expected)
-    reason = f"the server half of {missing} of {of} requests is missing, so no stage can be judged"
-    return _answer(slo, Verdict.INVALID, None, len(evidence.split_rows), reason)
+    """A stage cannot be judged on the requests whose server half happened to arrive, nor if nobody marks it."""
+    rows, reason = evidence.split_rows, evidence.distorted
+    if evidence.missing_halves:
+        missing, of = format_count(evidence.missing_halves), format_count(evidence.halves_expected)
+        reason = f"the server half of {missing} of {of} requests is missing, so no stage can be judged"
+    elif slo.subject is not None and rows[f"{slo.subject}_s"].isna().any():
+        reason = f"{slo.subject} is not known for every request"
+    elif slo.subject in MARKED_STAGES and len(rows) and not (rows[f"{slo.subject}_s"] > 0).any():
+        reason = f"no request spent any time in {slo.subject}: nothing in the service marks it"
+    return _answer(slo, Verdict.INVALID, None, len(rows), reason) if reason else None
 
 
 def _judge_quantile(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
@@ -106,7 +120,7 @@ def _judge_share(slo: Slo, bad: NDArray[np.float64], p: float) -> SloFindings:
     observed = count / n if n else None
     if slo.statistic == "completed" and observed is not None:
         observed = 1.0 - observed
-    what = "did not end" if slo.statistic == "completed" else "failed"
+    what = "got no answer" if slo.statistic == "completed" else "failed"
     counted = f"{format_count(count)} of {format_count(n)} requests {what}"
     if not 0.0 < p < 1.0:  # a limit of none or all is a fact about this run, not a statement about a share
         verdict = Verdict.NOT_ENOUGH_DATA if n == 0 else Verdict.PASSED if count == 0 or p == 0.0 else Verdict.FAILED
@@ -116,24 +130,22 @@ def _judge_share(slo: Slo, bad: NDArray[np.float64], p: float) -> SloFindings:
 
 
 def _decide(over: NDArray[np.float64], p: float) -> tuple[Decision, int, int]:
-    """The rule on n_eff requests, rounded against the claim; also n_eff and how many requests would decide."""
+    """The rule on the effective sample; also its size and how many requests would decide."""
     n = len(over)
     if n == 0:
         return Decision.UNDECIDED, 0, early_stopping.needed(0, p)
-    count = float(over.sum())
-    n_eff = max(1, math.floor(effective_size(over)))
-    scale = n_eff / n
-    against, in_favour = math.ceil(count * scale - 1e-9), math.floor(count * scale + 1e-9)
-    decision = Decision.WITHIN if decide(against, n_eff, p) is Decision.WITHIN else Decision.UNDECIDED
-    if decision is Decision.UNDECIDED and decide(in_favour, n_eff, p) is Decision.OVER:
-        decision = Decision.OVER
-    return decision, n_eff, math.ceil(early_stopping.needed(against, p) / scale)
+    scale = effective_size(over) / n
+    count = float(over.sum()) * scale
+    needs = math.ceil(early_stopping.needed(math.ceil(count - 1e-9), p) / scale)
+    return decide(count, n * scale, p), max(1, math.floor(n * scale)), needs
 
 
 def _reason(decision: Decision, counted: str, n: int, n_eff: int, needs: int) -> str:
     known = f" (worth {n_eff:,} independent ones)" if n_eff < 0.9 * n else ""
     if decision is not Decision.UNDECIDED:
         return counted + known
+    if n_eff < 0.2 * n:
+        return f"{counted}{known}; they came together, in too few clusters to decide: run longer"
     return f"{counted}{known}; deciding takes about {max(1, needs - n):,} more requests, if they are no worse"
 
 

@@ -41,7 +41,8 @@ class ServerHalf:
 
     `start_ns`/`end_ns` are None when only durations are known; `total_s` is the window's length in every case.
     The work is in `intervals` (spans) or, already added up, in `totals` (seconds per stage, from the header).
-    `answered_ns` and `handed_over_ns` are the instants the first and the last part of the answer were given away.
+    `answered_ns` is the instant the first part of the answer was given away; where that is not known, `worked_until_ns`
+    is the end of the last stage, which comes before it unless the service works on in the background.
     """
 
     split: Split
@@ -51,7 +52,7 @@ class ServerHalf:
     start_ns: int | None = None
     end_ns: int | None = None
     answered_ns: int | None = None
-    handed_over_ns: int | None = None
+    worked_until_ns: int | None = None
     intervals: tuple[Interval, ...] = ()
     totals: tuple[tuple[str, float], ...] = ()
 
@@ -63,6 +64,7 @@ class Joined:
     halves: tuple[ServerHalf | None, ...]
     several_roots: int  # server spans side by side in one trace: a retry, or a context leak in the service
     trailing: int  # spans that begin after the root has ended: background work, or a context leak
+    streamed: int  # requests whose header left before the work was done, and that have no spans
     incomplete: int  # a root came, but fewer child spans than it announced
     foreign: int  # traces that no request of this run started
     spans: int  # spans read
@@ -75,14 +77,14 @@ def join(samples: Mapping[str, Sequence[object]], spans: pa.Table, source: str =
     model.Span rows with stages mapped; `source` is auto | otlp | server-timing | none.
     """
     traces = _by_trace(spans) if source in ("auto", "otlp") else {}
-    counted = {"several_roots": 0, "trailing": 0, "incomplete": 0}
+    counted = {"several_roots": 0, "trailing": 0, "streamed": 0, "incomplete": 0}
     halves: list[ServerHalf | None] = []
     for trace_id, span_id, header in zip(
         samples["trace_id"], samples["span_id"], samples["server_timing"], strict=True
     ):
         half = _from_spans(traces.pop(trace_id, ()), str(span_id), counted)
         if half is None and source in ("auto", "server-timing") and header is not None:
-            half = _from_header(str(header), str(trace_id))
+            half = _from_header(str(header), str(trace_id), counted)
         halves.append(half)
     return Joined(tuple(halves), foreign=len(traces), spans=spans.num_rows, **counted)
 
@@ -128,8 +130,7 @@ def _from_spans(rows: Sequence[_Row], client_span_id: str, counted: dict[str, in
         start_ns=root.start_ns,
         end_ns=root.end_ns,
         answered_ns=_instant(attributes.get("harness.first_send_ns")),
-        # Plain OpenTelemetry does not say when the answer was given away; the end of the last stage is before that.
-        handed_over_ns=_instant(attributes.get("harness.last_send_ns"), work_ended),
+        worked_until_ns=work_ended,
         intervals=intervals,
     )
 
@@ -213,9 +214,12 @@ def _interval(row: _Row, parent: Interval | None) -> Interval:
     )
 
 
-def _from_header(header: str, trace_id: str) -> ServerHalf | None:
+def _from_header(header: str, trace_id: str, counted: dict[str, int]) -> ServerHalf | None:
     half = server_timing.parse(header)
-    if half is None or half.total_s is None or (half.trace_id is not None and half.trace_id != trace_id):
+    if half is None or (half.trace_id is not None and half.trace_id != trace_id):
+        return None
+    if half.streamed:
+        counted["streamed"] += 1
         return None
     start_ns = half.window_start_ns
     end_ns = start_ns + round(half.total_s * 1e9) if start_ns is not None else None
@@ -239,9 +243,12 @@ def _host(key: object) -> str | None:
 def _attributes(row: _Row) -> dict[str, object]:
     if row.attributes is None:
         return {}
-    parsed = json.loads(row.attributes)
+    try:
+        parsed = json.loads(row.attributes)
+    except (ValueError, RecursionError):  # a run folder that was edited, or a hostile one
+        return {}
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _instant(value: object, default: int | None = None) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+def _instant(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

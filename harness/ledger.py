@@ -62,7 +62,7 @@ def build(samples: pa.Table, halves: Sequence[ServerHalf | None], own_host: str 
         if half is not None:
             calls.extend(_calls(sample["request_id"], half.intervals, offset))
     return Ledger(
-        rows=_frame(rows, LedgerRow),
+        rows=_with_unknown_stages(_frame(rows, LedgerRow)),
         model_calls=_frame(calls, ModelCall),
         offsets=tuple(offsets.items()),
     )
@@ -76,6 +76,15 @@ def _frame(rows: Sequence[tuple[object, ...]], row_type: type) -> pd.DataFrame:
         table = pa.Table.from_arrays(arrays, schema=table.schema)
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def _with_unknown_stages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without our marks, a stage that appears in no request at all is one that nobody records: null, not zero."""
+    foreign = rows["split"].isin([Split.SPANS.value, Split.DURATIONS.value])
+    for stage in SERVER_STAGES:
+        if foreign.any() and not (rows.loc[foreign, f"{stage}_s"] > 0).any():
+            rows.loc[foreign, f"{stage}_s"] = float("nan")
+    return rows
 
 
 # --- clocks ------------------------------------------------------------------------------------------------
@@ -96,8 +105,8 @@ def _offsets(
         below = lower.setdefault(half.host, [])
         if half.answered_ns is not None and isinstance(first_byte_ns, int):
             below.append(half.answered_ns - first_byte_ns)
-            if half.handed_over_ns is not None:
-                below.append(half.handed_over_ns - done_ns)
+        elif half.worked_until_ns is not None:
+            below.append(half.worked_until_ns - done_ns)
     return {host: estimate(lower[host], upper[host], _shares_clock(host, own_host, loopback)) for host in upper}
 
 

@@ -155,6 +155,30 @@ def test_a_limit_is_never_decided_both_ways(n: int, data: st.DataObject) -> None
     assert [order.index(d) for d in decisions] == sorted(order.index(d) for d in decisions)
 
 
+@given(st.integers(1, 300), st.data())
+def test_the_continued_binomial_equals_the_summed_one_at_whole_numbers(n: int, data: st.DataObject) -> None:
+    k, p = data.draw(st.integers(0, n)), data.draw(st.sampled_from([0.01, 0.05, 0.5, 0.9]))
+    summed = binomial.cdf(n, p)
+
+    assert binomial.at_most(k, n, p) == pytest.approx(summed[k], abs=1e-9)
+    assert binomial.at_least(k, n, p) == pytest.approx(1.0 - (summed[k - 1] if k else 0.0), abs=1e-9)
+
+
+def test_the_incomplete_beta_function_has_its_closed_values() -> None:
+    assert binomial.incomplete_beta(1.0, 1.0, 0.3) == pytest.approx(0.3)  # uniform
+    assert binomial.incomplete_beta(2.5, 1.0, 0.4) == pytest.approx(0.4**2.5)
+    assert binomial.incomplete_beta(3.5, 3.5, 0.5) == pytest.approx(0.5)
+
+
+def test_groups_that_differ_are_told_from_groups_that_do_not() -> None:
+    rng = np.random.default_rng(11)
+    a, b = pd.Series(rng.normal(1, 0.1, 200)), pd.Series(rng.normal(1, 0.1, 60))
+
+    assert not quantiles.differ(a, b)
+    assert quantiles.differ(a, b + 0.1)
+    assert not quantiles.differ(a, (b + 9).head(10))  # too few to say
+
+
 def test_stage_means_add_up_to_the_mean_latency() -> None:
     rows = ledger_rows(preprocess=[1.0, 2.0], inference=[3.0, 5.0], other=[0.5, 0.5])
 

@@ -14,7 +14,7 @@ from harness.model import Arrivals, LoadProfile, Sample, Scenario, Span, SpanSpe
 from harness.report import console
 from harness.report.files import FORMATS, render_as
 from harness.run_folder import RunFolder
-from tests.builders import a_root, a_sample, a_span, at, samples_table, spans_table
+from tests.builders import a_root, a_sample, a_span, at, samples_table, spans_table, trace
 
 SLOS = ("p95(latency) < 1s", "p95(inference) < 1s", "mean(queue) < 1s", "share(transfer) < 50%", "error_rate < 2%")
 
@@ -28,10 +28,10 @@ def a_scenario(**changes: Any) -> Scenario:
     return Scenario(**{**known, **changes})
 
 
-def concluded(tmp_path: Path, samples: list[Sample], spans: list[Span], **changes: Any) -> Conclusion:
+def concluded(tmp_path: Path, samples: list[Sample], recorded: list[Span], **changes: Any) -> Conclusion:
     folder = RunFolder(tmp_path)
     folder.write_table("samples", samples_table(*samples))
-    folder.write_table("spans", spans_table(*spans))
+    folder.write_table("spans", spans_table(*recorded))
     record = {"run_id": "r", "status": "finished", "started_ns": at(0), "loopback": True, "load": {"readings": [
         {"name": "cpu", "value": 0.1, "unit": "ratio", "suspect": 0.8, "invalid": 0.95, "meaning": "busy"}
     ]}}  # fmt: skip
@@ -172,6 +172,44 @@ def test_failed_requests_take_their_rank_in_the_percentiles_and_have_no_part_in_
     assert latency.mean.value == pytest.approx(0.1)
     assert latency.p50.value is None
     assert latency.p50.refusal == "lies among the requests that failed"
+
+
+def test_server_halves_that_are_missing_for_the_slow_requests_only_are_noticed_though_few_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    samples, spans = many(200)
+    slow = [a_sample(i, done_ns=at(300 + i), done_user_ns=at(300 + i)) for i in range(200, 300)]
+
+    found = concluded(tmp_path, [*samples, *slow], spans, spans=SpanSpec(sampled=0.6)).summary
+
+    assert {s.expression: s.verdict for s in found.slo}["p95(inference) < 1s"] is Verdict.INVALID
+
+
+def test_server_halves_that_were_not_asked_for_are_not_missing(tmp_path: Path) -> None:
+    samples, spans = many(200)
+
+    found = concluded(tmp_path, samples, spans[:240], spans=SpanSpec(sampled=0.6)).summary
+
+    assert {s.expression: s.verdict for s in found.slo}["p95(inference) < 1s"] is Verdict.PASSED
+
+
+def test_requests_that_were_sent_twice_are_said(tmp_path: Path) -> None:
+    samples, spans = many(30)
+
+    found = concluded(tmp_path, [*samples, a_sample(99, attempts=2)], spans).summary
+
+    (warning,) = [w for w in found.warnings if w.code == "resent"]
+    assert warning.message.startswith("1 requests were sent twice")
+
+
+def test_a_streamed_answer_is_not_split_by_a_header_that_left_before_the_work(tmp_path: Path) -> None:
+    head = 'mlharness;desc="1 {} b000000000000000 {} - streamed", total;dur=5'
+    samples = [a_sample(i, server_timing=head.format(trace(i), at(10))) for i in range(30)]
+
+    found = concluded(tmp_path, samples, []).summary
+
+    assert found.stages == ()
+    assert "streamed" in [w.code for w in found.warnings]
 
 
 def test_a_killed_run_says_so_and_is_not_judged(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ def requests(n: int, slow: int = 0, failed: int = 0, unfinished: int = 0) -> pd.
 def evidence(rows: pd.DataFrame, missing: int = 0) -> Evidence:
     if "ok" not in rows:
         rows = rows.assign(ok=True, ended=True)
-    rows = rows.assign(service_s=rows["latency_s"])
+    rows = rows.assign(service_s=rows["latency_s"], answered=rows["ended"])
     split_rows = rows[rows["ok"]]
     return Evidence(rows, split_rows, missing, len(split_rows))
 
@@ -132,6 +134,51 @@ def test_a_share_of_the_mean_is_decided_by_its_interval(limit: str, expected: Ve
     rows = ledger_rows(preprocess=list(rng.normal(0.025, 0.001, 100)), inference=list(rng.normal(0.075, 0.001, 100)))
 
     assert verdict(f"share(preprocess) < {limit}", rows) is expected
+
+
+def test_failed_requests_are_slower_than_any_limit_of_a_stage_too() -> None:
+    assert verdict("p90(inference) < 500ms", requests(100, failed=90)) is Verdict.FAILED
+    assert verdict("max(inference) < 500ms", requests(100, failed=1)) is Verdict.FAILED
+
+
+def test_failed_requests_stay_out_of_the_mean_of_a_stage() -> None:
+    assert verdict("mean(inference) < 500ms", requests(100, failed=10)) is Verdict.PASSED
+
+
+@pytest.mark.parametrize("expression", ["p95(postprocess) < 1s", "mean(postprocess) < 1s", "share(postprocess) < 9%"])
+def test_a_stage_that_nothing_marks_is_not_judged(expression: str) -> None:
+    found = judge_slo(parse_slo(expression), evidence(requests(100)))
+
+    assert found.verdict is Verdict.INVALID
+    assert "nothing in the service marks it" in found.reason
+
+
+def test_waiting_for_nothing_at_all_is_a_measurement() -> None:
+    assert verdict("p95(queue) < 1s", requests(100)) is Verdict.PASSED
+
+
+def test_a_service_that_dies_half_way_fails_its_error_rate() -> None:
+    rows = requests(300)
+    rows.loc[rows.index >= 118, "ok"] = False  # one event, but far too large for 2 %
+
+    assert verdict("error_rate < 2%", rows) is Verdict.FAILED
+
+
+def test_a_few_clusters_are_told_from_too_few_requests() -> None:
+    latency = np.full(400, 0.1)
+    latency[200:220] = 0.9
+
+    found = judge_slo(parse_slo("p95(latency) < 500ms"), evidence(ledger_rows(inference=list(latency))))
+
+    assert found.verdict is Verdict.NOT_ENOUGH_DATA
+    assert found.reason.endswith("too few clusters to decide: run longer")
+
+
+def test_clocks_that_contradict_each_other_leave_stages_unjudged() -> None:
+    distorted = dataclasses.replace(evidence(requests(100)), distorted="clocks contradict each other")
+
+    assert judge_slo(parse_slo("p95(inference) < 1s"), distorted).verdict is Verdict.INVALID
+    assert judge_slo(parse_slo("p95(latency) < 1s"), distorted).verdict is Verdict.PASSED
 
 
 def test_missing_server_halves_make_stage_slos_invalid_and_leave_latency_alone() -> None:

@@ -26,6 +26,44 @@ def cdf(n: int, p: float) -> NDArray[np.float64]:
     return cumulated
 
 
+def at_most(k: float, n: float, p: float) -> float:
+    """P(X <= k), X ~ Bin(n, p), continued to fractions of k and n by the incomplete beta function."""
+    return 1.0 if k >= n else incomplete_beta(n - k, k + 1.0, 1.0 - p)
+
+
+def at_least(k: float, n: float, p: float) -> float:
+    """P(X >= k), X ~ Bin(n, p), continued likewise."""
+    return 1.0 if k <= 0 else incomplete_beta(k, n - k + 1.0, p)
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for a, b > 0.
+
+    By its continued fraction (Abramowitz & Stegun 26.5.8), evaluated with Lentz's method on the side where it
+    converges fast.
+    """
+    if x <= 0.0 or x >= 1.0:
+        return 0.0 if x <= 0.0 else 1.0
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - incomplete_beta(b, a, 1.0 - x)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0) or tiny)
+    fraction = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        change = 1.0
+        for step in (even, odd):
+            d = 1.0 / (1.0 + step * d or tiny)
+            c = 1.0 + step / c or tiny
+            change *= c * d
+        fraction *= change
+        if abs(change - 1.0) < 1e-12:
+            break
+    return min(1.0, math.exp(log_front) * fraction / a)
+
+
 def t_quantile(probability: float, df: float) -> float:
     """Quantile of Student's t, by the expansion around the normal (Abramowitz & Stegun 26.7.5).
 

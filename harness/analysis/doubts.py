@@ -16,6 +16,8 @@ from harness.units import format_bytes, format_duration, format_share
 LARGE_OTHER = 0.10
 """A larger share of the window that nobody claims is worth a sentence."""
 FEW_KERNEL_STAMPS = 0.99
+MUCH_CLIPPED = 0.05
+"""A larger part of server windows outside their requests, as a share of the mean latency, is worth a sentence."""
 SMALL_REQUEST = 64 * 1024
 """Bytes that fit into the socket buffers: sending them takes one round trip."""
 LATE_S = 0.005
@@ -39,6 +41,8 @@ def find(
         _user_stamps(samples),
         _clipped(split_rows),
         _taken_late(samples, split_rows),
+        _resent(samples),
+        _streamed(joined),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -119,13 +123,34 @@ def _clipped(split_rows: pd.DataFrame) -> RunWarning | None:
     clipped = split_rows["clipped_s"].to_numpy(dtype=np.float64)
     if len(clipped) == 0:
         return None
-    share = float(clipped.mean() / split_rows["latency_s"].mean())
-    if share <= 0.05:
+    if float(clipped.mean() / split_rows["latency_s"].mean()) <= MUCH_CLIPPED:
         return None
     return RunWarning(
         "clipped",
-        f"server windows stick out of their requests by {format_share(share)} of the mean latency",
+        f"server windows stick out of their requests by {format_duration(float(clipped.mean()))} on average",
         "clocks disagree, or the service works on after it has answered: that part is left out of the stages",
+    )
+
+
+def _resent(samples: pa.Table) -> RunWarning | None:
+    count = pa.compute.sum(pa.compute.greater(samples.column("attempts"), 1)).as_py() or 0
+    if count == 0:
+        return None
+    return RunWarning(
+        "resent",
+        f"{count:,} requests were sent twice: the service closed the connection before it answered",
+        "an idle keep-alive connection that is closed costs nothing; a service that drops requests it has begun to "
+        "work on does that work twice, and the first try is shown as connect",
+    )
+
+
+def _streamed(joined: Joined) -> RunWarning | None:
+    if joined.streamed == 0:
+        return None
+    return RunWarning(
+        "streamed",
+        f"{joined.streamed:,} answers were streamed: what the service did after their first byte is not in the header",
+        "have the service send its spans (`harness check SCENARIO --connect`); until then these requests are not split",
     )
 
 

@@ -24,15 +24,17 @@ class Decision(StrEnum):
     UNDECIDED = "undecided"
 
 
-def decide(over: int, n: int, p: float, confidence: float = CONFIDENCE) -> Decision:
-    """Judge `over` requests beyond the limit among n independent ones, for the p-quantile."""
+def decide(over: float, n: float, p: float, confidence: float = CONFIDENCE) -> Decision:
+    """Judge `over` requests beyond the limit among n independent ones, for the p-quantile.
+
+    Both may be fractions, as effective sample sizes are: the binomial probabilities are then those of the incomplete
+    beta function that they equal at whole numbers.
+    """
     if n <= 0:
         return Decision.UNDECIDED
-    cumulated = binomial.cdf(n, 1.0 - p)
-    if cumulated[over] <= 1.0 - confidence:
+    if binomial.at_most(over, n, 1.0 - p) <= 1.0 - confidence:
         return Decision.WITHIN
-    at_least = 1.0 - (cumulated[over - 1] if over > 0 else 0.0)
-    return Decision.OVER if at_least <= 1.0 - confidence else Decision.UNDECIDED
+    return Decision.OVER if binomial.at_least(over, n, 1.0 - p) <= 1.0 - confidence else Decision.UNDECIDED
 
 
 def needed(over: int, p: float, confidence: float = CONFIDENCE) -> int:
