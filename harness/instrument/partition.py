@@ -65,33 +65,89 @@ def _sequential(pieces: Sequence[Piece]) -> bool:
 
 
 def _swept(pieces: Sequence[Piece]) -> dict[str, int]:
-    events = [(begin, True, interval) for begin, _, interval in pieces]
-    events += [(stop, False, interval) for _, stop, interval in pieces]
+    unique = {id(interval): (begin, stop, interval) for begin, stop, interval in pieces}
+    events = [(begin, True, interval) for begin, _, interval in unique.values()]
+    events += [(stop, False, interval) for _, stop, interval in unique.values()]
     events.sort(key=lambda event: event[0])
-    open_now: dict[int, Interval] = {}
-    covered: dict[int, int] = {}  # id -> open descendants that have a stage
-    lengths: dict[tuple[str, int], int] = {}  # (stage, sharers) -> time not yet divided
+    leaves = _Leaves(unique)
+    lengths: dict[tuple[str, int], int] = {}  # (stage, leaves in all) -> time of its leaves, not yet divided
     since = 0
     for instant, opens, interval in events:
-        if instant > since and open_now:
-            deepest = [i.stage or "" for key, i in open_now.items() if not covered.get(key)]
-            for stage in deepest:
-                key = (stage, len(deepest))
-                lengths[key] = lengths.get(key, 0) + instant - since
+        if instant > since and leaves.total:
+            for stage, count in leaves.of_stage.items():
+                key = (stage, leaves.total)
+                lengths[key] = lengths.get(key, 0) + (instant - since) * count
         since = instant
         if opens:
-            open_now[id(interval)] = interval
+            leaves.open(interval)
         else:
-            del open_now[id(interval)]
-        _cover(covered, interval, 1 if opens else -1)
+            leaves.close(interval)
     totals: dict[str, int] = {}
     for (stage, sharers), length in lengths.items():
         totals[stage] = totals.get(stage, 0) + length // sharers
     return totals
 
 
-def _cover(covered: dict[int, int], interval: Interval, step: int) -> None:
-    ancestor = interval.parent
-    while ancestor is not None:
-        covered[id(ancestor)] = covered.get(id(ancestor), 0) + step
-        ancestor = ancestor.parent
+class _Leaves:
+    """How many open intervals have no open descendant, in all and per stage.
+
+    An interval is active while it is open or something below it is. Its parent hears of that only when it changes, and
+    whoever never opens or has closed for good is left out of the way up, so that a step does not grow with the depth
+    of the tree; only ancestors that open after their descendants are walked through.
+    """
+
+    __slots__ = ("_above", "_active_below", "_alive", "_open", "of_stage", "total")
+
+    def __init__(self, alive: Iterable[int]) -> None:
+        self._alive = set(alive)  # ids of intervals that are open or will be
+        self._open: set[int] = set()
+        self._active_below: dict[int, int] = {}  # id -> active intervals whose nearest living ancestor this is
+        self._above: dict[int, Interval | None] = {}  # id of one that is out of the way -> who to ask next
+        self.of_stage: dict[str, int] = {}
+        self.total = 0
+
+    def open(self, interval: Interval) -> None:
+        self._open.add(id(interval))
+        if not self._active_below.get(id(interval)):
+            self._count(interval, 1)
+            self._tell(self._nearest(interval), 1)
+
+    def close(self, interval: Interval) -> None:
+        self._open.discard(id(interval))
+        self._alive.discard(id(interval))
+        orphans = self._active_below.pop(id(interval), 0)
+        if not orphans:
+            self._count(interval, -1)
+        self._tell(self._nearest(interval), orphans - 1)  # they move up in its place
+
+    def _tell(self, interval: Interval | None, step: int) -> None:
+        """There are `step` more active intervals right below `interval`."""
+        while interval is not None and step:
+            before = self._active_below.get(id(interval), 0)
+            after = self._active_below[id(interval)] = before + step
+            step = bool(after) - bool(before)
+            if id(interval) in self._open:
+                self._count(interval, -step)
+                return
+            interval = self._nearest(interval)
+
+    def _nearest(self, interval: Interval) -> Interval | None:
+        """The nearest ancestor that is open or will be; the way there is shortened for the next who asks."""
+        passed: list[int] = []
+        ancestor = interval.parent
+        while ancestor is not None and id(ancestor) not in self._alive:
+            passed.append(id(ancestor))
+            ancestor = self._above.get(id(ancestor), ancestor.parent)
+        for key in passed:
+            self._above[key] = ancestor
+        return ancestor
+
+    def _count(self, interval: Interval, step: int) -> None:
+        if step:
+            stage = interval.stage or ""
+            self.total += step
+            count = self.of_stage.get(stage, 0) + step
+            if count:
+                self.of_stage[stage] = count
+            else:
+                del self.of_stage[stage]
