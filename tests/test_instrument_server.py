@@ -124,6 +124,14 @@ def test_a_slow_reader_of_a_stream_shows_as_download(service: Service, sink: Sin
     assert 150 <= download <= root.ms
 
 
+def test_the_header_of_a_stream_says_that_it_left_early(service: Service, trace_id: str) -> None:
+    stream = service.get("/stream?megabytes=1", traceparent(trace_id), RUN).getheader("server-timing") or ""
+    plain = service.get("/items/7", traceparent(trace_id), RUN).getheader("server-timing") or ""
+
+    assert f' {host_key()} streamed", total;dur=' in stream
+    assert f' {host_key()}", total;dur=' in plain
+
+
 def test_a_background_task_is_not_part_of_the_window(service: Service, sink: Sink, trace_id: str) -> None:
     service.get("/background", traceparent(trace_id))
     root, children = sink.trace(trace_id)

@@ -47,6 +47,30 @@ def test_a_host_that_does_not_tell_is_unknown() -> None:
     assert half.host is None
 
 
+def with_words(words: str) -> ServerHalf:
+    half = parse(OURS.replace("host-7", f"host-7{words}"))
+    assert half is not None
+    assert (half.split, half.host, half.total_s) == (Split.MARKS, "host-7", 0.0525)
+    return half
+
+
+@pytest.mark.parametrize("words", [" streamed", " streamed later", " later streamed"])
+def test_an_answer_that_was_streamed_says_so_behind_the_host(words: str) -> None:
+    assert with_words(words).streamed
+
+
+@pytest.mark.parametrize("words", ["", " ", " later", " notstreamed", " streamed=0", " 2 x=y"])
+def test_unknown_words_behind_the_host_are_passed_over(words: str) -> None:
+    assert not with_words(words).streamed
+
+
+def test_a_host_called_streamed_is_a_host() -> None:
+    half = parse(OURS.replace("host-7", "streamed"))
+
+    assert half is not None
+    assert (half.host, half.streamed) == ("streamed", False)
+
+
 def test_our_header_is_found_among_the_entries_of_a_proxy() -> None:
     half = parse(f'cdn-cache;desc="HIT, \\"fresh\\"; total=1", edge;dur=3, {OURS}')
 

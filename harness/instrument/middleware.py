@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import Token
 from time import perf_counter_ns
 from typing import Any
@@ -148,7 +148,7 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
             record.first_send = now
             record.status = message.get("status")
             if record.timing_wanted:
-                message = _with_server_timing(record, message, now)
+                message = _with_server_timing(record, scope, message, now)
         last = kind == "http.response.pathsend" or (
             kind == "http.response.body" and not message.get("more_body", False)
         )
@@ -165,13 +165,21 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
     return measured
 
 
-def _with_server_timing(record: Record, message: Message, now: int) -> Message:
+def _with_server_timing(record: Record, scope: Scope, message: Message, now: int) -> Message:
     try:
-        line = (b"server-timing", header_value(record, now))
-        return {**message, "headers": [*message.get("headers", ()), line]}
+        headers = list(message.get("headers", ()))
+        message = {**message, "headers": headers}  # the application's own may be readable only once
+        streamed = _is_streamed(scope.get("method"), message.get("status"), headers)
+        headers.append((b"server-timing", header_value(record, now, streamed=streamed)))
     except Exception:
         LOG.warning("an answer goes without its Server-Timing", exc_info=True)
-        return message
+    return message
+
+
+def _is_streamed(method: object, status: object, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the body may still be in the making: who announces no length need not have it yet."""
+    bodiless = method == "HEAD" or status in (204, 304) or (isinstance(status, int) and 100 <= status < 200)
+    return not bodiless and not any(name.lower() == b"content-length" for name, _ in headers)
 
 
 def _close(record: Record, scope: Scope, end: int | None = None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from harness.model import SERVER_STAGES, Split
 
 OURS = "mlharness"
+_STREAMED = "streamed"
 
 _MARKS_STAGES = ("upload", *SERVER_STAGES, "download")
 # Foreign headers cannot tell transfer from work, so only stages a service can claim have names here.
@@ -33,7 +34,7 @@ _ENTRY = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)', re.DOTALL)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?")
-_HEAD = re.compile(r"1 ([0-9a-f]{32}) ([0-9a-f]{16}) ([0-9]{1,19}) (\S{1,200})", re.ASCII)
+_HEAD = re.compile(r"1 ([0-9a-f]{32}) ([0-9a-f]{16}) ([0-9]{1,19}) (\S{1,200})((?: .*)?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class ServerHalf:
     host: str | None  # equal keys mean one clock
     total_s: float  # length of the server window
     stages: tuple[tuple[str, float], ...]  # (stage, seconds), each stage once, in the order of the request
+    streamed: bool = False  # the header left before the body was made: the split may lack work
 
 
 def parse(header: str | None) -> ServerHalf | None:
@@ -66,7 +68,9 @@ def _ours(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None:
     if not 0 < window_start_ns <= _LATEST_NS or not int(trace_id, 16) or not int(span_id, 16):
         return None
     stages = _stages(entries, {stage: stage for stage in _MARKS_STAGES})
-    return ServerHalf(Split.MARKS, trace_id, span_id, window_start_ns, None if host == "-" else host, total_s, stages)
+    host_key = None if host == "-" else host
+    streamed = _STREAMED in head[5].split()  # later versions may say more behind the host
+    return ServerHalf(Split.MARKS, trace_id, span_id, window_start_ns, host_key, total_s, stages, streamed)
 
 
 def _foreign(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None:
