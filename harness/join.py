@@ -174,28 +174,35 @@ def _intervals(rows: Sequence[_Row], root: _Row) -> tuple[Interval, ...]:
     """The spans that claim a stage, each with its nearest staged ancestor as parent; the others are transparent."""
     by_id = {row.span_id: row for row in rows}
     made: dict[str, Interval] = {}
+    known: dict[str, _Row | None] = {}
     staged = [row for row in rows if row.stage is not None and row is not root]
     for row in staged:
         chain: dict[str, _Row] = {}  # from the row up to an interval that is made, or to the end
         node: _Row | None = row
         while node is not None and node.span_id not in made and node.span_id not in chain:
             chain[node.span_id] = node
-            node = _staged_ancestor(node, by_id, root)
+            node = _staged_ancestor(node, by_id, root, known)
         parent = made.get(node.span_id) if node is not None else None
         for link in reversed(chain.values()):
             parent = made[link.span_id] = _interval(link, parent)
     return tuple(made[row.span_id] for row in staged)
 
 
-def _staged_ancestor(row: _Row, by_id: Mapping[str, _Row], root: _Row) -> _Row | None:
-    seen = {row.span_id}
+def _staged_ancestor(row: _Row, by_id: Mapping[str, _Row], root: _Row, known: dict[str, _Row | None]) -> _Row | None:
+    """The nearest ancestor with a stage, below the root. `known` keeps the answer for every span passed on the way."""
+    passed = [row.span_id]
     parent = by_id.get(row.parent_id or "")
+    seen = {row.span_id}
+    found: _Row | None = None
     while parent is not None and parent is not root and parent.span_id not in seen:
-        if parent.stage is not None:
-            return parent
+        if parent.stage is not None or parent.span_id in known:
+            found = parent if parent.stage is not None else known[parent.span_id]
+            break
         seen.add(parent.span_id)
+        passed.append(parent.span_id)
         parent = by_id.get(parent.parent_id or "")
-    return None
+    known.update(dict.fromkeys(passed, found))
+    return found
 
 
 def _interval(row: _Row, parent: Interval | None) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -151,3 +152,18 @@ def test_a_chain_of_ten_thousand_nested_spans_is_read() -> None:
 
     assert half is not None
     assert len(half.intervals) == 10_000
+
+
+def test_thousands_of_stages_below_a_long_chain_of_other_spans_are_read_in_no_time() -> None:
+    spans: list[Span] = [a_root()]
+    for i in range(5_000):
+        parent = "a000000000000000" if i == 0 else f"{i:016x}"
+        spans.append(a_span("plain", 20, 80, span_id=f"{i + 1:016x}", parent_id=parent))
+        spans.append(a_span("run", 20, 80, stage="inference", span_id=f"b{i:015x}", parent_id=f"{i + 1:016x}"))
+    began = time.monotonic()
+
+    (half,) = joined([a_sample()], spans).halves
+
+    assert half is not None
+    assert len(half.intervals) == 5_000
+    assert time.monotonic() - began < 10  # climbing the chain for each of them would take minutes
