@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,13 +18,14 @@ from pydantic import TypeAdapter
 
 from harness.conclude import SCHEMA_VERSION, conclude
 from harness.environment import fingerprint
-from harness.errors import HarnessError, RunFolderError, UsageError
+from harness.errors import ExitCode, HarnessError, Interrupted, NothingMeasured, RunFolderError, UsageError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
 from harness.ledger import Ledger
 from harness.load import launch
 from harness.load.launch import LoadProcess
 from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span
+from harness.record import validated
 from harness.report.files import FORMATS, write_reports
 from harness.run_folder import RunFolder
 from harness.scenario.target import host_of, is_loopback
@@ -63,7 +65,8 @@ def execute(
     `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
     socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
     address is bound here.
-    Raises UsageError (port taken), NothingMeasured (target down) before anything is written.
+    Raises UsageError (port taken), NothingMeasured (target down) before anything is written; UsageError (the scenario
+    cannot be run), NothingMeasured or Interrupted when the load child ended before the first sample.
     """
     launch.preflight(scenario.target)
     if listener is None and wants_receiver(scenario):
@@ -82,7 +85,7 @@ def execute(
     samples = folder.read_table("samples", Sample)
     if loaded.failed is not None and samples.num_rows == 0:
         folder.write_json("run.json", record)
-        raise loaded.failed
+        raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
     return _finish(folder, scenario, record)
 
 
@@ -92,13 +95,9 @@ def wants_receiver(scenario: Scenario) -> bool:
 
 
 def reopen(folder: RunFolder) -> Outcome:
-    """Conclude a stored run again, also one that was killed before it could report."""
-    record = folder.read_json("run.json")
-    try:
-        scenario = _stored_scenario(record["plan"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"{folder.path / 'run.json'} does not describe a run", "was it edited by hand?") from error
-    conclusion = conclude(folder, scenario, record)
+    """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError."""
+    record = validated(folder.read_json("run.json"), folder.run_json)
+    conclusion = conclude(folder, _stored_scenario(record["plan"]), record)
     return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
 
 
@@ -164,14 +163,19 @@ def _drive(scenario: Scenario, folder: RunFolder, on_event: OnEvent, interrupt: 
                 elif event["kind"] == "end":
                     return _Loaded(event, tuple(warnings), asked)
                 elif event["kind"] == "failed":
-                    failed = UsageError(event["message"], event["hint"])
-                    return _Loaded({}, tuple(warnings), asked, failed)
+                    return _Loaded({}, tuple(warnings), asked, _failure(child, event))
             if interrupt.stop and not asked:
                 asked = True
                 child.request_stop()
             if interrupt.now:
                 child.kill()
     return _Loaded({}, tuple(warnings), asked)
+
+
+def _failure(child: LoadProcess, event: Mapping[str, Any]) -> HarnessError:
+    """A load child that could not begin says so by its exit code; one that broke or was killed measured nothing."""
+    refused = child.wait(STOP_WITHIN_S) == ExitCode.USAGE
+    return (UsageError if refused else NothingMeasured)(event["message"], event["hint"])
 
 
 def _await_spans(receiver: ReceiverProcess, folder: RunFolder, run_s: float, interrupt: Interrupt) -> None:

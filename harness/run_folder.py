@@ -101,8 +101,8 @@ class RunFolder:
         return self.path / "junit.xml"
 
     def chunks(self, name: str) -> list[Path]:
-        """The chunk files of a table that are still there, in order."""
-        return sorted(self.path.glob(f"{name}*.arrows"))
+        """The chunk files of a table that are still there, in order; regular files only."""
+        return sorted(path for path in self.path.glob(f"{name}*.arrows") if path.is_file())
 
     def write_json(self, name: str, content: object) -> Path:
         """Write one JSON file. NaN and infinities are a bug of the caller (ValueError)."""
@@ -115,9 +115,10 @@ class RunFolder:
         return self._replace(name, lambda file: file.write(encoded))
 
     def read_json(self, name: str) -> Any:
-        """Read one JSON file. Raises RunFolderError when it is missing or is no JSON."""
+        """Read one JSON file. Raises RunFolderError when it is missing, no regular file or no JSON."""
         path = self.path / name
         try:
+            _refuse_special(path)
             return json.loads(path.read_bytes())
         except FileNotFoundError as error:
             raise RunFolderError(f"{path} is missing", "the run may have been stopped before it was written") from error
@@ -134,6 +135,7 @@ class RunFolder:
         try:
             if not path.exists():
                 return _conformed(read_chunks(self.chunks(name), row_type), row_type)
+            _refuse_special(path)
             with pq.ParquetFile(path) as file:
                 return _conformed(file.read(), row_type)
         except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
@@ -188,7 +190,7 @@ def _find_run(path: Path) -> Path:
         raise RunFolderError(f"{path} does not exist", _NOT_A_RUN)
     if not path.is_dir():
         raise RunFolderError(f"{path} is not a folder", _NOT_A_RUN)
-    if _is_run(path):
+    if _is_run(path) or (path / "run.json").exists():  # one that is no file is refused by name when it is read
         return path
     runs = [child for child in path.iterdir() if _STAMP.match(child.name) and child.is_dir() and _is_run(child)]
     if not runs:
@@ -203,6 +205,12 @@ def _is_run(path: Path) -> bool:
 
 def _samples(path: Path) -> list[str]:
     return [child.name for child in path.glob("samples*") if child.suffix in (".arrows", ".parquet")]
+
+
+def _refuse_special(path: Path) -> None:
+    """A pipe or a device, also behind a link, would keep the reader waiting for ever."""
+    if path.exists() and not path.is_file():
+        raise RunFolderError(f"{path} is not a regular file", "restore the file from a copy")
 
 
 def _check_version(path: Path, content: Any) -> None:

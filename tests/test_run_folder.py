@@ -159,6 +159,39 @@ def test_a_run_json_that_cannot_be_used_is_refused(tmp_path: Path, content: byte
         RunFolder.open(folder.path)
 
 
+def special(kind: str, path: Path) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a pipe":
+        os.mkfifo(path.with_name("a-pipe"))
+        path.symlink_to("a-pipe")
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "link to a device"])
+def test_a_run_json_that_is_no_regular_file_is_refused_without_reading_it(tmp_path: Path, kind: str) -> None:
+    folder = a_run(tmp_path)
+    folder.run_json.unlink()
+    special(kind, folder.run_json)
+
+    with pytest.raises(RunFolderError, match=r"run\.json is not a regular file"):
+        RunFolder.open(folder.path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "link to a device"])
+def test_a_table_that_is_no_regular_file_is_refused_and_such_a_chunk_is_left_out(tmp_path: Path, kind: str) -> None:
+    folder = a_run(tmp_path)
+    write_chunks(folder, "samples-1.arrows", 1, 2)
+    special(kind, folder.path / "samples-0.arrows")
+
+    assert numbers_of(folder.read_table("samples", ModelCall)) == [1, 2]
+
+    (folder.path / "samples.parquet").symlink_to("samples-0.arrows")
+    with pytest.raises(RunFolderError, match=r"samples\.parquet is not a regular file"):
+        folder.read_table("samples", ModelCall)
+
+
 # --- JSON and text -----------------------------------------------------------------------------------------
 
 
