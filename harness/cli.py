@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import select
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -54,7 +57,7 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def run_command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: object) -> None:
+def run_command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: object) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
     from harness.scenario import load_scenario, plan
 
@@ -68,7 +71,7 @@ def run_command(scenario: str, out: Path, as_json: bool, quiet: bool, **override
     say(plan_text.headline(loaded, plan(loaded)))
     with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
         outcome = execute(loaded, out, show, interrupt)
-    _finish(outcome, as_json)
+    return _finish(outcome, as_json)
 
 
 def _overrides(options: Mapping[str, object]) -> Overrides:
@@ -80,7 +83,7 @@ def _overrides(options: Mapping[str, object]) -> Overrides:
     return Overrides(**texts, slo=tuple(slo) if isinstance(slo, tuple) else ())
 
 
-def _finish(outcome: Outcome, as_json: bool) -> None:
+def _finish(outcome: Outcome, as_json: bool) -> int:
     if as_json:
         from harness.report import json_report
 
@@ -90,7 +93,7 @@ def _finish(outcome: Outcome, as_json: bool) -> None:
         for name in ("report.html", "report.md"):
             if (outcome.folder.path / name).exists():
                 click.echo(f"{name:<12} {_shown(outcome.folder.path / name)}")
-    raise SystemExit(_exit_code(outcome))
+    return _exit_code(outcome)
 
 
 def _print_summary(outcome: Outcome) -> None:
@@ -173,7 +176,7 @@ def report_command(run: Path, formats: str | None, output: Path | None) -> None:
 
 @cli.command("demo", epilog="\b\nExample:\n  harness demo --out /tmp/runs")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
-def demo_command(out: Path) -> None:
+def demo_command(out: Path) -> int:
     """Start the sample service, stress it for half a minute, report. Takes under a minute."""
     from harness.demo import run_demo
     from harness.interrupt import Interrupt
@@ -181,7 +184,7 @@ def demo_command(out: Path) -> None:
 
     with Interrupt() as interrupt, live.progress() as show:
         outcome = run_demo(out, show, interrupt, _say)
-    _finish(outcome, as_json=False)
+    return _finish(outcome, as_json=False)
 
 
 # --- the edge ----------------------------------------------------------------------------------------------
@@ -218,21 +221,65 @@ def _fail(message: str, hint: str | None, exit_code: int) -> int:
     return exit_code
 
 
-def main() -> None:
-    """The entry point: the only place that turns errors into exit codes."""
+class _Descriptor(io.FileIO):
+    """stdout or stderr whose writes always succeed; why one did not is kept in `failure`.
+
+    Where the output goes says nothing about the run: a full disk or a reader that left must not change the exit code,
+    wherever the text came from (the commands, `--help`, the progress bar, the interpreter's flush at its end).
+    """
+
+    failure: OSError | None = None
+
+    def write(self, chunk: Any, /) -> int:
+        while self.failure is None:
+            try:
+                written = super().write(chunk)
+            except OSError as error:
+                self.failure = error
+            else:
+                if written is not None:
+                    return written
+                select.select([], [self], [])  # a pipe that its other users made non-blocking, and full
+        return memoryview(chunk).nbytes
+
+
+def _unfailing(stream: TextIO) -> tuple[TextIO, _Descriptor]:
+    """The stream again, such that neither its device nor a character it has no code for can raise."""
+    stream.flush()
+    device = _Descriptor(stream.fileno(), "w", closefd=False)
+    text = io.TextIOWrapper(
+        io.BufferedWriter(device),
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=bool(stream.line_buffering),
+    )
+    return text, device
+
+
+def _command() -> int:
+    """The only place that turns errors into exit codes."""
     try:
         code = cli.main(prog_name="harness", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else ExitCode.PASSED)
+        return code if isinstance(code, int) else ExitCode.PASSED
     except HarnessError as error:
-        sys.exit(_fail(error.message, error.hint, error.exit_code))
+        return _fail(error.message, error.hint, error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "harness"
-        sys.exit(_fail(error.format_message(), f"see '{command} --help'", ExitCode.USAGE))
+        return _fail(error.format_message(), f"see '{command} --help'", ExitCode.USAGE)
     except click.ClickException as error:
-        sys.exit(_fail(error.format_message(), None, ExitCode.USAGE))
+        return _fail(error.format_message(), None, ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(_fail("interrupted", "what was measured is in the run folder", ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        # The reader of our output went away (`harness report ... | head`): not an error, nothing left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.PASSED)
+        return _fail("interrupted", None, ExitCode.INTERRUPTED)
+
+
+def main() -> None:
+    """The entry point."""
+    sys.stdout, device = _unfailing(sys.stdout)
+    sys.stderr, _ = _unfailing(sys.stderr)
+    code = _command()
+    sys.stdout.flush()
+    if device.failure is not None and device.failure.errno != errno.EPIPE:
+        reason = (device.failure.strerror or str(device.failure)).lower()
+        written = _fail(f"the output cannot be written: {reason}", None, ExitCode.USAGE)
+        code = code or written
+    sys.exit(code)

@@ -7,7 +7,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """While open, SIGINT and SIGTERM only count; the code that runs looks at `stop` and `now`."""
+    """While open, SIGINT, SIGTERM and SIGHUP only count; the code that runs looks at `stop` and `now`."""
 
     def __init__(self) -> None:
         self.presses = 0
@@ -24,7 +24,9 @@ class Interrupt:
         return self.presses >= 2
 
     def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # `nohup harness run ...`: the terminal may go, the run goes on
             self._before[number] = signal.signal(number, self._count)
         return self
 
