@@ -156,7 +156,7 @@ def test_a_chain_of_ten_thousand_nested_spans_is_read() -> None:
 
 def test_thousands_of_stages_below_a_long_chain_of_other_spans_are_read_in_no_time() -> None:
     spans: list[Span] = [a_root()]
-    for i in range(5_000):
+    for i in range(20_000):
         parent = "a000000000000000" if i == 0 else f"{i:016x}"
         spans.append(a_span("plain", 20, 80, span_id=f"{i + 1:016x}", parent_id=parent))
         spans.append(a_span("run", 20, 80, stage="inference", span_id=f"b{i:015x}", parent_id=f"{i + 1:016x}"))
@@ -165,5 +165,5 @@ def test_thousands_of_stages_below_a_long_chain_of_other_spans_are_read_in_no_ti
     (half,) = joined([a_sample()], spans).halves
 
     assert half is not None
-    assert len(half.intervals) == 5_000
-    assert time.monotonic() - began < 10  # climbing the chain for each of them would take minutes
+    assert len(half.intervals) == 20_000
+    assert time.monotonic() - began < 10  # climbing the chain for each of them would take a minute
