@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -11,9 +10,10 @@ import pyarrow as pa
 
 from harness import ledger as ledgers
 from harness.analysis import doubts, health, sentences
-from harness.analysis.quantiles import differ, latency_findings
+from harness.analysis.quantiles import latency_findings
 from harness.analysis.stages import model_findings, name_findings, stage_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
+from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage
 from harness.findings import (
     Bottleneck,
     Counts,
@@ -24,7 +24,7 @@ from harness.findings import (
     Summary,
     WarningFindings,
 )
-from harness.gate import WHOLE_REQUEST, Evidence, judge_run, judge_slo, series
+from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
@@ -76,12 +76,13 @@ def _summary(
     split_rows = with_server_half(rows)
     counts = _counts(scenario, samples, in_measure)
     own_health = _health(record)
-    evidence = _evidence(scenario, samples, rows, split_rows, ledger)
+    evidence = gather(scenario, samples, rows, split_rows, ledger)
     warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
     tail = attribute_tail(split_rows)
+    silence = why_no_stage(evidence) if len(split_rows) else None
     latency, service = (latency_findings(series(evidence, subject)) for subject in WHOLE_REQUEST)
     return Summary(
         schema_version=SCHEMA_VERSION,
@@ -94,7 +95,7 @@ def _summary(
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), evidence.missing_halves),
+        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence),
         counts=counts,
         latency=latency,
         service=service,
@@ -103,7 +104,7 @@ def _summary(
         names=name_findings(in_measure, split_rows),
         models=models,
         slo=slos,
-        bottleneck=_bottleneck(tail, models),
+        bottleneck=_bottleneck(tail, models) if silence is None else None,
         health=own_health,
         warnings=warnings,
         slowest=_shown(split_rows.sort_values("latency_s", ascending=False).head(SHOWN_REQUESTS)),
@@ -179,55 +180,6 @@ def _duration(samples: pa.Table) -> float:
         return 0.0
     first = pa.compute.min(samples.column("scheduled_ns")).as_py()
     return float(pa.compute.max(samples.column("done_ns")).as_py() - first) / 1e9
-
-
-def _evidence(
-    scenario: Scenario, samples: pa.Table, rows: pd.DataFrame, split_rows: pd.DataFrame, ledger: Ledger
-) -> Evidence:
-    due = samples.select(["request_id", "phase", "scheduled_ns", "status", "error"]).to_pandas()
-    due = due[due["phase"] == Phase.MEASURE.value].merge(
-        rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
-    )
-    ended = due["ok"].notna()
-    requests = due.assign(
-        ended=ended,
-        answered=ended & due["status"].notna() & due["error"].isna(),
-        ok=due["ok"].where(ended, False).astype(bool),
-    )
-    ok = requests[requests["ok"]]
-    return Evidence(
-        requests=requests,
-        split_rows=split_rows,
-        missing_halves=_missing_halves(ok, split_rows, scenario.spans.sampled),
-        halves_expected=len(ok),
-        distorted=_distorted(split_rows, ledger),
-    )
-
-
-def _missing_halves(ok: pd.DataFrame, split_rows: pd.DataFrame, sampled: float) -> int:
-    """Server halves that should be there and are not.
-
-    They are expected for the share of requests whose trace was asked to be recorded. Which ones is drawn at random,
-    so three standard deviations fewer are not yet missing, unless the missing ones differ in latency from the others:
-    then they were not lost at random.
-    """
-    missing = len(ok) - len(split_rows)
-    expected = len(ok) * sampled - 3 * (len(ok) * sampled * (1 - sampled)) ** 0.5
-    if len(split_rows) >= math.floor(expected):
-        has_half = ok["request_id"].isin(split_rows["request_id"])
-        return missing if differ(ok.loc[has_half, "latency_s"], ok.loc[~has_half, "latency_s"]) else 0
-    return missing
-
-
-def _distorted(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:
-    """Clocks that contradict each other while windows stick out: stages were cut at the wrong place."""
-    contradiction = any(offset is not None and offset.contradiction_ns for _, offset in ledger.offsets)
-    if not contradiction or split_rows.empty:
-        return None
-    clipped = float(split_rows["clipped_s"].mean() / split_rows["latency_s"].mean())
-    if clipped <= doubts.MUCH_CLIPPED:
-        return None
-    return "the clocks of client and service contradict each other, so no stage can be judged"
 
 
 # --- parts of the summary ----------------------------------------------------------------------------------

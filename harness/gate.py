@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from harness.analysis import early_stopping
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.quantiles import effective_size, estimate_mean, quantile
+from harness.evidence import WHOLE_REQUEST, Evidence, series, why_no_stage
 from harness.findings import Health, HealthState, SloFindings, Verdict, WarningFindings
 from harness.slo import Slo
 from harness.units import format_count, format_duration, format_share
 
-WHOLE_REQUEST = ("latency", "service")
 MARKED_STAGES = ("preprocess", "inference", "postprocess")
 """Stages that exist only where somebody marks them: zero everywhere means nobody does."""
 
@@ -31,23 +30,6 @@ _VERDICTS = {
     Decision.OVER: Verdict.FAILED,
     Decision.UNDECIDED: Verdict.NOT_ENOUGH_DATA,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What SLOs are judged on: the measured phase, in time order.
-
-    `requests` has one row per request that was due: request_id, ok, ended (False: still in flight, or never sent, when
-    the run ended), answered, latency_s and service_s. `split_rows` are the ledger rows of the stage table;
-    `missing_halves` the ok requests that should be among them and are not, of `halves_expected`. `distorted` says why
-    no stage can be trusted, if so.
-    """
-
-    requests: pd.DataFrame
-    split_rows: pd.DataFrame
-    missing_halves: int
-    halves_expected: int
-    distorted: str | None = None
 
 
 def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
@@ -70,20 +52,6 @@ def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
     return _judge_quantile(slo, values)
 
 
-def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
-    """The values of a subject in time order; requests that failed or never ended count as infinite, for stages too.
-
-    Ok requests without a server half have no value of a stage and are left out.
-    """
-    requests = evidence.requests
-    if subject in WHOLE_REQUEST:
-        values = requests[f"{subject}_s"]
-    else:
-        values = requests["request_id"].map(evidence.split_rows.set_index("request_id")[f"{subject}_s"])
-    ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
-    return ranked[~np.isnan(ranked)]
-
-
 def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
     """1 for each request that counts against the limit, in time order."""
     return bad.to_numpy().astype(np.float64)
@@ -91,10 +59,9 @@ def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
 
 def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
     """A stage cannot be judged on the requests whose server half happened to arrive, nor if nobody marks it."""
-    rows, reason = evidence.split_rows, evidence.distorted
-    if evidence.missing_halves:
-        missing, of = format_count(evidence.missing_halves), format_count(evidence.halves_expected)
-        reason = f"the server half of {missing} of {of} requests is missing, so no stage can be judged"
+    rows, reason = evidence.split_rows, why_no_stage(evidence)
+    if reason is not None:
+        reason += ", so no stage can be judged"
     elif slo.subject is not None and rows[f"{slo.subject}_s"].isna().any():
         reason = f"{slo.subject} is not known for every request"
     elif slo.subject in MARKED_STAGES and len(rows) and not (rows[f"{slo.subject}_s"] > 0).any():

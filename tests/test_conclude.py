@@ -126,6 +126,8 @@ def test_missing_server_halves_invalidate_stage_slos_only(tmp_path: Path) -> Non
     assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
     assert found.verdict is Verdict.INVALID
     assert "missing_server_halves" in [w.code for w in found.warnings]
+    assert found.sentences[-1] == "Nothing is said about stages: the server half of 20 of 200 requests is missing."
+    assert found.bottleneck is None
 
 
 def test_a_service_that_says_nothing_still_gives_latency_and_a_hint(tmp_path: Path) -> None:

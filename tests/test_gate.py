@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.evidence import Evidence
 from harness.findings import Health, HealthState, Verdict, WarningFindings
-from harness.gate import Evidence, judge_run, judge_slo
+from harness.gate import judge_run, judge_slo
 from harness.slo import parse_slo
 from tests.test_analysis import ledger_rows
 

@@ -28,15 +28,19 @@ def write(
     models: Sequence[ModelFindings],
     tail: TailAttribution | None,
     n_split: int,
-    missing_halves: int,
+    silence: str | None,
 ) -> tuple[str, ...]:
-    """Answers, latency, where the mean goes, the chain, the tail, and what is not known."""
+    """Answers, latency, where the mean goes, the chain, the tail, and what is not known.
+
+    `silence` is why nothing may be said about stages, if so.
+    """
     said = [_answers(counts)]
     if counts.ok:
         said.append(_latency(latency))
+    if silence is not None:
+        return (*said, f"Nothing is said about stages: {silence}.")
     whole = [s for s in stages if s.part_of is None and s.share is not None]
-    if missing_halves == 0 or whole:
-        said.extend(_mean(whole, n_split))
+    said.extend(_mean(whole, n_split))
     said.extend(_chain(models))
     if n_split:
         said.append(tail_sentence(tail) if tail else _no_tail(n_split))
