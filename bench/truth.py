@@ -1,7 +1,8 @@
 """Does the ledger say what was done? Known delays by FAULTS, whole runs of `harness`, in interleaved pairs.
 
 For each stage, a plain service and one with FAULTS=<stage>:30ms run side by side; short runs alternate between them
-(A B, B A, ...) with the same arrivals and payloads. Printed is how far the mean of each stage moved.
+(A B, B A, ...) with the same arrivals and a small payload, whose own stages take little time and vary by less than what
+is to be seen. Printed is how far the mean of each stage moved.
 
     python bench/truth.py [--pairs 4] [--duration 6]
 """
@@ -28,10 +29,10 @@ SCENARIO = """
 scenario: truth
 target: {target}
 requests:
-  - name: receipt
-    http: POST /v1/read
-    files: {{image: {root}/scenarios/payloads/receipts/receipt-02-*.jpg}}
-load: {{arrivals: constant, rate: 4/s, warmup: 1s, duration: {duration}s, seed: {seed}}}
+  - name: identify
+    http: POST /v1/identify
+    body: {root}/scenarios/payloads/files/orders.json
+load: {{arrivals: constant, rate: 10/s, warmup: 1s, duration: {duration}s, seed: {seed}}}
 spans: {{listen: {listen}}}
 """
 
