@@ -182,6 +182,7 @@ def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
         (gzip.compress(b"{}") * 2, "something follows the gzip body"),
         (b"", "the gzip body is cut off"),
     ],
+    ids=["torn", "padded", "twice", "empty"],  # the bodies hold the time of day: as names they would differ by worker
 )
 def test_a_torn_or_padded_gzip_body_is_refused(running: Running, body: bytes, reason: str) -> None:
     answer = running.post(body, {**JSON, "content-encoding": "gzip"})
