@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
@@ -22,19 +22,17 @@ from harness.findings import (
     Reading,
     RequestRow,
     Summary,
-    WarningFindings,
 )
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
 from harness.model import STAGES, Phase, RunWarning, Sample, Scenario, Span, Split
-from harness.run_folder import RunFolder
+from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.slo import parse_slo
 from harness.spans.mapping import map_stages
 from harness.units import format_duration, format_rate, format_share
 
-SCHEMA_VERSION = 1
 SHOWN_REQUESTS = 5
 
 
@@ -199,14 +197,14 @@ def _warnings(
     ledger: Ledger,
     joined: Joined,
     evidence: Evidence,
-) -> tuple[WarningFindings, ...]:
+) -> tuple[RunWarning, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
     if record.get("status") == "running":
         message = "the run was killed before it ended: this is what had been written until then"
         recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
     found = doubts.find(samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves)
-    return tuple(WarningFindings(**asdict(w)) for w in (*recorded, *found))
+    return (*recorded, *found)
 
 
 def _stage_set(split_rows: pd.DataFrame) -> str:

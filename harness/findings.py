@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.model import RunWarning
+
 
 class Verdict(StrEnum):
     """The answer of the gate, and of one SLO."""
@@ -154,16 +156,6 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class WarningFindings:
-    """A model.RunWarning as it is printed."""
-
-    code: str
-    message: str
-    hint: str
-    invalidates: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RequestRow:
     """One request for the tables of slowest and typical requests: stages in seconds, None where unknown."""
 
@@ -199,7 +191,7 @@ class Summary:
     slo: tuple[SloFindings, ...]
     bottleneck: Bottleneck | None
     health: Health
-    warnings: tuple[WarningFindings, ...]
+    warnings: tuple[RunWarning, ...]
     slowest: tuple[RequestRow, ...]
     typical: tuple[RequestRow, ...]
     environment: tuple[tuple[str, str], ...]

@@ -18,7 +18,8 @@ from harness.analysis import early_stopping
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.quantiles import effective_size, estimate_mean, quantile
 from harness.evidence import WHOLE_REQUEST, Evidence, series, why_no_stage
-from harness.findings import Health, HealthState, SloFindings, Verdict, WarningFindings
+from harness.findings import Health, HealthState, SloFindings, Verdict
+from harness.model import RunWarning
 from harness.slo import Slo
 from harness.units import format_count, format_duration, format_share
 
@@ -187,7 +188,7 @@ def _answer(slo: Slo, verdict: Verdict, observed: float | None, n: int, reason: 
 
 
 def judge_run(
-    slos: Sequence[SloFindings], health: Health, warnings: Sequence[WarningFindings], ok: int
+    slos: Sequence[SloFindings], health: Health, warnings: Sequence[RunWarning], ok: int
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The run's verdict and its reasons: an invalid measurement is never passed or failed."""
     invalid = [w.message for w in warnings if w.invalidates]

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from harness.conclude import SCHEMA_VERSION, conclude
+from harness.conclude import conclude
 from harness.environment import fingerprint
 from harness.errors import ExitCode, HarnessError, Interrupted, NothingMeasured, RunFolderError, UsageError
 from harness.findings import Summary
@@ -27,7 +27,7 @@ from harness.load.launch import LoadProcess
 from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
-from harness.run_folder import RunFolder
+from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.target import host_of, is_loopback
 from harness.spans import listen
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
@@ -82,8 +82,7 @@ def execute(
             _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)
     on_event({"phase": "report"})
     record = _last_record(record, loaded, receiver.stop() if receiver is not None else None)
-    samples = folder.read_table("samples", Sample)
-    if loaded.failed is not None and samples.num_rows == 0:
+    if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
         folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
     return _finish(folder, scenario, record)

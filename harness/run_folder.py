@@ -88,18 +88,6 @@ class RunFolder:
     def model_calls(self) -> Path:
         return self.path / "model_calls.parquet"
 
-    @property
-    def report_html(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def report_md(self) -> Path:
-        return self.path / "report.md"
-
-    @property
-    def junit_xml(self) -> Path:
-        return self.path / "junit.xml"
-
     def chunks(self, name: str) -> list[Path]:
         """The chunk files of a table that are still there, in order; regular files only."""
         return sorted(path for path in self.path.glob(f"{name}*.arrows") if path.is_file())

@@ -22,8 +22,8 @@ from harness.findings import (
     StageFindings,
     Summary,
     Verdict,
-    WarningFindings,
 )
+from harness.model import RunWarning
 
 SECOND = 1_000_000_000
 STARTED_NS = 1_767_323_045 * SECOND  # 2026-01-02 03:04:05 UTC
@@ -137,9 +137,7 @@ def a_summary(**changes: object) -> Summary:
         slo=some_slos(),
         bottleneck=Bottleneck("inference", None, "text-recognition", 0.72, (0.55, 0.86), 240, "Inference it is."),
         health=a_health(),
-        warnings=(
-            WarningFindings("no_reference", "queue before the window is not known", "run once at a low rate", False),
-        ),
+        warnings=(RunWarning("no_reference", "queue before the window is not known", "run once at a low rate", False),),
         slowest=tuple(a_request(i, s) for i, s in ((17, 0.6125), (101, 0.5), (33, 0.4712))),
         typical=tuple(a_request(i, s) for i, s in ((5, 0.171), (77, 0.1702))),
         environment=(("python", "3.11.2"), ("cpu", "2 cores")),

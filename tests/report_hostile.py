@@ -7,7 +7,8 @@ from typing import Any
 
 from report_builders import a_health, a_request, a_summary, some_counts
 
-from harness.findings import Summary, WarningFindings
+from harness.findings import Summary
+from harness.model import RunWarning
 
 SCRIPT = "<script>alert(1)</script>"
 ATTRIBUTE = "\" onmouseover='alert(1)' x=\""
@@ -42,7 +43,7 @@ def a_hostile_summary(text: str) -> Summary:
         models=tuple(dataclasses.replace(m, model=text) for m in usual.models),
         slo=tuple(dataclasses.replace(s, expression=text, reason=text) for s in usual.slo),
         health=health,
-        warnings=(WarningFindings(text, text, text, True), WarningFindings(text, text, text, False)),
+        warnings=(RunWarning(text, text, text, True), RunWarning(text, text, text, False)),
         slowest=(dataclasses.replace(a_request(1, 0.5, text), trace_id=text),),
         environment=((text, text),),
     )

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from harness.evidence import Evidence
-from harness.findings import Health, HealthState, Verdict, WarningFindings
+from harness.findings import Health, HealthState, Verdict
 from harness.gate import judge_run, judge_slo
+from harness.model import RunWarning
 from harness.slo import parse_slo
 from tests.test_analysis import ledger_rows
 
@@ -197,7 +198,7 @@ def test_an_invalid_measurement_is_invalid_whatever_the_slos_say() -> None:
 
 
 def test_a_warning_that_invalidates_makes_the_run_invalid() -> None:
-    warning = WarningFindings("code", "the clock was stepped", "", invalidates=True)
+    warning = RunWarning("code", "the clock was stepped", "", invalidates=True)
 
     assert judge_run([], HEALTHY, [warning], 100)[0] is Verdict.INVALID
 
