@@ -15,23 +15,43 @@ from numpy.typing import NDArray
 from harness.model import Arrivals, LoadProfile, Phase
 
 _WARMUP_STREAM = 0  # step i draws from stream i + 1
+_THINNING_STREAM = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of the arrivals one load process sends: number `index` of `of`."""
+
+    index: int = 0
+    of: int = 1
+
+
+ALL = Share()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """Intended sends, one array element each, in order.
+    """Intended sends of one load process, one array element each, in order.
 
-    `at_s`: seconds from the start of the run, float64, never decreasing. `measured`: False in the warm-up, which is a
-    prefix. `step`: index into the load profile's steps, 0 during the warm-up. `end_s`: when the last step ends.
+    `at_s`: seconds from the start of the run, float64, never decreasing. `request_id`: position among the arrivals of
+    the whole run, which are `planned` in all. `step`: index into the load profile's steps, 0 during the warm-up, which
+    is the first `warmups` elements. `end_s`: when the last step ends.
     """
 
     at_s: NDArray[np.float64]
-    measured: NDArray[np.bool_]
-    step: NDArray[np.int64]
+    request_id: NDArray[np.int64]
+    step: NDArray[np.int16]
+    warmups: int
+    planned: int
     end_s: float
 
     def __len__(self) -> int:
         return len(self.at_s)
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """False in the warm-up; built on each call."""
+        return np.arange(len(self)) >= self.warmups
 
     @property
     def phase(self) -> NDArray[np.str_]:
@@ -39,22 +59,32 @@ class Schedule:
         return np.where(self.measured, Phase.MEASURE.value, Phase.WARMUP.value)
 
 
-def schedule(load: LoadProfile) -> Schedule:
-    """All arrivals of a load profile: a warm-up at the first step's rate, then each step for `duration_s`.
+def schedule(load: LoadProfile, share: Share = ALL) -> Schedule:
+    """The arrivals of a load profile: a warm-up at the first step's level, then the steps.
 
-    The same load profile gives the same arrays; the seed alone decides. Rates are per second and above 0.
+    The same load profile gives the same arrays; the seed alone decides. The shares of a run are disjoint, and together
+    they are the schedule of `ALL`: constant arrivals are dealt out in turn, random ones by a draw of their own, so that
+    each share of a Poisson process is one (thinning).
     """
-    segments = [(load.warmup_s, load.steps[0])] + [(load.duration_s, rate) for rate in load.steps]
-    starts = [0.0] + [load.warmup_s + i * load.duration_s for i in range(len(load.steps))]
+    segments = [(load.warmup_s, load.steps[0].level)] + [(step.duration_s, step.level) for step in load.steps]
+    starts = np.cumsum([0.0, *(length for length, _ in segments[:-1])])
     offsets = [_offsets(load, stream, length, rate) for stream, (length, rate) in enumerate(segments)]
     counts = [len(o) for o in offsets]
     for start, own in zip(starts, offsets, strict=True):
         own += start
-    steps = np.repeat(np.array([0, *range(len(load.steps))], dtype=np.int64), counts)
-    measured = np.ones(sum(counts), dtype=np.bool_)
-    measured[: counts[_WARMUP_STREAM]] = False
-    end_s = load.warmup_s + len(load.steps) * load.duration_s
-    return Schedule(np.concatenate(offsets), measured, steps, end_s)
+    steps = np.repeat(np.array([0, *range(len(load.steps))], dtype=np.int16), counts)
+    at_s = np.concatenate(offsets)
+    ids = _own_ids(load, share, len(at_s))
+    warmups = int(np.searchsorted(ids, counts[_WARMUP_STREAM]))
+    return Schedule(at_s[ids], ids, steps[ids], warmups, len(at_s), load.end_s)
+
+
+def _own_ids(load: LoadProfile, share: Share, count: int) -> NDArray[np.int64]:
+    if load.arrivals is Arrivals.CONSTANT or share.of == 1:
+        return np.arange(share.index, count, share.of, dtype=np.int64)
+    seeds = np.random.SeedSequence(load.seed, spawn_key=(_THINNING_STREAM,))
+    marks = np.random.Generator(np.random.PCG64(seeds)).integers(share.of, size=count, dtype=np.int16)
+    return np.flatnonzero(marks == share.index)
 
 
 def _offsets(load: LoadProfile, stream: int, length_s: float, rate: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
@@ -37,17 +38,19 @@ def _field(name: str, hint: object) -> pa.Field:
 class ChunkWriter:
     """Appends rows (tuples in field order) to a chunk file. Not thread-safe: one writer, one owner.
 
+    `sink` takes the bytes instead of the file; it is flushed and closed like one.
+
     A row that the schema cannot hold (a null where none may be, an integer beyond 64 bits, half a surrogate pair) is
     left out and counted in `rows_refused`; it does not take its neighbours with it.
     """
 
-    def __init__(self, path: Path, row_type: type) -> None:
+    def __init__(self, path: Path, row_type: type, sink: IO[bytes] | None = None) -> None:
         self.path = path
         self.rows_written = 0
         self.rows_refused = 0
         self._schema = schema_of(row_type)
         self._rows: list[tuple[object, ...]] = []
-        self._file = path.open("wb")
+        self._file = sink or path.open("wb")
         self._stream = pa.ipc.new_stream(self._file, self._schema)
 
     def append(self, row: tuple[object, ...]) -> None:

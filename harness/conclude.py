@@ -115,10 +115,11 @@ def _summary(
 def load_line(scenario: Scenario) -> str:
     """The load profile on one line, e.g. `poisson 4/s, 10 s warm-up, 60 s, seed 7`."""
     load = scenario.load
-    rates = " -> ".join(format_rate(rate) for rate in load.steps)
+    rates = " -> ".join(format_rate(step.level) for step in load.steps)
     each = " each" if len(load.steps) > 1 else ""
     warmup = f"{format_duration(load.warmup_s, trim=True)} warm-up"
-    return f"{load.arrivals} {rates}, {warmup}, {format_duration(load.duration_s, trim=True)}{each}, seed {load.seed}"
+    length = format_duration(load.steps[0].duration_s, trim=True)
+    return f"{load.arrivals} {rates}, {warmup}, {length}{each}, seed {load.seed}"
 
 
 # --- counting ----------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def _measured_s(scenario: Scenario, phase: pd.DataFrame) -> float | None:
     """Length of the measured phase: as planned, or up to the last arrival when the run was cut short."""
     if phase.empty:
         return None
-    planned = scenario.load.duration_s * len(scenario.load.steps)
+    planned = scenario.load.measured_s
     seen = float(phase["scheduled_ns"].max() - phase["scheduled_ns"].min()) / 1e9
     # A whole run's last arrival falls into the last stretch of the plan; a cut one ends well before.
     mean_gap = planned / max(1, len(phase))

@@ -32,6 +32,8 @@ class Arrivals(StrEnum):
 
     POISSON = "poisson"
     CONSTANT = "constant"
+    USERS = "users"  # a closed loop: each user sends again when it has its answer
+    REPLAY = "replay"  # as recorded
 
 
 class DoneSource(StrEnum):
@@ -62,8 +64,10 @@ class Expect:
     """What an answer must look like to be ok. `status` empty means any 2xx."""
 
     status: tuple[int, ...] = ()
-    json: tuple[tuple[str, object], ...] = ()  # (JMESPath, expected value or "~ regex")
+    json: tuple[tuple[str, object], ...] = ()  # (JMESPath, expected value, "~ regex" or "0.5 .. 0.9")
     max_bytes: int | None = None
+    python: str | None = None  # "/absolute/checks.py:function", called with the answer
+    sampled: float = 1.0  # share of the answers whose body is looked at; the status is checked of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class BodySpec:
     form: tuple[tuple[str, str], ...] = ()
     body: tuple[str, ...] = ()  # paths, one drawn per request
     files: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (field, paths: one drawn per request)
+    python: str | None = None  # "/absolute/payloads.py:function", alone: makes the body of each request
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +98,55 @@ class RequestSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One stretch of the measured phase. `level`: arrivals per second, or users of a closed loop.
+
+    The level stays, or goes linearly to `to` within `duration_s`.
+    """
+
+    level: float
+    duration_s: float
+    to: float | None = None
+
+    @property
+    def expected(self) -> float:
+        """Arrivals to expect; of a closed loop: user seconds."""
+        return self.duration_s * (self.level if self.to is None else (self.level + self.to) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Recorded arrivals: a run folder, or a file of instants. `speed` 2 replays them in half the time."""
+
+    path: str
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class LoadProfile:
-    """Arrivals over time: `steps` of `duration_s` each at a rate per second, after a warm-up at the first rate."""
+    """Arrivals over time: the steps one after the other, after a warm-up at the level the first one begins with.
+
+    Of a replay, the first `warmup_s` of the recording are the warm-up and the only step is the rest, at its mean rate.
+    """
 
     arrivals: Arrivals
-    steps: tuple[float, ...]
-    duration_s: float
+    steps: tuple[Step, ...]
     warmup_s: float
     drain_s: float
     seed: int
+    think_s: tuple[float, float] = (0.0, 0.0)  # closed loop: pause after each answer, drawn evenly between the two
+    replay: Replay | None = None
+    abort_above: float | None = None  # share of failed answers in the last seconds at which the run stops
+
+    @property
+    def measured_s(self) -> float:
+        """Length of the measured phase."""
+        return sum(step.duration_s for step in self.steps)
+
+    @property
+    def end_s(self) -> float:
+        """When the last step ends, from the start of the warm-up."""
+        return self.warmup_s + self.measured_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +157,16 @@ class SpanSpec:
     source: str = "auto"  # auto | otlp | server-timing | none
     sampled: float = 1.0
     stages: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSpec:
+    """How a https target is trusted. Paths are absolute; without `ca` the system's authorities count."""
+
+    ca: str | None = None
+    cert: str | None = None  # of the client
+    key: str | None = None
+    insecure: bool = False  # any certificate is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +185,7 @@ class Scenario:
     slo: tuple[str, ...]
     path: str | None = None
     source: str = ""
+    tls: TlsSpec = field(default_factory=TlsSpec)
 
 
 # --- what was observed -------------------------------------------------------------------------------------
@@ -139,7 +195,7 @@ class Scenario:
 class Sample:
     """One request as the client saw it. Field order is the column order of samples.parquet."""
 
-    request_id: int  # position in the run's arrival schedule (unique in the run)
+    request_id: int  # position in the run's arrival schedule, unique in the run over all workers
     trace_id: str  # 32 hex digits
     span_id: str  # 16 hex digits, the parent of the server's root span
     name: str

@@ -111,7 +111,8 @@ def _absurd(record: _Record) -> Iterator[_Wrong]:
 def _absurd_load(load: LoadProfile) -> Iterator[_Wrong]:
     if not load.steps:
         yield "plan.load.steps", "is empty"
-    positive = {f"steps.{number}": rate for number, rate in enumerate(load.steps)} | {"duration_s": load.duration_s}
+    positive = {f"steps.{number}.level": step.level for number, step in enumerate(load.steps)}
+    positive |= {f"steps.{number}.duration_s": step.duration_s for number, step in enumerate(load.steps)}
     for name, value in positive.items():
         if not 0 < value <= _LARGEST:
             yield f"plan.load.{name}", f"{value:g} is not between 0 and {_LARGEST:g}"

@@ -24,7 +24,8 @@ from harness.interrupt import Interrupt
 from harness.ledger import Ledger
 from harness.load import launch
 from harness.load.launch import LoadProcess
-from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span
+from harness.load.order import Order
+from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span, Step
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
 from harness.run_folder import SCHEMA_VERSION, RunFolder
@@ -103,7 +104,7 @@ def reopen(folder: RunFolder) -> Outcome:
 def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
     """A few requests of each kind, to see what comes back; nothing of it is kept on disk."""
     kinds = max(2, len(scenario.requests))
-    load = LoadProfile(Arrivals.CONSTANT, (4.0,), duration_s=float(kinds), warmup_s=0.0, drain_s=30.0, seed=1)
+    load = LoadProfile(Arrivals.CONSTANT, (Step(4.0, float(kinds)),), warmup_s=0.0, drain_s=30.0, seed=1)
     requests = tuple(replace(request, weight=1.0) for request in scenario.requests)
     few = replace(scenario, name=f"check-{scenario.name}", requests=requests, load=load, slo=())
     with TemporaryDirectory(prefix="harness-check-") as parent:
@@ -129,7 +130,7 @@ def _receiving(listener: socket.socket | None, folder: RunFolder) -> Iterator[Re
 @contextmanager
 def _loading(scenario: Scenario, folder: RunFolder) -> Iterator[LoadProcess]:
     """The load child for the length of a `with`: it never outlives it."""
-    child = launch.start(scenario, folder.path, folder.run_id)
+    child = launch.start(Order(scenario, str(folder.path), folder.run_id))
     try:
         yield child
     finally:

@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from harness.chunks import read_chunks
 from harness.load.launch import LoadProcess, start
-from harness.model import Arrivals, Expect, LoadProfile, RequestSpec, Sample, Scenario, SpanSpec
+from harness.load.order import Order
+from harness.model import Arrivals, Expect, LoadProfile, RequestSpec, Sample, Scenario, SpanSpec, Step
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
@@ -167,8 +168,7 @@ def a_scenario(target: str, *requests: RequestSpec, **fields: Any) -> Scenario:
     """Constant arrivals without warm-up unless told otherwise; `rate`, `duration_s`, `warmup_s`, `drain_s`, `users`."""
     load = LoadProfile(
         Arrivals.CONSTANT,
-        (fields.get("rate", 50.0),),
-        fields.get("duration_s", 1.0),
+        (Step(fields.get("rate", 50.0), fields.get("duration_s", 1.0)),),
         fields.get("warmup_s", 0.0),
         fields.get("drain_s", 5.0),
         fields.get("seed", 7),
@@ -205,7 +205,7 @@ def ran(process: LoadProcess, run_dir: Path, timeout_s: float = 40.0) -> Ran:
 
 
 def run(scenario: Scenario, run_dir: Path, max_sessions: int | None = None) -> Ran:
-    return ran(start(scenario, run_dir, "run-1", max_sessions=max_sessions), run_dir)
+    return ran(start(Order(scenario, str(run_dir), "run-1", max_sessions=max_sessions)), run_dir)
 
 
 def samples_in(run_dir: Path) -> pd.DataFrame:

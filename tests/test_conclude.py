@@ -10,7 +10,7 @@ import pytest
 
 from harness.conclude import Conclusion, conclude, load_line
 from harness.findings import Summary, Verdict
-from harness.model import Arrivals, LoadProfile, Sample, Scenario, Span, SpanSpec
+from harness.model import Arrivals, LoadProfile, Sample, Scenario, Span, SpanSpec, Step
 from harness.report import console
 from harness.report.files import FORMATS, render_as
 from harness.run_folder import RunFolder
@@ -20,7 +20,7 @@ SLOS = ("p95(latency) < 1s", "p95(inference) < 1s", "mean(queue) < 1s", "share(t
 
 
 def a_scenario(**changes: Any) -> Scenario:
-    load = LoadProfile(Arrivals.CONSTANT, (10.0,), duration_s=1.0, warmup_s=0.0, drain_s=1.0, seed=1)
+    load = LoadProfile(Arrivals.CONSTANT, (Step(10.0, 1.0),), warmup_s=0.0, drain_s=1.0, seed=1)
     known: dict[str, Any] = {
         "name": "tiny", "target": "http://127.0.0.1:8000", "requests": (), "users": None, "load": load,
         "spans": SpanSpec(), "slo": SLOS,

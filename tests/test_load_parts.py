@@ -69,8 +69,8 @@ assert not surplus.keep_alive
 """
 
 DRAWS = """
-import itertools, json, sys
-from harness.load.payloads import draws, payload_sets
+import json, sys
+from harness.load.payloads import Draws, payload_sets
 from harness.model import BodySpec, RequestSpec
 one, two = sys.argv[1], sys.argv[2]
 kinds = [
@@ -79,12 +79,14 @@ kinds = [
     RequestSpec("form", "POST", "/form", body=BodySpec(form=(("a", "1 2"),))),
 ]
 sets = payload_sets(kinds, "http://127.0.0.1:1/base", "run-1")
-drawn = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 7), 4000)]
-again = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 7), 4000)]
-other = [(s.kind.name, i) for s, i in itertools.islice(draws(sets, [3.0, 1.0], 8), 4000)]
+def all_drawn(seed, ids=range(4000)):
+    draws = Draws(sets, [3.0, 1.0], seed)
+    found = {i: draws(i) for i in ids}
+    return [(p.kind.name, sets[0].size == 2 and p == sets[0].get(1)) for _, p in sorted(found.items())]
+drawn, again, other = all_drawn(7), all_drawn(7, reversed(range(4000))), all_drawn(8)
 p, form = sets[0].get(1), sets[1].get(0)
 print(json.dumps({"same": drawn == again, "other": drawn == other, "read": sum(n == "read" for n, _ in drawn),
-    "second": sum(x == ("read", 1) for x in drawn), "sizes": [s.size for s in sets],
+    "second": sum(x == ("read", True) for x in drawn), "sizes": [s.size for s in sets],
     "head": p.head.decode(), "tail": (p.tail + p.body).decode(), "form": (form.head + form.tail).decode()}))
 """
 

@@ -17,6 +17,7 @@ from load_support import OK, Request, a_request, a_scenario, in_child, misbehave
 
 from harness.errors import NothingMeasured
 from harness.load.launch import LoadProcess, preflight, start
+from harness.load.order import Order
 
 USERS = """
 from harness.load import HarnessUser
@@ -64,7 +65,7 @@ def wait_until_sending(process: LoadProcess) -> None:
 def test_a_stop_ends_the_run_early_and_forgets_nothing(tmp_path: Path) -> None:
     with raw_server(hang_or_ok) as server:
         kinds = (a_request("ok"), a_request("hang", "/hang", timeout_s=60.0))
-        process = start(a_scenario(server.url, *kinds, rate=20.0, duration_s=60.0), tmp_path, "run-1")
+        process = start(Order(a_scenario(server.url, *kinds, rate=20.0, duration_s=60.0), str(tmp_path), "run-1"))
         wait_until_sending(process)
         asked = time.monotonic()
         process.request_stop()
@@ -82,10 +83,11 @@ def test_a_stop_ends_the_run_early_and_forgets_nothing(tmp_path: Path) -> None:
 
 def test_the_death_of_the_parent_ends_the_load(tmp_path: Path) -> None:
     code = """
-        import pathlib, sys, time
+        import sys, time
         from harness.load.launch import start
+        from harness.load.order import Order
         from load_support import a_scenario
-        process = start(a_scenario(sys.argv[1], rate=20.0, duration_s=600.0), pathlib.Path(sys.argv[2]), "run-1")
+        process = start(Order(a_scenario(sys.argv[1], rate=20.0, duration_s=600.0), sys.argv[2], "run-1"))
         while not any(line["kind"] == "progress" for line in process.events(1.0)): pass
         print(process.pid, flush=True)
         time.sleep(600)
@@ -118,7 +120,7 @@ def _alive(pid: int) -> bool:
 
 def test_a_killed_load_process_is_reported_and_what_it_flushed_can_be_read(tmp_path: Path) -> None:
     with raw_server(hang_or_ok) as server:
-        process = start(a_scenario(server.url, rate=50.0, duration_s=60.0), tmp_path, "run-1")
+        process = start(Order(a_scenario(server.url, rate=50.0, duration_s=60.0), str(tmp_path), "run-1"))
         wait_until_sending(process)
         time.sleep(1.2)  # rows reach the disk once a second
         os.kill(process.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from harness.errors import RunFolderError
 from harness.findings import Reading
-from harness.model import Arrivals, LoadProfile, RunWarning, Sample, Scenario, Span, SpanSpec
+from harness.model import Arrivals, LoadProfile, RunWarning, Sample, Scenario, Span, SpanSpec, Step
 from harness.record import validated
 from harness.report.files import render_as
 from harness.run import reopen
@@ -30,7 +30,7 @@ WARNING = asdict(RunWarning("rejected_spans", "3 spans were refused", "look at t
 
 
 def a_record() -> dict[str, Any]:
-    load = LoadProfile(Arrivals.CONSTANT, (10.0,), duration_s=1.0, warmup_s=0.0, drain_s=1.0, seed=1)
+    load = LoadProfile(Arrivals.CONSTANT, (Step(10.0, 1.0),), warmup_s=0.0, drain_s=1.0, seed=1)
     spans = SpanSpec(stages=(("queue", ("wait*",)),))
     scenario = Scenario("tiny", "http://127.0.0.1:8000", (), None, load, spans, ("p95(latency) < 1s",))
     return {
@@ -114,9 +114,9 @@ def test_fields_that_are_not_known_are_ignored() -> None:
         (("plan", "spans", "source"), "tea leaves", "plan.spans.source: is none of auto, otlp"),
         (("plan", "spans", "stages", 0, 0), "coffee", "plan.spans.stages.0: names no stage"),
         (("plan", "load", "steps"), [], "plan.load.steps: is empty"),
-        (("plan", "load", "steps", 0), 0, "plan.load.steps.0: 0 is not between"),
-        (("plan", "load", "duration_s"), math.inf, "plan.load.duration_s: inf is not a number"),
-        (("plan", "load", "duration_s"), 1e300, "plan.load.duration_s: 1e+300 is not between"),
+        (("plan", "load", "steps", 0, "level"), 0, "plan.load.steps.0.level: 0 is not between"),
+        (("plan", "load", "steps", 0, "duration_s"), math.inf, "plan.load.steps.0.duration_s: inf is not a number"),
+        (("plan", "load", "steps", 0, "duration_s"), 1e300, "plan.load.steps.0.duration_s: 1e+300 is not between"),
         (("plan", "load", "warmup_s"), -1, "plan.load.warmup_s: -1 is not between"),
         (("plan", "slo", 0), "p95 of all", "plan.slo.0: "),
     ],

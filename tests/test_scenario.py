@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Arrivals, BodySpec, Expect, LoadProfile, Scenario, SpanSpec
+from harness.model import Arrivals, BodySpec, Expect, LoadProfile, Scenario, SpanSpec, Step
 from harness.scenario import Overrides, load_scenario
 
 FULL = """\
@@ -73,7 +73,7 @@ def test_a_full_scenario_is_read_as_written(folder: Path) -> None:
     scenario = load(folder, FULL, **TOKEN)
 
     assert (scenario.name, scenario.target) == ("read-receipts", "http://127.0.0.1:8000")
-    assert scenario.load == LoadProfile(Arrivals.CONSTANT, (2.0, 2.0), 60.0, 10.0, 15.0, 7)
+    assert scenario.load == LoadProfile(Arrivals.CONSTANT, (Step(2.0, 60.0), Step(2.0, 60.0)), 10.0, 15.0, 7)
     stages = (("inference", ("*.run", "attr:model.name")), ("postprocess", ("nms",)))
     assert scenario.spans == SpanSpec("127.0.0.1:0", "otlp", 0.5, stages)
     assert scenario.slo == ("p95(latency) < 1s", "p99(inference) < 600ms", "error_rate < 2%", "mean(latency) < 1s")
@@ -106,7 +106,7 @@ def test_what_a_scenario_leaves_out_has_a_default(folder: Path) -> None:
     scenario = load(folder, SMALL)
 
     assert scenario.name == "x"
-    assert scenario.load == LoadProfile(Arrivals.POISSON, (4.0,), 30.0, 5.0, 30.0, 1)
+    assert scenario.load == LoadProfile(Arrivals.POISSON, (Step(4.0, 30.0),), 5.0, 30.0, 1)
     assert scenario.spans == SpanSpec("127.0.0.1:4318", "auto", 1.0, ())
     assert scenario.slo == ()
     (request,) = scenario.requests
@@ -174,7 +174,9 @@ def test_variables_are_replaced_in_values(folder: Path, written: str, text: str)
 def test_a_variable_can_be_a_rate_or_a_number(folder: Path) -> None:
     text = SMALL.replace("{rate: 4/s}", '{rate: "${RATE:-4/s}", seed: "${SEED}"}')
 
-    assert load(folder, text, SEED="9", RATE="8/s").load == LoadProfile(Arrivals.POISSON, (8.0,), 30.0, 5.0, 30.0, 9)
+    assert load(folder, text, SEED="9", RATE="8/s").load == LoadProfile(
+        Arrivals.POISSON, (Step(8.0, 30.0),), 5.0, 30.0, 9
+    )
 
 
 # --- the text that may be stored ---------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def test_flags_override_the_file(folder: Path) -> None:
     scenario = load(folder, FULL, flags)
 
     assert scenario.target == "http://h:1"
-    assert scenario.load == LoadProfile(Arrivals.CONSTANT, (9.0,), 5.0, 0.0, 1.0, 3)
+    assert scenario.load == LoadProfile(Arrivals.CONSTANT, (Step(9.0, 5.0),), 0.0, 1.0, 3)
     assert scenario.slo[-1] == "p50(latency) < 2s"
     assert len(scenario.slo) == 5
 
@@ -247,7 +249,7 @@ def test_flags_can_add_sections_the_file_does_not_have(folder: Path) -> None:
 
     scenario = load(folder, text, flags)
 
-    assert scenario.load.steps == (2.0,)
+    assert scenario.load.steps == (Step(2.0, 30.0),)
     assert (scenario.spans.listen, scenario.spans.source) == ("127.0.0.1:0", "otlp")
     assert scenario.slo == ("p50(latency) < 2s",)
 

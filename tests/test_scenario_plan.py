@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Arrivals, LoadProfile, Scenario
+from harness.model import Arrivals, LoadProfile, Scenario, Step
 from harness.scenario import Overrides, load_scenario, plan
 
 SCENARIO = """\
@@ -57,7 +57,7 @@ def test_a_python_file_with_one_user_is_a_scenario(folder: Path) -> None:
 
     assert (scenario.name, scenario.requests) == ("flow", ())
     assert scenario.users == f"{folder / 'flow.py'}:ReceiptUser"
-    assert scenario.load == LoadProfile(Arrivals.POISSON, (1.0,), 30.0, 5.0, 30.0, 1)
+    assert scenario.load == LoadProfile(Arrivals.POISSON, (Step(1.0, 30.0),), 5.0, 30.0, 1)
 
 
 def test_a_class_can_be_named_on_the_command_line_and_in_a_file(folder: Path) -> None:

@@ -7,9 +7,9 @@ import itertools
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gevent
 import locust
@@ -22,7 +22,8 @@ from harness.load.channel import keep_kernel_stamps_on
 from harness.load.desk import Desk
 from harness.load.health import Health, raise_descriptor_limit
 from harness.load.open_loop import MAX_SESSIONS, OpenLoop
-from harness.load.payloads import draws, payload_sets
+from harness.load.order import Order
+from harness.load.payloads import Draws, payload_sets
 from harness.load.recorder import Recorder
 from harness.load.user_file import import_user
 from harness.load.users import HarnessUser, Rig, ScenarioUser, job_name, task_draws
@@ -41,25 +42,30 @@ Emit = Callable[[dict[str, Any]], None]
 class Engine:
     """Runs a scenario once. `stop` may be called from any greenlet."""
 
-    def __init__(
-        self, scenario: Scenario, run_dir: Path, run_id: str, worker: str, emit: Emit, max_sessions: int | None = None
-    ) -> None:
+    def __init__(self, order: Order, emit: Emit, sink: IO[bytes] | None = None, runner: Any = None) -> None:
+        """`sink` takes the sample chunks instead of a file in the run folder; `runner` is Locust's, when there is one
+        already (a worker of a master)."""
+        scenario, worker, run_id = order.scenario, order.worker, order.run_id
+        self._order = order
         self._scenario = scenario
         self._emit = emit
         self._stopped = Event()
-        self._schedule: Schedule = schedule(scenario.load)
-        user_class, jobs = _users_and_jobs(scenario, run_id)
+        self._schedule: Schedule = schedule(scenario.load, order.share)
+        user_class, job_of = _users_and_jobs(scenario, run_id)
         self._health = Health()
-        self._recorder = Recorder(run_dir, worker)
+        self._recorder = Recorder(Path(order.run_dir) / f"samples-{worker}.arrows", sink)
         self._desk = Desk(run_id, worker, scenario.spans.sampled, self._recorder)
-        self._loop = OpenLoop(self._schedule, jobs, self._spawn, self._health, max_sessions or MAX_SESSIONS)
-        extra = itertools.count(len(self._schedule))
+        self._loop = OpenLoop(self._schedule, job_of, self._spawn, self._health, order.max_sessions or MAX_SESSIONS)
+        extra = itertools.count(self._schedule.planned + order.share.index, order.share.of)
         self._rig = Rig(self._desk, scenario.target, extra, self._loop, self._no_request)
-        self._environment = Environment(user_classes=[user_class], events=locust.events, host=scenario.target)
+        self._environment = (
+            Environment(events=locust.events, host=scenario.target) if runner is None else runner.environment
+        )
+        self._environment.user_classes = [user_class]
         self._environment.harness_rig = self._rig
         user_class.host = scenario.target
         self._user_class = user_class
-        self._runner = self._environment.create_local_runner()
+        self._runner = runner or self._environment.create_local_runner()
         self._environment.events.user_error.add_listener(self._task_error)
         self._task_errors: Counter[str] = Counter()
         self._warned: set[str] = set()
@@ -73,8 +79,11 @@ class Engine:
             self._stopped_at = _clock()
         self._stopped.set()
 
-    def run(self) -> dict[str, Any]:
-        """The whole run; returns the end line. Raises HarnessError when the run cannot begin."""
+    def run(self, wait_for_start: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """The whole run; returns the end line. Raises HarnessError when the run cannot begin.
+
+        `wait_for_start` is called when all is ready for the first arrival, and returns when the others are, too.
+        """
         raise_descriptor_limit()
         stamps = keep_kernel_stamps_on()
         events = self._environment.events
@@ -83,6 +92,7 @@ class Engine:
         self._open_sessions()
         gc.collect()
         gc.freeze()  # what is loaded by now is never garbage: later collections need not look at it
+        wait_for_start()
         self._health.start()
         self._t0 = _clock() + 20_000_000
         chores = gevent.spawn(self._chores)
@@ -222,12 +232,11 @@ class Engine:
         }
 
 
-def _users_and_jobs(scenario: Scenario, run_id: str) -> tuple[type[HarnessUser], Iterator[Any]]:
-    """The Locust user class of a scenario, and what its sessions do arrival by arrival."""
+def _users_and_jobs(scenario: Scenario, run_id: str) -> tuple[type[HarnessUser], Callable[[int], Any]]:
+    """The Locust user class of a scenario, and what its sessions do for an arrival, by its request id."""
     seed = scenario.load.seed
     if scenario.users is not None:
         user_class = import_user(scenario.users)
         return user_class, task_draws(list(user_class.tasks), seed)
     sets = payload_sets(scenario.requests, scenario.target, run_id)
-    drawn = draws(sets, [r.weight for r in scenario.requests], seed)
-    return ScenarioUser, (one.get(index) for one, index in drawn)
+    return ScenarioUser, Draws(sets, [r.weight for r in scenario.requests], seed)

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
-
 from harness.errors import NothingMeasured
-from harness.model import Scenario
+from harness.load.order import Order, dumped
 
 _TAIL_BYTES = 2000
 
@@ -113,21 +111,9 @@ def _tail(path: Path) -> str:
     return " | ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
-def start(
-    scenario: Scenario, run_dir: Path, run_id: str, worker: str = "0", max_sessions: int | None = None
-) -> LoadProcess:
-    """Start a load process; it writes `samples-<worker>.arrows` and `load-<worker>.log` into the run folder.
-
-    `max_sessions` caps the pool (default: 10,000); arrivals beyond it wait, as backlog.
-    """
-    order = {
-        "scenario": TypeAdapter(Scenario).dump_python(scenario, mode="json"),
-        "run_dir": str(run_dir),
-        "run_id": run_id,
-        "worker": worker,
-        "max_sessions": max_sessions,
-    }
-    log = run_dir / f"load-{worker}.log"
+def start(order: Order) -> LoadProcess:
+    """Start a load process; it writes `samples-<worker>.arrows` and `load-<worker>.log` into the run folder."""
+    log = Path(order.run_dir) / f"load-{order.worker}.log"
     with log.open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "harness.load.worker"],
@@ -138,7 +124,7 @@ def start(
         )
     assert child.stdin is not None  # noqa: S101 - started with pipes
     with contextlib.suppress(OSError):  # it died already: events() says so
-        child.stdin.write(json.dumps(order).encode() + b"\n")
+        child.stdin.write(json.dumps(dumped(order)).encode() + b"\n")
         child.stdin.flush()
     return LoadProcess(child, log)
 

@@ -53,13 +53,13 @@ class OpenLoop:
     def __init__(
         self,
         schedule: Schedule,
-        jobs: Iterator[Any],
+        job_of: Callable[[int], Any],
         spawn: Callable[[], None],
         health: Health,
         cap: int = MAX_SESSIONS,
     ) -> None:
         self._schedule = schedule
-        self._jobs = jobs
+        self._job_of = job_of
         self._spawn_one = spawn
         self._health = health
         self._cap = cap
@@ -79,7 +79,7 @@ class OpenLoop:
         try:
             in_a_row = 0
             for slot in self._slots(t0):
-                arrival = Arrival(slot, next(self._jobs))  # prepared while there is time: a job may read from disk
+                arrival = Arrival(slot, self._job_of(slot.request_id))  # while there is time: it may read from disk
                 assert slot.scheduled_at is not None  # noqa: S101 - an arrival has its instant
                 if slot.scheduled_at > _clock():
                     alarm.sleep_until(slot.scheduled_at)
@@ -96,9 +96,9 @@ class OpenLoop:
         for at in range(0, len(s), _BLOCK):
             block = slice(at, at + _BLOCK)
             offsets = (s.at_s[block] * 1e9).round().astype("int64").tolist()
-            rows = zip(offsets, s.measured[block].tolist(), s.step[block].tolist(), strict=True)
-            for request_id, (offset, measured, step) in enumerate(rows, start=at):
-                phase = Phase.MEASURE.value if measured else Phase.WARMUP.value
+            rows = zip(s.request_id[block].tolist(), offsets, s.step[block].tolist(), strict=True)
+            for position, (request_id, offset, step) in enumerate(rows, start=at):
+                phase = Phase.WARMUP.value if position < s.warmups else Phase.MEASURE.value
                 yield Slot(request_id, t0 + offset, phase, step)
 
     def _hand_over(self, arrival: Arrival, due_at: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import mimetypes
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -216,13 +216,31 @@ def _read(path: str) -> bytes:
         raise ScenarioError(f"cannot read the payload {path}: {error.strerror}", "check the path") from None
 
 
-def draws(sets: Sequence[PayloadSet], weights: Sequence[float], seed: int) -> Iterator[tuple[PayloadSet, int]]:
-    """(set, payload index) for each arrival in turn, without end. The seed alone decides, not the timing."""
-    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(1 << 20,))))
-    share = np.asarray(weights, dtype=np.float64) / sum(weights)
-    sizes = np.array([s.size for s in sets])
-    while True:
-        kinds = random.choice(len(sets), size=_BLOCK, p=share)
-        indices = (random.random(_BLOCK) * sizes[kinds]).astype(np.int64)
-        for kind, index in zip(kinds.tolist(), indices.tolist(), strict=True):
-            yield sets[kind], index
+class Draws:
+    """Which payload each request of a run sends: decided by the seed and the request's id, whoever sends it, whenever.
+
+    `weights` are those of the sets; a request may be told its set (`kind`), then only the payload is drawn.
+    """
+
+    def __init__(self, sets: Sequence[PayloadSet], weights: Sequence[float], seed: int) -> None:
+        self._sets = sets
+        self._seed = seed
+        self._share = np.asarray(weights, dtype=np.float64) / sum(weights)
+        self._block = -1
+        self._kinds: list[int] = []
+        self._uniform: list[float] = []
+
+    def __call__(self, request_id: int, kind: int | None = None) -> Payload:
+        """The payload of a request. Cheap when ids come roughly in order."""
+        block, at = divmod(request_id, _BLOCK)
+        if block != self._block:
+            self._draw(block)
+        payloads = self._sets[self._kinds[at] if kind is None else kind]
+        return payloads.get(int(self._uniform[at] * payloads.size))
+
+    def _draw(self, block: int) -> None:
+        seeds = np.random.SeedSequence(self._seed, spawn_key=(1 << 20, block))
+        random = np.random.Generator(np.random.PCG64(seeds))
+        self._block = block
+        self._kinds = random.choice(len(self._sets), size=_BLOCK, p=self._share).tolist()
+        self._uniform = random.random(_BLOCK).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
@@ -15,13 +16,13 @@ FLUSH_ROWS = 1000  # converting more at once would hold the hub for milliseconds
 
 
 class Recorder:
-    """Owns `samples-<worker>.arrows`. Rows are tuples in the field order of Sample.
+    """Turns rows, tuples in the field order of Sample, into the bytes of `samples-<worker>.arrows`.
 
     When the disk refuses a flush, `failure` says why, and later rows are only counted in `lost`.
     """
 
-    def __init__(self, run_dir: Path, worker: str) -> None:
-        self._chunks = ChunkWriter(run_dir / f"samples-{worker}.arrows", Sample)
+    def __init__(self, path: Path, sink: IO[bytes] | None = None) -> None:
+        self._chunks = ChunkWriter(path, Sample, sink)
         self._waiting = 0
         self.failure: str | None = None
         self.lost = 0

@@ -174,9 +174,19 @@ def job_name(job: Any) -> str:
     return job.kind.name if isinstance(job, Payload) else str(job.__name__)
 
 
-def task_draws(tasks: Sequence[Any], seed: int) -> Iterator[Any]:
-    """A task for each arrival in turn, without end. Locust repeats a task in the list as often as it weighs."""
-    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(1 << 20,))))
-    while True:
-        for index in random.integers(len(tasks), size=_BLOCK).tolist():
-            yield tasks[index]
+def task_draws(tasks: Sequence[Any], seed: int) -> Callable[[int], Any]:
+    """The task of each arrival, by its request id. Locust repeats a task in the list as often as it weighs."""
+    block, drawn = -1, [0]
+
+    def task_of(request_id: int) -> Any:
+        nonlocal block, drawn
+        wanted, at = divmod(request_id, _BLOCK)
+        if wanted != block:
+            seeds = np.random.SeedSequence(seed, spawn_key=(1 << 20, wanted))
+            block, drawn = (
+                wanted,
+                np.random.Generator(np.random.PCG64(seeds)).integers(len(tasks), size=_BLOCK).tolist(),
+            )
+        return tasks[drawn[at]]
+
+    return task_of

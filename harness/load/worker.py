@@ -1,6 +1,6 @@
 """The load process: `python -m harness.load.worker`.
 
-stdin: one JSON object {"scenario", "run_dir", "run_id", "worker"}, later maybe a line "stop"; the end of stdin
+stdin: one JSON object (an Order), later maybe a line "stop"; the end of stdin
 means the parent is gone and stops the run too. stdout: JSON lines of kind progress, warning, failed, end, no others.
 Exit codes: 0 ran, 2 the scenario cannot be run (said in a "failed" line), 1 a bug (traceback on stderr).
 """
@@ -17,17 +17,15 @@ import signal
 import stat
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 import gevent
 import gevent.os
 import gevent.socket
-from pydantic import TypeAdapter
 
 from harness.errors import HarnessError
+from harness.load import order
 from harness.load.engine import Engine
-from harness.model import Scenario
 
 _LINE_WAIT_S = 5.0
 
@@ -101,12 +99,8 @@ def _run(lines: Lines) -> int:
     if not line.strip():
         lines.emit({"kind": "failed", "message": "the load process was started without a scenario", "hint": None})
         return 2
-    order = json.loads(line)
-    scenario = TypeAdapter(Scenario).validate_python(order["scenario"])
     try:
-        engine = Engine(
-            scenario, Path(order["run_dir"]), order["run_id"], order["worker"], lines.emit, order.get("max_sessions")
-        )
+        engine = Engine(order.loaded(json.loads(line)), lines.emit)
         gevent.signal_handler(signal.SIGTERM, engine.stop)
         gevent.spawn(_watch, 0, rest, engine)
         end = engine.run()

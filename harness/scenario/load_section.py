@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.errors import ScenarioError
-from harness.model import Arrivals, LoadProfile
+from harness.model import Arrivals, LoadProfile, Step
 from harness.scenario.document import Block, Node
 from harness.scenario.values import choice_of, fields_of, items_of, parsed, whole_of
 from harness.units import format_count, format_rate, parse_duration_s, parse_rate_per_s
@@ -29,22 +29,24 @@ def read_load(node: Node) -> LoadProfile:
     arrivals = Arrivals.POISSON
     if "arrivals" in fields:
         later = {"users": _OPEN_LOOP, "replay": _OPEN_LOOP}
-        arrivals = Arrivals(choice_of(fields["arrivals"].node, "arrivals", tuple(Arrivals), later))
+        arrivals = Arrivals(
+            choice_of(fields["arrivals"].node, "arrivals", (Arrivals.POISSON, Arrivals.CONSTANT), later)
+        )
     if "rate" in fields and "steps" in fields:
         raise ScenarioError("load has both rate and steps", "keep one of the two", fields["steps"].where)
     if "steps" in fields:
         items = items_of(fields["steps"].node, "steps in load")
         if len(items) > MOST_STEPS:
             raise ScenarioError(f"steps in load has more than {MOST_STEPS} steps", None, fields["steps"].where)
-        steps = tuple(_rate(item, "steps in load") for item in items)
+        rates = tuple(_rate(item, "steps in load") for item in items)
     elif "rate" in fields:
-        steps = (_rate(fields["rate"].node, "rate in load"),)
+        rates = (_rate(fields["rate"].node, "rate in load"),)
     else:
         raise ScenarioError("load does not say how much", "add rate: 4/s (or --rate 4/s)", node.where)
+    duration_s = _duration(fields["duration"].node, "duration in load") if "duration" in fields else DURATION_S
     load = LoadProfile(
         arrivals=arrivals,
-        steps=steps,
-        duration_s=_duration(fields["duration"].node, "duration in load") if "duration" in fields else DURATION_S,
+        steps=tuple(Step(rate, duration_s) for rate in rates),
         warmup_s=_duration(fields["warmup"].node, "warmup in load", zero=True) if "warmup" in fields else WARMUP_S,
         drain_s=_duration(fields["drain"].node, "drain in load", zero=True) if "drain" in fields else DRAIN_S,
         seed=whole_of(fields["seed"].node, "seed in load", 0, 2**63 - 1, "7") if "seed" in fields else SEED,
@@ -73,11 +75,11 @@ def _duration(node: Node, what: str, *, zero: bool = False) -> float:
 
 
 def _check_amount(load: LoadProfile, where: str) -> None:
-    measured = sum(load.steps) * load.duration_s
-    total = measured + load.steps[0] * load.warmup_s
+    measured = sum(step.expected for step in load.steps)
+    total = measured + load.steps[0].level * load.warmup_s
     if measured < 1:
         problem = (
-            f"less than one request would be measured: {format_rate(max(load.steps))} is too slow for the duration"
+            f"less than one request would be measured: {format_rate(load.steps[0].level)} is too slow for the duration"
         )
         raise ScenarioError(problem, "raise the rate or the duration", where)
     if total > MOST_REQUESTS:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ScenarioError
-from harness.model import RequestSpec, Scenario, SpanSpec
+from harness.model import RequestSpec, Scenario, SpanSpec, TlsSpec
 from harness.scenario.document import EMPTY_HINT, Block, Entry, Items, Node, Scalar, parse_document
 from harness.scenario.files import read_text
 from harness.scenario.load_section import read_load
@@ -18,12 +18,13 @@ from harness.scenario.request_section import read_requests
 from harness.scenario.span_section import read_slos, read_spans
 from harness.scenario.target import parse_target
 from harness.scenario.user_class import find_user, split_user
+from harness.scenario.tls_section import read_tls
 from harness.scenario.values import fields_of, parsed, text_of
 from harness.units import quoted
 
 RATE_OF_PYTHON_SCENARIOS = "1/s"
 
-_KEYS = ("scenario", "target", "requests", "users", "load", "spans", "slo")
+_KEYS = ("scenario", "target", "requests", "users", "load", "spans", "slo", "tls")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -86,6 +87,7 @@ def _scenario(root: Node, path: Path, source: str) -> Scenario:
         slo=read_slos(fields["slo"].node, spans) if "slo" in fields else (),
         path=str(path),
         source=source,
+        tls=read_tls(fields["tls"].node, path.parent) if "tls" in fields else TlsSpec(),
     )
 
 

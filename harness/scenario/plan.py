@@ -67,7 +67,7 @@ class Plan:
 def plan(scenario: Scenario) -> Plan:
     """The plan of a checked scenario. Reads payload sizes, sends nothing, looks no host up."""
     load = scenario.load
-    steps = tuple(PlannedStep(i, rate, load.duration_s, rate * load.duration_s) for i, rate in enumerate(load.steps))
+    steps = tuple(PlannedStep(i, step.level, step.duration_s, step.expected) for i, step in enumerate(load.steps))
     requests = sum(step.requests for step in steps)
     weights = sum(spec.weight for spec in scenario.requests)
     host = host_of(scenario.target)
@@ -77,10 +77,10 @@ def plan(scenario: Scenario) -> Plan:
         loopback=is_loopback(host),
         arrivals=load.arrivals.value,
         warmup_s=load.warmup_s,
-        warmup_requests=load.steps[0] * load.warmup_s,
+        warmup_requests=load.steps[0].level * load.warmup_s,
         steps=steps,
         requests=requests,
-        duration_s=load.warmup_s + len(steps) * load.duration_s,
+        duration_s=load.end_s,
         drain_s=load.drain_s,
         kinds=tuple(_kind(spec, spec.weight / weights, requests) for spec in scenario.requests),
         slos=tuple(_planned_slo(parse_slo(line), requests, scenario.spans.sampled) for line in scenario.slo),

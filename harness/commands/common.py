@@ -1,0 +1,72 @@
+"""What commands share: the summary on the console and the exit code of a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.errors import ExitCode
+
+# The commands import what they need themselves: pandas and the chart library would make `--help` slow.
+if TYPE_CHECKING:
+    from harness.run import Outcome
+
+
+def finish(outcome: Outcome, as_json: bool) -> int:
+    """Print a finished run; its exit code."""
+    if as_json:
+        from harness.report import json_report
+
+        click.echo(json_report.render(outcome.summary), nl=False)
+    else:
+        print_summary(outcome)
+        for name in ("report.html", "report.md"):
+            if (outcome.folder.path / name).exists():
+                click.echo(f"{name:<12} {shown(outcome.folder.path / name)}")
+    return _exit_code(outcome)
+
+
+def print_summary(outcome: Outcome) -> None:
+    """The summary, as wide and as coloured as the terminal allows."""
+    from harness.report import console
+
+    click.echo(console.render(outcome.summary, width=_width(), colour=_colour()))
+
+
+def _exit_code(outcome: Outcome) -> int:
+    if outcome.summary.interrupted:
+        return ExitCode.INTERRUPTED
+    return {"passed": ExitCode.PASSED, "failed": ExitCode.GATE_FAILED}.get(
+        outcome.summary.verdict, ExitCode.NOT_MEASURED
+    )
+
+
+def say(line: str) -> None:
+    """A line for the person who watches: stdout is for results."""
+    click.echo(line, err=True)
+
+
+def silent(line: str) -> None:
+    """Instead of `say`, when nobody wants to hear it."""
+    del line
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

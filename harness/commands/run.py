@@ -1,0 +1,51 @@
+"""`harness run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.commands.common import finish, say, silent
+
+if TYPE_CHECKING:
+    from harness.scenario import Overrides
+
+
+@click.command("run", epilog="\b\nExample:\n  harness run scenarios/read-receipts.yaml --rate 8/s --duration 60s")
+@click.argument("scenario")
+@click.option("--target", metavar="URL", help="Where the API is; overrides the scenario.")
+@click.option("--rate", metavar="R", help="Arrivals per second or minute, e.g. 20/s; replaces the scenario's steps.")
+@click.option("--duration", metavar="D", help="Measured time per step, e.g. 60s.")
+@click.option("--warmup", metavar="D", help="Time before the measured part, e.g. 10s.")
+@click.option("--seed", metavar="N", help="Seed of arrivals, request mix and payloads.")
+@click.option("--slo", metavar="EXPR", multiple=True, help="One more limit, e.g. 'p95(latency) < 200ms'. Repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: object) -> int:
+    """Stress the API as SCENARIO says, split every request, judge, report."""
+    from harness.scenario import load_scenario, plan
+
+    loaded = load_scenario(scenario, overrides_of(overrides))  # before the heavy imports: mistakes are answered at once
+
+    from harness.interrupt import Interrupt
+    from harness.report import live, plan_text
+    from harness.run import execute
+
+    announce = silent if as_json or quiet else say
+    announce(plan_text.headline(loaded, plan(loaded)))
+    with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
+        outcome = execute(loaded, out, show, interrupt)
+    return finish(outcome, as_json)
+
+
+def overrides_of(options: Mapping[str, object]) -> Overrides:
+    """Flags as the scenario reader takes them: text, validated there with the same rules as the file."""
+    from harness.scenario import Overrides
+
+    slo = options.get("slo")
+    texts = {name: str(value) for name, value in options.items() if name != "slo" and value is not None}
+    return Overrides(**texts, slo=tuple(slo) if isinstance(slo, tuple) else ())
