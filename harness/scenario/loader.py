@@ -17,8 +17,8 @@ from harness.scenario.redaction import redacted
 from harness.scenario.request_section import read_requests
 from harness.scenario.span_section import read_slos, read_spans
 from harness.scenario.target import parse_target
-from harness.scenario.user_class import find_user, split_user
 from harness.scenario.tls_section import read_tls
+from harness.scenario.user_class import find_user, split_user
 from harness.scenario.values import fields_of, parsed, text_of
 from harness.units import quoted
 
