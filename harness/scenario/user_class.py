@@ -1,4 +1,5 @@
-"""User classes that a scenario names, "flow.py:ReceiptUser": found by reading the source, never by importing it."""
+"""User classes that a scenario names, "flow.py:ReceiptUser" or several, "flow.py:Reader,Writer": found by reading the
+source, never by importing it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from harness.scenario.files import read_text
 from harness.units import quoted
 
 BASE = "HarnessUser"
+BASES = frozenset({BASE, "HttpUser", "FastHttpUser"})
+"""Whose requests can be recorded: ours, and the two of Locust."""
 
 
 def split_user(text: str) -> tuple[str, str | None]:
@@ -20,26 +23,39 @@ def split_user(text: str) -> tuple[str, str | None]:
     return (file, name) if colon and file.endswith(".py") else (text, None)
 
 
-def find_user(path: Path, name: str | None, where: str | None = None, folder: Path | None = None) -> str:
-    """ "/absolute/flow.py:ReceiptUser". Without a name the file must define exactly one user class."""
+def find_user(
+    path: Path, name: str | None, where: str | None = None, folder: Path | None = None, *, several: bool = False
+) -> str:
+    """ "/absolute/flow.py:ReceiptUser". Without a name: the one user class of the file, or, if `several` may be run
+    together, all of them, "/absolute/flow.py:Reader,Writer"; a name may list several, too."""
     classes = _classes(path, where, folder)
     bases = {own: names for own, (names, _) in classes.items()}
     users = [own for own, (_, abstract) in classes.items() if _is_user(own, bases) and not abstract]
     if name is None:
-        if not users:
-            hint = f"write class MyUser({BASE}): ... at the top level of the file"
-            raise ScenarioError(f"{quoted(path)} defines no class derived from {BASE}", hint, where)
-        if len(users) > 1:
-            hint = f"say which one: {path}:{users[-1]}"
-            raise ScenarioError(f"{quoted(path)} defines {len(users)} users: {', '.join(users)}", hint, where)
-        name = users[0]
+        return f"{os.path.abspath(path)}:{','.join(_all_users(path, users, where, several))}"
+    names = [part.strip() for part in name.split(",")]
+    for own in names:
+        _check(own, path, bases, users, where)
+    return f"{os.path.abspath(path)}:{','.join(names)}"
+
+
+def _all_users(path: Path, users: list[str], where: str | None, several: bool) -> list[str]:
+    if not users:
+        hint = f"write class MyUser({BASE}): ... at the top level of the file"
+        raise ScenarioError(f"{quoted(path)} defines no class derived from {BASE}", hint, where)
+    if len(users) > 1 and not several:
+        hint = f"say which one: {path}:{users[-1]}"
+        raise ScenarioError(f"{quoted(path)} defines {len(users)} users: {', '.join(users)}", hint, where)
+    return users
+
+
+def _check(name: str, path: Path, bases: dict[str, list[str]], users: list[str], where: str | None) -> None:
     if name not in bases:
         hint = nearest(name, users or bases) if bases else "the file defines no class at its top level"
         raise ScenarioError(f"{quoted(path)} defines no class {quoted(name)}", hint, where)
     if not _is_user(name, bases) and not _imported_bases(name, bases):
         hint = f"write class {name}({BASE}): ..."
         raise ScenarioError(f"class {quoted(name)} in {quoted(path)} is not derived from {BASE}", hint, where)
-    return f"{os.path.abspath(path)}:{name}"
 
 
 def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, tuple[list[str], bool]]:
@@ -92,7 +108,7 @@ def _ancestors(name: str, bases: dict[str, list[str]]) -> set[str]:
 
 
 def _is_user(name: str, bases: dict[str, list[str]]) -> bool:
-    return BASE in _ancestors(name, bases)
+    return not BASES.isdisjoint(_ancestors(name, bases))
 
 
 def _imported_bases(name: str, bases: dict[str, list[str]]) -> set[str]:
