@@ -1,0 +1,256 @@
+"""Recorded arrivals: the samples of a run folder, or a file of instants. Read when checked, and again when sent.
+
+A file has one arrival a line: seconds, or a time stamp (ISO 8601), then perhaps a comma and the name of the request.
+`at_s,name` may head it; empty lines and those that start with # are passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import ScenarioError
+from harness.units import format_count, quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_ARRIVALS = 10_000_000
+MOST_NAMES = 1000
+LONGEST_LINE = 1000
+LONGEST_S = 1e12
+"""Between the first instant of a recording and its last: beyond it the file holds something else than instants."""
+
+_SHAPE = "write one arrival a line: seconds or a time stamp, then perhaps a comma and the request's name"
+_RUN_HINT = "name a folder that `harness run` wrote, or a file with one arrival a line"
+_HEADERS = ("at_s", "at_s,name")
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """Arrivals as they were: `at_s` seconds after the first one, float64, never decreasing.
+
+    `kind` is the index of each one's name in `names`; None when the recording has no names.
+    """
+
+    at_s: NDArray[np.float64]
+    names: tuple[str, ...] = ()
+    kind: NDArray[np.int16] | None = None
+
+    @property
+    def length_s(self) -> float:
+        """Length of the recording: n arrivals stand for n gaps, so the last one is followed by a mean gap."""
+        count, last_s = len(self.at_s), float(self.at_s[-1])
+        return last_s * (count / (count - 1)) if last_s > 0 else 1.0
+
+
+def read_recording(path: str | Path, speed: float = 1.0) -> Recorded:
+    """The arrivals of a run folder or a file, replayed `speed` times as fast. Raises ScenarioError."""
+    source = Path(path)
+    try:
+        at_s, names, kind = _from_run(source) if source.is_dir() else _from_file(source)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ScenarioError(f"the recording {quoted(source)} cannot be read: {reason}", _RUN_HINT) from None
+    if len(at_s) == 0:
+        raise ScenarioError(f"the recording {quoted(source)} holds no arrival", _RUN_HINT)
+    if (np.diff(at_s) < 0).any():
+        order = np.argsort(at_s, kind="stable")
+        at_s, kind = at_s[order], kind if kind is None else kind[order]
+    at_s -= at_s[0]
+    if at_s[-1] > LONGEST_S:
+        raise ScenarioError(f"the instants in {quoted(source)} lie more than {LONGEST_S:g} s apart", _SHAPE)
+    at_s /= speed
+    return Recorded(at_s, names, kind)
+
+
+_Arrivals = tuple[NDArray[np.float64], tuple[str, ...], NDArray[np.int16] | None]
+
+
+class _Names:
+    """Numbers names as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.known: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        number = self.known.setdefault(name, len(self.known))
+        if number >= MOST_NAMES:
+            problem = f"the recording {quoted(self._path)} has more than {MOST_NAMES} different names"
+            raise ScenarioError(problem, "the second column is for the names of requests in the scenario")
+        return number
+
+
+# --- a file ------------------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path) -> _Arrivals:
+    if not path.is_file():
+        what = "is not a regular file" if path.exists() else "does not exist"
+        raise ScenarioError(f"the recording {quoted(path)} {what}", _RUN_HINT)
+    instants, kinds = array("d"), array("h")
+    names = _Names(path)
+    parse: Callable[[str], float] | None = None
+    named = False
+    for number, text in _lines(path):
+        instant, comma, rest = text.partition(",")
+        try:
+            name = _name(rest.strip()) if comma else ""
+            if parse is None:
+                parse, named = _reader_of(instant), bool(name)
+            instants.append(_instant(instant, parse))
+            if bool(name) != named:
+                raise _Unreadable(
+                    f"the first arrival has {'a' if named else 'no'} name, this one has {'a' if name else 'none'}"
+                )
+            if name:
+                kinds.append(names.number(name))
+        except _Unreadable as wrong:
+            raise ScenarioError(str(wrong), _SHAPE, f"{path}:{number}") from None
+        if len(instants) > MOST_ARRIVALS:
+            raise _too_many(path)
+    kind = np.frombuffer(kinds, dtype=np.int16) if kinds else None
+    return np.array(instants, dtype=np.float64), tuple(names.known), kind
+
+
+class _Unreadable(ValueError):  # noqa: N818 - reads as the condition it reports
+    """One line is not as it should be."""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of the lines that hold an arrival. A line is read up to a bound: a file may have only one."""
+    number, begun = 0, False
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    problem = f"a line of more than {LONGEST_LINE} characters"
+                    raise ScenarioError(problem, _SHAPE, f"{path}:{number}")
+                text = line.strip()
+                if not text or text[0] == "#":
+                    continue
+                if begun or text.replace(" ", "") not in _HEADERS:
+                    yield number, text
+                begun = True
+        except UnicodeDecodeError:
+            raise ScenarioError("this is not UTF-8 text", _SHAPE, f"{path}:{number + 1}") from None
+
+
+def _reader_of(text: str) -> Callable[[str], float]:
+    """What reads the first instant reads them all."""
+    for reader in (_seconds, _zoned, _unzoned):
+        with contextlib.suppress(ValueError, OverflowError):
+            reader(text.strip())
+            return reader
+    raise _Unreadable(f"{quoted(text, 40)} is neither seconds nor a time stamp")
+
+
+def _instant(text: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(text.strip())
+    except (ValueError, OverflowError):
+        raise _Unreadable(f"{quoted(text, 40)} is not {parse.__doc__} like the first one") from None
+
+
+def _seconds(text: str) -> float:
+    """a number of seconds"""
+    seconds = float(text)
+    if not math.isfinite(seconds):
+        raise ValueError
+    return seconds
+
+
+def _zoned(text: str) -> float:
+    """a time stamp with its zone"""
+    stamp = datetime.fromisoformat(text)
+    if stamp.tzinfo is None:
+        raise ValueError
+    return stamp.timestamp()
+
+
+def _unzoned(text: str) -> float:
+    """a time stamp without a zone"""
+    return (datetime.fromisoformat(text) - _EPOCH).total_seconds()
+
+
+def _name(text: str) -> str:
+    """The name of the second column, its quotes taken off; empty when there is none."""
+    if '"' not in text and "," not in text:
+        return text
+    try:
+        name, *more = next(csv.reader([text], strict=True))
+    except (csv.Error, StopIteration):
+        more = [text]
+    if more:
+        raise _Unreadable("this line has more than two columns (a name with a comma needs quotes)")
+    return name.strip()
+
+
+# --- a run -------------------------------------------------------------------------------------------------
+
+
+def _from_run(folder: Path) -> _Arrivals:
+    import pyarrow as pa
+
+    names = _Names(folder)
+    instants, kinds = array("q"), array("h")
+    try:
+        for batch in _batches(folder):
+            if len(instants) + batch.num_rows > MOST_ARRIVALS:
+                raise _too_many(folder)
+            batch.validate(full=True)
+            at, name = batch.column("scheduled_ns"), batch.column("name")
+            if at.null_count or name.null_count or at.type != pa.int64():
+                raise ValueError("a sample has no instant or no name")
+            instants.frombytes(np.ascontiguousarray(at.to_numpy()).tobytes())
+            coded = name.cast(pa.string()).dictionary_encode()
+            numbers = np.array([names.number(n) for n in coded.dictionary.to_pylist()], dtype=np.int16)
+            kinds.frombytes(numbers[coded.indices.to_numpy()].tobytes())
+    except (pa.ArrowException, ValueError, KeyError, IndexError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ScenarioError(f"the samples of {quoted(folder)} cannot be read: {reason}", _RUN_HINT) from None
+    at_ns = np.array(instants, dtype=np.int64)
+    at_s = (at_ns - at_ns.min()) / 1e9 if len(at_ns) else np.empty(0)
+    return at_s, tuple(names.known), np.frombuffer(kinds, dtype=np.int16) if kinds else None
+
+
+def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
+    """Instants and names from the Parquet file of the samples; of a run that was killed, from its chunks."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ["scheduled_ns", "name"]
+    sealed = folder / "samples.parquet"
+    if sealed.is_file():
+        with pq.ParquetFile(sealed) as file:
+            yield from file.iter_batches(columns=columns)
+        return
+    chunks = sorted(path for path in folder.glob("samples*.arrows") if path.is_file())
+    if not chunks:
+        raise ScenarioError(f"{quoted(folder)} is a folder without samples", _RUN_HINT)
+    for chunk in chunks:
+        with (
+            chunk.open("rb") as file,
+            contextlib.suppress(pa.ArrowInvalid, OSError),
+            pa.ipc.open_stream(file) as stream,
+        ):
+            for batch in stream:  # up to what was torn when the run was killed
+                yield batch.select(columns)
+
+
+def _too_many(path: Path) -> ScenarioError:
+    problem = f"the recording {quoted(path)} has more than {format_count(MOST_ARRIVALS)} arrivals"
+    return ScenarioError(problem, "replay a part of it")
