@@ -1,57 +1,96 @@
-"""Is an answer what was expected? Asked after the clock stopped."""
+"""Is an answer what was expected? Asked after the clock stopped.
+
+A `python:` check is a function of one argument, a Checked. It returns None or True when the answer is fine, and False
+or a text that says what is wrong when it is not. An exception is a failed check too. Texts and tracebacks go to the
+log of the load process, each once.
+"""
 
 from __future__ import annotations
 
 import json
-import re
+import sys
+import traceback
 import zlib
-from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jmespath
 
+from harness.load.python_file import function_of
 from harness.model import Expect
+from harness.scenario.wanted import test_of
 
 MAX_DECODED_BYTES = 256 << 20
+_MOST_SAID = 50
+_said: set[str] = set()
+
+
+class Checked:
+    """An answer as a `python:` check sees it: `.status`, `.body`, `.text`, `.json()`.
+
+    `.body` is without its gzip or deflate coding. ValueError where the body is not what was asked for.
+    """
+
+    def __init__(self, status: int, raw: bytes, encoding: str | None) -> None:
+        self.status = status
+        self._raw = raw
+        self._encoding = encoding
+
+    @cached_property
+    def body(self) -> bytes:
+        """The bytes of the answer."""
+        return decoded(self._raw, self._encoding)
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8."""
+        return self.body.decode("utf-8", "replace")
+
+    @cached_property
+    def _document(self) -> Any:
+        return json.loads(self.body)
+
+    def json(self) -> Any:
+        """The body as JSON; all checks share it, so it is not to be changed."""
+        return self._document
 
 
 def failed_checks(expect: Expect, status: int, body: bytes, encoding: str | None, too_large: bool) -> str | None:
     """Names of the checks that failed, comma-separated, e.g. "status,json:lines[0].text"; None when all held.
 
-    `body` is as received; `encoding` its Content-Encoding. An empty `expect.status` means any 2xx.
+    `body` is as received; `encoding` its Content-Encoding. An empty `expect.status` means any 2xx. The Python check
+    is asked only about an answer of an expected status: of another one the status says enough.
     """
     failed: list[str] = []
     if not (status in expect.status if expect.status else 200 <= status < 300):
         failed.append("status")
     if too_large:
         failed.append("max_bytes")
-    if expect.json:
-        failed += _failed_json(expect, None if too_large else body, encoding)
+    if expect.json or expect.python:
+        answer = None if too_large else Checked(status, body, encoding)  # a cut answer holds nothing
+        failed += _failed_json(expect, answer)
+        if expect.python and "status" not in failed and (answer is None or not _plausible(expect.python, answer)):
+            failed.append(f"python:{expect.python.rpartition(':')[2]}")
     return ",".join(failed) or None
 
 
-def _failed_json(expect: Expect, body: bytes | None, encoding: str | None) -> list[str]:
+def _failed_json(expect: Expect, answer: Checked | None) -> list[str]:
+    if not expect.json:
+        return []
     try:
-        document = json.loads(decoded(body or b"", encoding))
+        document = {} if answer is None else answer.json()
     except (ValueError, RecursionError):
+        answer = None
+    if answer is None:
         return [f"json:{path}" for path, _ in expect.json]
     return [f"json:{path}" for path, wanted in expect.json if not _holds(path, wanted, document)]
 
 
 def _holds(path: str, wanted: object, document: Any) -> bool:
     try:
-        found = _compiled(path).search(document)
+        return test_of(wanted)(_compiled(path).search(document))
     except (jmespath.exceptions.JMESPathError, RecursionError):
         return False
-    if isinstance(wanted, str) and wanted.startswith("~ "):
-        return isinstance(found, str | int | float) and _regex(wanted[2:]).search(str(found)) is not None
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and dict(found) == dict(wanted)
-    if isinstance(wanted, tuple):
-        wanted = list(wanted)
-    # In JSON true is not 1, in Python it is.
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
 @lru_cache(maxsize=256)
@@ -59,9 +98,28 @@ def _compiled(path: str) -> Any:
     return jmespath.compile(path)
 
 
-@lru_cache(maxsize=256)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+def _plausible(named: str, answer: Checked) -> bool:
+    name = named.rpartition(":")[2]
+    try:
+        said = function_of(named)(answer)
+    except Exception as error:  # user code may raise anything
+        if _first_time(f"{named} {type(error).__name__}"):
+            sys.stderr.write(f"the check python:{name} failed: {traceback.format_exc()}")
+        return False
+    if said is None:
+        return True
+    if isinstance(said, str):
+        if said and _first_time(f"{named} {said}"):
+            sys.stderr.write(f"python:{name}: {' '.join(said.split())[:500]}\n")
+        return not said
+    return bool(said)
+
+
+def _first_time(words: str) -> bool:
+    if words in _said or len(_said) >= _MOST_SAID:
+        return False
+    _said.add(words)
+    return True
 
 
 def decoded(body: bytes, encoding: str | None) -> bytes:

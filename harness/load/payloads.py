@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import mimetypes
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
+import gevent
 import numpy as np
 
 from harness import __version__
 from harness.errors import ScenarioError
+from harness.load.bodies import body_of, choices, made_body
+from harness.load.bodies import guess_type as guess_type
+from harness.load.bodies import multipart as multipart
+from harness.load.python_file import function_of
 from harness.load.wire import Terms
-from harness.model import BodySpec, Expect, RequestSpec
+from harness.model import Expect, RequestSpec
 
 IN_MEMORY_BYTES = 256 << 20  # all payload files together; beyond that they are read when drawn
 IN_MEMORY_PAYLOADS = 4096
 _JOIN_BYTES = 1 << 16  # a body up to this size goes out in one write with its head
 _BLOCK = 8192
+_READ_AT_ONCE = 1 << 16  # takes a disk no longer than a switch of threads
 _OURS = {"traceparent", "x-mlharness-run", "content-length", "transfer-encoding"}
 Pair = tuple[str, str]
 
@@ -47,11 +51,17 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class PayloadSet:
-    """All payloads of one kind: `size` of them, `get(i)` gives one."""
+    """All payloads of one kind: `size` of them, `get(i)` gives one.
+
+    `make(seed, request_id)` gives that of a request instead, when a function makes them. `unseen` is the kind of the
+    requests whose answers are not looked at, when that is a sample.
+    """
 
     kind: Kind
     size: int
     get: Callable[[int], Payload]
+    make: Callable[[int, int], Payload] | None = None
+    unseen: Kind | None = None
 
 
 def payload_of(kind: Kind, url: str, headers: Iterable[Pair], body: bytes | None, content_type: str | None) -> Payload:
@@ -103,95 +113,55 @@ def with_user_headers(base: Iterable[Pair], users: Iterable[Pair]) -> list[Pair]
     return [pair for pair in base if pair[0].lower() not in taken] + given
 
 
-# --- bodies ------------------------------------------------------------------------------------------------
-
-
-def multipart(fields: Iterable[Pair], files: Iterable[tuple[str, str, bytes, str | None]]) -> tuple[bytes, str]:
-    """(body, content type) of a multipart/form-data form; `files` are (field, file name, content, type or None).
-
-    RFC 7578; quotes and line breaks in names are escaped the way browsers do (WHATWG HTML, multipart/form-data).
-    """
-    kept = list(files)
-    seed = b"".join(content[:4096] + name.encode() for _, name, content, _ in kept)
-    boundary = "mlharness-" + hashlib.blake2b(seed, digest_size=16).hexdigest()
-    parts: list[bytes] = []
-    for field, value in fields:
-        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(field)}"\r\n\r\n'.encode())
-        parts.append(value.encode() + b"\r\n")
-    for field, name, content, guessed in kept:
-        kind = guessed or guess_type(name)
-        disposition = f'form-data; name="{_quoted(field)}"; filename="{_quoted(name)}"'
-        parts.append(f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: {kind}\r\n\r\n".encode())
-        parts += [content, b"\r\n"]
-    parts.append(f"--{boundary}--\r\n".encode())
-    return b"".join(parts), f"multipart/form-data; boundary={boundary}"
-
-
-def _quoted(name: str) -> str:
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def guess_type(name: str) -> str:
-    """The media type a file name suggests."""
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-def _choices(body: BodySpec) -> tuple[Sequence[str], ...]:
-    return (body.body,) if body.body else tuple(paths for _, paths in body.files)
-
-
-def _body_of(spec: BodySpec, drawn: Sequence[str], read: Callable[[str], bytes]) -> tuple[bytes | None, str | None]:
-    if spec.json is not None:
-        return spec.json.encode(), "application/json"
-    if spec.text is not None:
-        return spec.text.encode(), "text/plain; charset=utf-8"
-    if spec.body:
-        return read(drawn[0]), guess_type(drawn[0])
-    if spec.files:
-        fields = [field for field, _ in spec.files]
-        files = [(f, Path(p).name, read(p), None) for f, p in zip(fields, drawn, strict=True)]
-        return multipart(spec.form, files)
-    if spec.form:
-        return urlencode(spec.form).encode(), "application/x-www-form-urlencoded"
-    return None, None
-
-
 # --- sets and draws ----------------------------------------------------------------------------------------
 
 
 def payload_sets(requests: Sequence[RequestSpec], target: str, run_id: str) -> list[PayloadSet]:
-    """One set per kind of request. Raises ScenarioError for a payload file that cannot be read."""
-    paths = {p for r in requests for choice in _choices(r.body) for p in choice}
+    """One set per kind of request. Raises ScenarioError for a file that cannot be read, or not be imported."""
+    paths = {p for r in requests for choice in choices(r.body) for p in choice}
     small = sum(_size(p) for p in paths) <= IN_MEMORY_BYTES
     files = {p: _read(p) for p in paths} if small else {}
-    return [_payload_set(r, target, run_id, files.__getitem__ if small else _read, small) for r in requests]
+    for named in {n for r in requests for n in (r.body.python, r.expect.python) if n is not None}:
+        function_of(named)  # so that a file that cannot be imported is known before the first request
+    return [_payload_set(r, target, run_id, files.__getitem__ if small else _read_aside, small) for r in requests]
 
 
 def _payload_set(r: RequestSpec, target: str, run_id: str, read: Callable[[str], bytes], in_memory: bool) -> PayloadSet:
-    keep_body = bool(r.expect.json)
-    terms = Terms(r.timeout_s, r.expect.max_bytes, no_body=r.method == "HEAD", keep_body=keep_body)
-    kind = Kind(r.name, r.method, terms, r.expect)
+    kind, unseen = _kind_of(r, r.expect), None
+    if r.expect.sampled < 1.0:
+        unseen = _kind_of(r, replace(r.expect, json=(), python=None))
     url = joined_url(target, r.path, r.params)
     headers = with_user_headers(run_headers(run_id), r.headers)
-    choices = _choices(r.body)
-    size = math.prod(len(c) for c in choices)
+    drawn_from = choices(r.body)
+    size = math.prod(len(c) for c in drawn_from)
 
     def build(index: int) -> Payload:
         drawn = []
-        for choice in choices:
+        for choice in drawn_from:
             index, own = divmod(index, len(choice))
             drawn.append(choice[own])
-        return payload_of(kind, url, headers, *_body_of(r.body, drawn, read))
+        return payload_of(kind, url, headers, *body_of(r.body, drawn, read))
 
-    if in_memory and size <= IN_MEMORY_PAYLOADS and _bytes_of_all(choices, size, read) <= IN_MEMORY_BYTES:
+    if (named := r.body.python) is not None:
+
+        def make(seed: int, request_id: int) -> Payload:
+            return payload_of(kind, url, headers, *made_body(named, seed, request_id))
+
+        return PayloadSet(kind, size, build, make, unseen)
+    if in_memory and size <= IN_MEMORY_PAYLOADS and _bytes_of_all(drawn_from, size, read) <= IN_MEMORY_BYTES:
         built = [build(i) for i in range(size)]
-        return PayloadSet(kind, size, built.__getitem__)
-    return PayloadSet(kind, size, build)
+        return PayloadSet(kind, size, built.__getitem__, unseen=unseen)
+    return PayloadSet(kind, size, build, unseen=unseen)
 
 
-def _bytes_of_all(choices: Sequence[Sequence[str]], size: int, read: Callable[[str], bytes]) -> int:
+def _kind_of(r: RequestSpec, expect: Expect) -> Kind:
+    keep_body = bool(expect.json or expect.python)
+    return Kind(r.name, r.method, Terms(r.timeout_s, expect.max_bytes, r.method == "HEAD", keep_body), expect)
+
+
+def _bytes_of_all(drawn_from: Sequence[Sequence[str]], size: int, read: Callable[[str], bytes]) -> int:
     # A field with k files appears size / k times with each of them.
-    return sum(len(read(p)) * size // len(choice) for choice in choices for p in choice)
+    return sum(len(read(p)) * size // len(choice) for choice in drawn_from for p in choice)
 
 
 def joined_url(target: str, path: str, params: Sequence[Pair] = ()) -> str:
@@ -210,10 +180,28 @@ def _size(path: str) -> int:
 
 
 def _read(path: str) -> bytes:
+    return _or_raised(path, _content(path))
+
+
+def _content(path: str) -> bytes | OSError:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ScenarioError(f"cannot read the payload {path}: {error.strerror}", "check the path") from None
+        return error
+
+
+def _read_aside(path: str) -> bytes:
+    """Read a file while the run is on: one that may take a while is read by a thread, and the others go on."""
+    if _size(path) <= _READ_AT_ONCE:
+        return _read(path)
+    # An error comes back as a value: the thread pool would print it.
+    return _or_raised(path, gevent.get_hub().threadpool.apply(_content, (path,)))
+
+
+def _or_raised(path: str, content: bytes | OSError) -> bytes:
+    if isinstance(content, OSError):
+        raise ScenarioError(f"cannot read the payload {path}: {content.strerror}", "check the path") from None
+    return content
 
 
 class Draws:
@@ -229,14 +217,22 @@ class Draws:
         self._block = -1
         self._kinds: list[int] = []
         self._uniform: list[float] = []
+        self._look: list[float] = []
 
     def __call__(self, request_id: int, kind: int | None = None) -> Payload:
-        """The payload of a request. Cheap when ids come roughly in order."""
+        """The payload of a request. Cheap when ids come roughly in order. Raises ScenarioError when it cannot be had:
+        a file has vanished, or a function failed."""
         block, at = divmod(request_id, _BLOCK)
         if block != self._block:
             self._draw(block)
         payloads = self._sets[self._kinds[at] if kind is None else kind]
-        return payloads.get(int(self._uniform[at] * payloads.size))
+        # Before anything is read: while a thread reads, another greenlet may draw from another block.
+        unseen = payloads.unseen if self._look[at] >= payloads.kind.expect.sampled else None
+        if payloads.make is None:
+            payload = payloads.get(int(self._uniform[at] * payloads.size))
+        else:
+            payload = payloads.make(self._seed, request_id)
+        return payload if unseen is None else Payload(unseen, payload.head, payload.tail, payload.body)
 
     def _draw(self, block: int) -> None:
         seeds = np.random.SeedSequence(self._seed, spawn_key=(1 << 20, block))
@@ -244,3 +240,4 @@ class Draws:
         self._block = block
         self._kinds = random.choice(len(self._sets), size=_BLOCK, p=self._share).tolist()
         self._uniform = random.random(_BLOCK).tolist()
+        self._look = random.random(_BLOCK).tolist()

@@ -1,40 +1,24 @@
-"""The `requests:` section: what is sent and what a good answer looks like."""
+"""The `requests:` section: what is sent, and how often."""
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-import jmespath
-
 from harness.errors import ScenarioError, nearest
-from harness.model import BodySpec, Expect, RequestSpec
+from harness.model import Expect, RequestSpec
+from harness.scenario.body_section import BODIES, Pairs, is_quoted, read_body, read_pairs
 from harness.scenario.document import Entry, Node, Scalar
-from harness.scenario.files import payload_paths
-from harness.scenario.values import (
-    adds_nothing,
-    entries_of,
-    fields_of,
-    items_of,
-    json_of,
-    number_of,
-    one_or_more,
-    parsed,
-    text_of,
-    whole_of,
-)
-from harness.units import parse_bytes, parse_duration_s, quoted
+from harness.scenario.expect_section import read_expect
+from harness.scenario.values import adds_nothing, entries_of, fields_of, items_of, number_of, parsed, text_of
+from harness.units import parse_duration_s, quoted
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 LONGEST_TIMEOUT_S = 3600.0
 
-_BODIES = ("json", "body", "form", "text", "files")
-_KEYS = ("name", "weight", "http", "params", "timeout", "headers", "expect", *_BODIES)
-_LATER = {"python": "write json:, body:, form:, text: or files:, or describe the user in Python: users: flow.py:MyUser"}
+_KEYS = ("name", "weight", "http", "params", "timeout", "headers", "expect", *BODIES)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS = {
     "host": "it is taken from target",
@@ -48,7 +32,6 @@ _OWN_HEADERS = {
     "traceparent": "each request needs its own for the ledger",
     "tracestate": "it belongs to traceparent",
 }
-Pairs = tuple[tuple[str, str], ...]
 
 
 def read_requests(node: Node, folder: Path) -> tuple[RequestSpec, ...]:
@@ -65,7 +48,7 @@ def read_requests(node: Node, folder: Path) -> tuple[RequestSpec, ...]:
 
 def _request(node: Node, position: int, folder: Path) -> RequestSpec:
     what = _label(node, position)
-    fields = fields_of(node, what, _KEYS, _LATER)
+    fields = fields_of(node, what, _KEYS)
     if "http" not in fields:
         raise ScenarioError(f"{what} has no http", "add http: POST /v1/read", node.where)
     method, path, query = _http(fields["http"].node, what)
@@ -78,11 +61,11 @@ def _request(node: Node, position: int, folder: Path) -> RequestSpec:
         method=method,
         path=path,
         weight=weight,
-        params=(*query, *_pairs(fields.get("params"), f"params of {what}")),
+        params=(*query, *read_pairs(fields.get("params"), f"params of {what}")),
         headers=_headers(fields.get("headers"), f"headers of {what}"),
-        body=_body(fields, what, folder),
+        body=read_body(fields, what, folder),
         timeout_s=_timeout(fields["timeout"].node, f"timeout of {what}") if "timeout" in fields else 30.0,
-        expect=_expect(fields["expect"].node, f"expect of {what}") if "expect" in fields else Expect(),
+        expect=read_expect(fields["expect"].node, f"expect of {what}", folder) if "expect" in fields else Expect(),
     )
 
 
@@ -148,21 +131,6 @@ def _timeout(node: Node, what: str) -> float:
     return seconds
 
 
-def _pairs(entry: Entry | None, what: str) -> Pairs:
-    """Names and texts as written; a list repeats the name."""
-    if entry is None:
-        return ()
-    return tuple(
-        (pair.key, text_of(value, f"{quoted(pair.key)} in {what}", empty=_is_quoted(value)))
-        for pair in entries_of(entry.node, what)
-        for value in one_or_more(pair.node, f"{quoted(pair.key)} in {what}")
-    )
-
-
-def _is_quoted(node: Node) -> bool:
-    return isinstance(node, Scalar) and (not node.plain or "${" in node.raw)
-
-
 def _headers(entry: Entry | None, what: str) -> Pairs:
     if entry is None:
         return ()
@@ -176,7 +144,7 @@ def _headers(entry: Entry | None, what: str) -> Pairs:
             raise ScenarioError(f"{what} cannot set {quoted(pair.key)}: {_OWN_HEADERS[lower]}", "delete it", pair.where)
         if lower in (name.lower() for name in seen):
             raise ScenarioError(f"{what} set {quoted(pair.key)} twice", "case makes no difference", pair.where)
-        value = text_of(pair.node, f"{quoted(pair.key)} in {what}", empty=_is_quoted(pair.node))
+        value = text_of(pair.node, f"{quoted(pair.key)} in {what}", empty=is_quoted(pair.node))
         if adds_nothing(pair.node, value):  # "Bearer ${API_TOKEN:-}" without a token: better no header than half a one
             continue
         value = value.strip()
@@ -186,66 +154,3 @@ def _headers(entry: Entry | None, what: str) -> Pairs:
             raise ScenarioError(problem, "one line of Latin-1 text; look for a line break at its end", pair.where)
         seen[pair.key] = value
     return tuple(seen.items())
-
-
-def _body(fields: Mapping[str, Entry], what: str, folder: Path) -> BodySpec:
-    given = [key for key in _BODIES if key in fields]
-    if len(given) > 1 and set(given) != {"form", "files"}:
-        hint = "keep one of them; only form: goes together with files:"
-        raise ScenarioError(f"{what} has two bodies: {' and '.join(given)}", hint, fields[given[1]].where)
-    if not given:
-        return BodySpec()
-    label = {key: f"{key} of {what}" for key in _BODIES}
-    return BodySpec(
-        json=_json(fields["json"].node, label["json"]) if "json" in fields else None,
-        text=text_of(fields["text"].node, label["text"], empty=True) if "text" in fields else None,
-        form=_pairs(fields.get("form"), label["form"]),
-        body=payload_paths(fields["body"].node, label["body"], folder) if "body" in fields else (),
-        files=tuple(
-            (pair.key, payload_paths(pair.node, f"{quoted(pair.key)} in {label['files']}", folder))
-            for pair in (entries_of(fields["files"].node, label["files"]) if "files" in fields else ())
-        ),
-    )
-
-
-def _json(node: Node, what: str) -> str:
-    if isinstance(node, Scalar) and node.raw.lstrip()[:1] in ("{", "["):
-        hint = "take the quotes away: YAML reads JSON as it is"
-        raise ScenarioError(f"{what} is JSON inside a text, and would be sent as a text", hint, node.where)
-    return json.dumps(json_of(node, what), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _expect(node: Node, what: str) -> Expect:
-    fields = fields_of(node, what, ("status", "json", "max_bytes"))
-    statuses: tuple[int, ...] = ()
-    if "status" in fields:
-        items = one_or_more(fields["status"].node, f"status in {what}")
-        statuses = tuple(whole_of(item, f"status in {what}", 100, 599, "200") for item in items)
-    checks = entries_of(fields["json"].node, f"json in {what}") if "json" in fields else ()
-    max_bytes = None
-    if "max_bytes" in fields:
-        max_bytes = parsed(fields["max_bytes"].node, f"max_bytes in {what}", parse_bytes)
-    return Expect(statuses, tuple(_json_check(check, f"json in {what}") for check in checks), max_bytes)
-
-
-def _json_check(check: Entry, what: str) -> tuple[str, object]:
-    try:
-        jmespath.compile(check.key)
-    except (ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or [""])[0].rstrip(": ")
-        problem = reason if reason.isprintable() and reason else "it cannot be parsed"
-        hint = "write a path such as lines[0].text (JMESPath)"
-        raise ScenarioError(f"{what}: {quoted(check.key)} is not a path: {problem}", hint, check.where) from None
-    expected = json_of(check.node, what)
-    if isinstance(expected, str) and expected.startswith("~"):
-        _check_pattern(expected[1:].strip(), what, check.where)
-    return check.key, expected
-
-
-def _check_pattern(pattern: str, what: str, where: str) -> None:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        problem = f"{what}: {quoted(pattern)} is not a regular expression: {error}"
-        raise ScenarioError(problem, "what follows ~ is Python syntax: ( [ . * + ? need a \\ in front", where) from None
