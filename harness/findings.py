@@ -6,6 +6,7 @@ Durations are seconds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -136,7 +137,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One figure of the generator's own health, with its limits: beyond `suspect` / `invalid` it counts against it."""
+    """One figure of the generator's own health, with its limits: beyond `suspect` / `invalid` it counts against it.
+
+    An `invalid` limit below the `suspect` one means that small values are the bad ones. Without a value `absent` says
+    why, when that is known: a reading that does not apply counts against nobody.
+    """
 
     name: str
     value: float | None
@@ -144,11 +149,29 @@ class Reading:
     suspect: float | None
     invalid: float | None
     meaning: str
+    advice: str = ""  # what to do when it is beyond a limit
+    worker: str = ""  # the load process it is from
+    absent: str = ""
+
+    @property
+    def state(self) -> HealthState | None:
+        """Which limit the value is beyond; None without a value."""
+        if self.value is None or math.isnan(self.value):
+            return None
+        for state, limit in ((HealthState.INVALID, self.invalid), (HealthState.SUSPECT, self.suspect)):
+            if limit is not None and (self.value < limit if self.small_is_bad else abs(self.value) > limit):
+                return state
+        return HealthState.HEALTHY
+
+    @property
+    def small_is_bad(self) -> bool:
+        """Whether the limits are lower ones."""
+        return self.suspect is not None and self.invalid is not None and self.invalid < self.suspect
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The generator about itself."""
+    """The generator about itself: of each reading the worst of all load processes, named in its `worker`."""
 
     state: HealthState
     readings: tuple[Reading, ...]

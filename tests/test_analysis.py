@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 
 from harness.analysis import binomial, early_stopping, quantiles
 from harness.analysis.early_stopping import Decision, decide
-from harness.analysis.health import judge
 from harness.analysis.stages import model_findings, name_findings, stage_findings
 from harness.analysis.tail import attribute_tail
-from harness.findings import HealthState, Reading
 from harness.model import LedgerRow, columns
 
 
@@ -243,35 +241,6 @@ def test_too_few_requests_have_no_attribution(n: int) -> None:
 
 def test_requests_that_are_all_equal_have_no_attribution() -> None:
     assert attribute_tail(ledger_rows(inference=[0.1] * 500)) is None
-
-
-def a_reading(value: float | None) -> Reading:
-    return Reading("lateness p99", value, "ms", suspect=5.0, invalid=50.0, meaning="arrivals were sent late")
-
-
-@pytest.mark.parametrize(
-    ("value", "state"),
-    [
-        (None, HealthState.HEALTHY),
-        (5.0, HealthState.HEALTHY),
-        (5.1, HealthState.SUSPECT),
-        (50.1, HealthState.INVALID),
-        (-60.0, HealthState.INVALID),
-    ],
-)
-def test_a_reading_is_judged_by_its_limits(value: float | None, state: HealthState) -> None:
-    assert judge([a_reading(value)]).state is state
-
-
-def test_the_worst_reading_decides_and_each_one_gives_a_reason() -> None:
-    health = judge([a_reading(60.0), a_reading(6.0), a_reading(1.0)])
-
-    assert health.state is HealthState.INVALID
-    assert len(health.reasons) == 2
-
-
-def test_a_generator_that_says_nothing_is_suspect() -> None:
-    assert judge([]).state is HealthState.SUSPECT
 
 
 def test_each_kind_of_request_is_counted_and_timed_on_its_own() -> None:

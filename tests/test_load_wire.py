@@ -209,7 +209,7 @@ def test_the_end_line_carries_the_generators_own_health(outcome: Ran) -> None:
     assert {"gc_total", "gc_max", "clock_drift"} <= set(readings)
     assert 0 <= readings["lateness_p50"]["value"] < 0.1
     assert 0 < readings["cpu"]["value"] < 1.2
-    assert all(set(r) == {"name", "value", "unit", "suspect", "invalid", "meaning"} for r in readings.values())
+    assert all({"name", "value", "unit", "suspect", "invalid", "meaning"} <= set(r) for r in readings.values())
 
 
 def test_the_end_line_says_when_the_measurement_was(outcome: Ran) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import resource
 import time
 from array import array
@@ -13,17 +12,27 @@ from typing import Any
 import gevent
 import numpy as np
 
-_TICK_S = 0.01
-_DESCRIPTORS_EVERY = 500  # ticks
+from harness.load import machine
+from harness.load.histogram import Histogram
+
+TICK_S = 0.025  # 0.5 % of a core; 10 ms would cost 1 %, of which a run at a low rate has nothing
+_KEEP_EVERY = 40  # ticks: once a second
+_DESCRIPTORS_EVERY = 200
 
 Reading = dict[str, Any]
 
 
 class Health:
-    """Collects while a run goes on; `restart` forgets the warm-up. One per process."""
+    """Collects while a run goes on; `restart` forgets the warm-up. One per process.
+
+    Whoever hands over an arrival appends how late it was to `lateness_s`; once a second that is counted in a histogram
+    and the array is emptied, so memory stays the same however long the run is.
+    """
 
     def __init__(self) -> None:
-        self._descriptors = 0.0
+        self.lateness_s = array("f")
+        self._lags_s = array("f")
+        self._descriptors: float | None = None
         self._gc_began = 0
         self.sessions = 0
         self._ticker: gevent.Greenlet | None = None
@@ -31,11 +40,12 @@ class Health:
 
     def restart(self) -> None:
         """Begin the measured phase: what was collected so far belongs to the warm-up."""
-        self.lateness_s = array("f")
-        self._lags_s = array("f")
-        self._gc_pauses_s = array("f")
+        del self.lateness_s[:], self._lags_s[:]
+        self._late, self._lag = Histogram(), Histogram()
+        self._gc_total_s = self._gc_longest_s = 0.0
         self._cpu_at = time.process_time()
-        self._wall_at = time.perf_counter()
+        self._began = machine.look()
+        self._ended: machine.Machine | None = None
         self._cpu_share: float | None = None
 
     def start(self) -> None:
@@ -45,8 +55,9 @@ class Health:
 
     def stop(self) -> None:
         """End of the measured phase; the readings stay."""
-        wall = time.perf_counter() - self._wall_at
-        self._cpu_share = (time.process_time() - self._cpu_at) / wall if wall > 0 else None
+        self._ended = machine.look()
+        wall_s = self._ended.at_s - self._began.at_s
+        self._cpu_share = (time.process_time() - self._cpu_at) / wall_s if wall_s > 0 else None
         with contextlib.suppress(ValueError):
             gc.callbacks.remove(self._on_gc)
         if self._ticker is not None:
@@ -57,56 +68,135 @@ class Health:
         ticks = 0
         while True:
             before = time.perf_counter()
-            gevent.sleep(_TICK_S)
-            self._lags_s.append(time.perf_counter() - before - _TICK_S)
+            gevent.sleep(TICK_S)
+            self._lags_s.append(max(0.0, time.perf_counter() - before - TICK_S))
             ticks += 1
+            if ticks % _KEEP_EVERY == 0:
+                self._count()
             if ticks % _DESCRIPTORS_EVERY == 0:
                 self._look_at_descriptors()
 
+    def _count(self) -> None:
+        """Empty the arrays into their histograms. In place: others hold on to `lateness_s`."""
+        for values, counted in ((self.lateness_s, self._late), (self._lags_s, self._lag)):
+            counted.add(np.array(values, dtype=np.float32))
+            del values[:]
+
     def _look_at_descriptors(self) -> None:
-        with contextlib.suppress(OSError):  # no /proc: the reading stays missing
+        count = machine.open_descriptors()
+        if count is not None:
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            self._descriptors = max(self._descriptors, len(os.listdir("/proc/self/fd")) / limit)
+            self._descriptors = max(self._descriptors or 0.0, count / limit)
 
     def _on_gc(self, phase: str, _details: dict[str, int]) -> None:
         if phase == "start":
             self._gc_began = time.perf_counter_ns()
         elif self._gc_began:
-            self._gc_pauses_s.append((time.perf_counter_ns() - self._gc_began) / 1e9)
+            pause_s = (time.perf_counter_ns() - self._gc_began) / 1e9
+            self._gc_total_s += pause_s
+            self._gc_longest_s = max(self._gc_longest_s, pause_s)
 
-    def readings(self, drift_ns: int, answers: int, kernel_stamped: int) -> list[Reading]:
+    def readings(self, drift_ns: int, answers: int, kernel_stamped: int, worker: str = "") -> list[Reading]:
         """All readings; durations in seconds, shares as ratios. A value is None when nothing was observed."""
-        late, lag, gc_pauses = self.lateness_s, self._lags_s, self._gc_pauses_s
+        self._count()
         stamped = kernel_stamped / answers if answers else None
-        arrived = "scheduled instant -> handed to a session"
+        found = [
+            *self._schedule_readings(answers),
+            *self._machine_readings(),
+            _reading("clock_drift", abs(drift_ns) / 1e9, "s", _DRIFT),
+            _reading("kernel_stamped", stamped, "ratio", _STAMPED),
+            _reading("answers", float(answers), "count", _ANSWERS),
+            _reading("sessions", float(self.sessions), "count", _SESSIONS),
+        ]
+        return [{**reading, "worker": worker} for reading in found]
+
+    def _schedule_readings(self, answers: int) -> list[Reading]:
+        late, lag = self._late, self._lag
+        # Every answer of an open loop had an arrival before it: answers without one are those of a closed loop.
+        absent = "does not apply: a closed loop has no schedule" if late.n == 0 and answers else ""
         return [
-            _reading("lateness_p50", _quantile(late, 0.5), "s", None, None, f"{arrived}, median"),
-            _reading("lateness_p99", _quantile(late, 0.99), "s", 0.005, 0.05, f"{arrived}, 99 of 100 below"),
-            _reading("lateness_max", _quantile(late, 1.0), "s", None, None, f"{arrived}, worst"),
-            _reading("hub_lag_p99", _quantile(lag, 0.99), "s", 0.02, 0.1, "a 10 ms sleep took so much longer"),
-            _reading(
-                "hub_lag_max", _quantile(lag, 1.0), "s", None, None, "the longest the generator was busy elsewhere"
-            ),
-            _reading("cpu", self._cpu_share, "ratio", 0.80, 0.95, "share of one core this load process used"),
-            _reading("descriptors", self._descriptors or None, "ratio", 0.8, 0.95, "open descriptors of the allowed"),
-            _reading("gc_total", float(sum(gc_pauses)), "s", None, None, "garbage collection, all pauses"),
-            _reading("gc_max", _quantile(gc_pauses, 1.0) or 0.0, "s", None, None, "garbage collection, longest pause"),
-            _reading(
-                "clock_drift", abs(drift_ns) / 1e9, "s", 0.001, 0.02, "wall clock against monotonic, worst second"
-            ),
-            _reading("kernel_stamped", stamped, "ratio", None, None, "answers whose end the kernel stamped"),
-            _reading("sessions", float(self.sessions), "count", None, None, "sessions opened to keep the schedule"),
+            _reading("lateness_p50", late.quantile(0.5), "s", _LATE_P50, absent),
+            _reading("lateness_p99", late.quantile(0.99), "s", _LATE_P99, absent),
+            _reading("lateness_max", late.largest_s, "s", _LATE_MAX, absent),
+            _reading("hub_lag_p99", lag.quantile(0.99), "s", _LAG_P99),
+            _reading("hub_lag_max", lag.largest_s, "s", _LAG_MAX),
+            _reading("gc_total", self._gc_total_s, "s", _GC_TOTAL),
+            _reading("gc_max", self._gc_longest_s, "s", _GC_MAX),
         ]
 
+    def _machine_readings(self) -> list[Reading]:
+        began, ended = self._began, self._ended or machine.look()
+        shares = (
+            ("cpu", self._cpu_share, _CPU),
+            ("cpu_machine", machine.busy_share(began, ended), _CPU_MACHINE),
+            ("steal", machine.stolen_share(began, ended), _STEAL),
+            ("throttled", machine.throttled_share(began, ended), _THROTTLED),
+            ("descriptors", self._descriptors, _DESCRIPTORS),
+        )
+        found = [_reading(name, value, "ratio", about, "not known on this system") for name, value, about in shares]
+        return [*found, _reading("memory", machine.peak_memory_bytes(), "B", _MEMORY, "not known on this system")]
 
-def _reading(
-    name: str, value: float | None, unit: str, suspect: float | None, invalid: float | None, meaning: str
-) -> Reading:
-    return {"name": name, "value": value, "unit": unit, "suspect": suspect, "invalid": invalid, "meaning": meaning}
+
+# --- what the readings mean: limits (suspect, invalid), meaning, advice ------------------------------------------
+
+_About = tuple[float | None, float | None, str, str]
+
+_ARRIVED = "scheduled instant -> handed to a session"
+_BUSY = "the generator was busy or not scheduled: use --processes 2, a lower rate, or a larger or quieter machine"
+_LATE_P50: _About = (None, None, f"{_ARRIVED}, median", "")
+_LATE_P99: _About = (0.005, 0.05, f"{_ARRIVED}, 99 of 100 below", _BUSY)
+# One freeze of the generator touches few arrivals and hides from the p99. What it does is fire all that came due in it
+# at once: half a second's worth is a load nobody asked for, two seconds' worth is another test.
+_LATE_MAX: _About = (
+    0.5, 2.0, f"{_ARRIVED}, worst",
+    "the generator froze once and then sent what had come due in one burst: look for a suspended or swapping machine, "
+    "or blocking code in a user class",
+)  # fmt: skip
+_LAG_P99: _About = (
+    0.02, 0.1, f"a {TICK_S * 1000:.0f} ms sleep took so much longer",
+    "the generator was busy elsewhere: look for blocking code in a user class or a check, or use --processes 2",
+)  # fmt: skip
+_LAG_MAX: _About = (None, None, "the longest the generator was busy elsewhere", "")
+_GC_TOTAL: _About = (None, None, "garbage collection, all pauses", "")
+_GC_MAX: _About = (None, None, "garbage collection, longest pause", "")
+_CPU: _About = (0.80, 0.95, "share of one core this load process used", "use --processes 2, or a larger machine")
+_CPU_MACHINE: _About = (None, None, "share of all cores of this machine in use, by the generator and all others", "")
+_STEAL: _About = (
+    0.05, 0.20, "CPU time that other guests of the host took from this machine",
+    "another guest takes the CPU: use a quieter machine, or one with its own cores",
+)  # fmt: skip
+_THROTTLED: _About = (
+    0.01, 0.10, "time in which a CPU limit kept this container from running",
+    "raise the CPU limit of the container, or take it off",
+)  # fmt: skip
+_DESCRIPTORS: _About = (
+    0.8, 0.95, "open descriptors of the allowed",
+    "raise the limit (`ulimit -n`, or LimitNOFILE of the service), or use --processes 2",
+)  # fmt: skip
+_MEMORY: _About = (None, None, "the most memory this load process had", "")
+_DRIFT: _About = (
+    0.001, 0.02, "wall clock against monotonic, worst second",
+    "the clock was set or slewed during the run (NTP?): run again when it has settled",
+)  # fmt: skip
+_STAMPED: _About = (
+    None, None, "answers whose end the kernel stamped; the others were stamped when the generator read them", ""
+)  # fmt: skip
+_ANSWERS: _About = (None, None, "answers received, warm-up included", "")
+_SESSIONS: _About = (None, None, "sessions opened to keep the schedule", "")
 
 
-def _quantile(values: array[float], q: float) -> float | None:
-    return float(np.quantile(np.frombuffer(values, dtype=np.float32), q)) if len(values) else None
+def _reading(name: str, value: float | None, unit: str, about: _About, absent: str = "") -> Reading:
+    suspect, invalid, meaning, advice = about
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "suspect": suspect,
+        "invalid": invalid,
+        "meaning": meaning,
+        "advice": advice,
+        "absent": absent if value is None else "",
+    }
 
 
 def raise_descriptor_limit() -> None:

@@ -61,14 +61,10 @@ def share(value: float | None) -> str:
 
 
 def beyond(reading: Reading) -> str:
-    """`invalid`, `suspect` or `healthy`: which limit the reading passed; `unknown` without a value.
+    """`invalid`, `suspect` or `healthy`: which limit the reading passed; `unknown` without a value."""
+    return "unknown" if reading.state is None else reading.state.value
 
-    A limit for the worse that lies below the one for the bad means that small values are the bad ones.
-    """
-    if reading.value is None or math.isnan(reading.value):
-        return "unknown"
-    downwards = reading.suspect is not None and reading.invalid is not None and reading.invalid < reading.suspect
-    for name, limit in (("invalid", reading.invalid), ("suspect", reading.suspect)):
-        if limit is not None and (reading.value < limit if downwards else reading.value > limit):
-            return name
-    return "healthy"
+
+def reading_value(reading: Reading) -> str:
+    """The value in its unit, or why there is none."""
+    return reading.absent if reading.value is None and reading.absent else in_unit(reading.value, reading.unit)
