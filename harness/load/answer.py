@@ -1,14 +1,20 @@
 """One HTTP/1.1 answer, fed as bytes arrive: a thin wrapper around geventhttpclient's C parser (llhttp).
 
-One parser lives as long as its connection. Interim answers (1xx) are skipped, trailers count as headers, a
-body is counted and kept only when somebody will look at it.
+One parser lives as long as its connection. Interim answers (1xx) are skipped, trailers count as headers, a body is
+counted and kept only when somebody will look at it. Header lines are looked for in the bytes of the head, and only when
+somebody asks: the parser would make two strings and two calls of each line of each answer.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 MAX_HEAD_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 13  # a first chunk longer than this is cut to the head: idle connections hold on to it
+_NO_BODY = bytearray()
+_nowhere = deque[str](maxlen=0).append  # takes what the parser reports without a Python frame
 
 
 class NotHTTP(Exception):  # noqa: N818 - reads as the condition it reports
@@ -20,9 +26,11 @@ class Answer(HTTPResponseParser):
 
     def __init__(self) -> None:
         super().__init__()
+        self._trailers: list[list[str]] | None = None
+        self._value_seen = True
         self.expect(no_body=False, keep_body=False)
 
-    def expect(self, *, no_body: bool, keep_body: bool) -> None:
+    def expect(self, no_body: bool, keep_body: bool) -> None:
         """Forget the last answer; the next bytes belong to a new one. `no_body`: the request was a HEAD."""
         self.no_body = no_body
         self.keep_body = keep_body
@@ -32,15 +40,18 @@ class Answer(HTTPResponseParser):
         self.head_complete = False
         self.status: int | None = None
         self.body_bytes = 0
-        self.body = bytearray()
-        self.interim_done = False
-        self._head_bytes = 0
-        self._pairs: list[list[str]] = []
-        self._value_seen = True
+        self.body = bytearray() if keep_body else _NO_BODY
+        self.interims = 0  # 1xx answers so far
+        self._head = b""
+        self._heads_before = 0  # of interim answers, in the kept bytes
+        if self._trailers is not None:
+            self._trailers, self._value_seen = None, True
+            del self._on_header_field, self._on_header_value
 
     def feed_bytes(self, chunk: bytes) -> None:
         """Parse what arrived; `b""` is the end of the stream. Raises NotHTTP."""
-        self.interim_done = False
+        if not self.head_complete:
+            self._head += chunk
         try:
             self.feed(chunk)
         except HTTPParseError as refused:
@@ -50,10 +61,15 @@ class Answer(HTTPResponseParser):
                 raise NotHTTP("closed before the answer was complete") from None
             else:
                 raise NotHTTP("not HTTP: " + str(refused.args[0])[:80]) from None
-        if not self.head_complete:
-            self._head_bytes += len(chunk)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                raise NotHTTP("not HTTP: the head of the answer exceeds 1 MiB")
+        if len(self._head) > _KEPT_BYTES:
+            self._bound_head()
+
+    def _bound_head(self) -> None:
+        if self.head_complete:
+            self._head = self._head_text()
+            self._heads_before = 0
+        elif len(self._head) > MAX_HEAD_BYTES:
+            raise NotHTTP("not HTTP: the head of the answer exceeds 1 MiB")
 
     @property
     def keep_alive(self) -> bool:
@@ -62,41 +78,63 @@ class Answer(HTTPResponseParser):
 
     def headers(self) -> list[tuple[str, str]]:
         """Header lines, then trailers, in the order they came; names as sent."""
-        return [(name, value) for name, value in self._pairs]
+        found: list[tuple[str, str]] = []
+        for line in self._head_text().decode("latin-1").split("\n")[1:]:
+            name, colon, value = line.partition(":")
+            if colon and not line.startswith((" ", "\t")):
+                found.append((name, value.strip(" \t\r")))
+            elif found and line.strip():  # a folded line belongs to the one before it
+                found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}".strip())
+        return found + [(name, value.strip()) for name, value in self._trailers or ()]
 
     def header(self, name: str) -> str | None:
         """All lines of a header joined with ", "; None when there is none. `name` in lower case."""
-        values = [value for key, value in self._pairs if len(key) == len(name) and key.lower() == name]
+        if self._trailers is None and name.encode() not in self._head.lower():
+            return None
+        values = [value for key, value in self.headers() if key.lower() == name]
         return ", ".join(values) if values else None
 
+    def _head_text(self) -> bytes:
+        """The head alone, without interim ones before it and the body after it; lines end with LF."""
+        parts = self._head.replace(b"\r\n", b"\n").split(b"\n\n", self._heads_before + 1)
+        return parts[min(self._heads_before, len(parts) - 1)]
+
     # --- called by the C parser ---------------------------------------------------------------------------
+
+    _on_status = staticmethod(_nowhere)
+    _on_header_field = staticmethod(_nowhere)
+    _on_header_value = staticmethod(_nowhere)
 
     def _on_message_begin(self) -> None:
         if self.complete:
             self.surplus = True
 
-    def _on_status(self, reason: str) -> None:
-        pass
+    def _on_headers_complete(self) -> bool:
+        if not self.surplus:
+            self.status = status = self.get_code()
+            if status >= 200:
+                self.head_complete = True
+                if self.get_remaining_content_length() == 0:  # perhaps chunked, and then perhaps with trailers
+                    self._trailers = []
+                    self._on_header_field = self._on_trailer_field
+                    self._on_header_value = self._on_trailer_value
+        return self.no_body
 
-    def _on_header_field(self, text: str) -> None:
+    def _on_trailer_field(self, text: str) -> None:
+        assert self._trailers is not None  # noqa: S101 - set with this callback
         if self.surplus:
             return
         if self._value_seen:
-            self._pairs.append([text, ""])
+            self._trailers.append([text, ""])
             self._value_seen = False
         else:
-            self._pairs[-1][0] += text
+            self._trailers[-1][0] += text
 
-    def _on_header_value(self, text: str) -> None:
+    def _on_trailer_value(self, text: str) -> None:
+        assert self._trailers is not None  # noqa: S101 - set with this callback
         if not self.surplus:
-            self._pairs[-1][1] += text
+            self._trailers[-1][1] += text
             self._value_seen = True
-
-    def _on_headers_complete(self) -> bool:
-        if not self.surplus:
-            self.status = self.get_code()
-            self.head_complete = self.status >= 200
-        return self.no_body
 
     def _on_body(self, piece: bytearray) -> None:
         if self.surplus:
@@ -112,7 +150,5 @@ class Answer(HTTPResponseParser):
             self.complete = True
         else:  # 1xx: the real answer follows
             self.status = None
-            self.interim_done = True
-            self._head_bytes = 0
-            self._pairs.clear()
-            self._value_seen = True
+            self.interims += 1
+            self._heads_before += 1

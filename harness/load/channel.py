@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import gevent
 import gevent.socket
 import gevent.ssl
-from gevent import monkey
+from gevent import getcurrent, monkey
 
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
@@ -51,13 +51,18 @@ class Channel(Protocol):
 
 
 class PlainChannel:
-    """A non-blocking TCP socket with kernel timestamps where the system has them."""
+    """A non-blocking TCP socket with kernel timestamps where the system has them.
+
+    A wait switches to the hub and back without gevent's Waiter: whoever wakes the greenlet for another reason does no
+    harm, it looks and waits again.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._hub = gevent.get_hub()
-        self._readable = self._hub.loop.io(sock.fileno(), _READ)
-        self._either = self._hub.loop.io(sock.fileno(), _READ | _WRITE)
+        hub = gevent.get_hub()
+        self._switch_away = hub.switch
+        self._readable = hub.loop.io(sock.fileno(), _READ)
+        self._either = hub.loop.io(sock.fileno(), _READ | _WRITE)
         self._room = _SMALL
         if _STAMPS:
             with contextlib.suppress(OSError):  # some sandboxes know the option's number, not the option
@@ -67,12 +72,12 @@ class PlainChannel:
         try:
             return self._sock.send(chunk)
         except BlockingIOError:
-            self._hub.wait(self._either)
+            self._wait(self._either)
             return 0
 
     def read(self) -> tuple[bytes, int | None]:
         while True:
-            self._hub.wait(self._readable)
+            self._wait(self._readable)
             received = self.read_now()
             if received is not None:
                 return received
@@ -82,13 +87,21 @@ class PlainChannel:
             chunk, ancillary, _flags, _address = self._sock.recvmsg(self._room, 64)
         except BlockingIOError:
             return None
-        # A small buffer suits small answers; one that was filled announces a large answer.
-        self._room = _LARGE if len(chunk) == self._room else self._room
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(payload) == _TIMESPEC.size:
+        if len(chunk) == self._room:  # a small buffer suits small answers; one that was filled announces a large one
+            self._room = _LARGE
+        if ancillary:
+            level, kind, payload = ancillary[0]
+            if kind == _SO_TIMESTAMPNS and level == socket.SOL_SOCKET and len(payload) == _TIMESPEC.size:
                 seconds, nanoseconds = _TIMESPEC.unpack(payload)
                 return chunk, seconds * 1_000_000_000 + nanoseconds
         return chunk, None
+
+    def _wait(self, watcher: Any) -> None:
+        watcher.start(getcurrent().switch)
+        try:
+            self._switch_away()
+        finally:
+            watcher.stop()
 
     def close(self) -> None:
         for watcher in (self._readable, self._either):

@@ -19,6 +19,7 @@ import gevent
 
 from harness.load.answer import Answer, NotHTTP
 from harness.load.channel import Channel, Resolver, open_channel
+from harness.load.deadline import Deadline, Expired
 
 CLOSED_EARLY = "closed before the answer was complete"
 MAX_ANSWER_BYTES = 1 << 30
@@ -93,10 +94,11 @@ class Connection:
         self.answer = Answer()
         self._channel: Channel | None = None
         self._last_used_at = 0
-        self._loop = gevent.get_hub().loop
+        self._deadline = Deadline()
 
     def close(self) -> None:
         """Drop the connection; the next request opens another one."""
+        self._deadline.close()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -109,27 +111,21 @@ class Connection:
         timeout) closes the connection and passes through.
         """
         x.error = "interrupted"
-        self._loop.update_now()  # timers count from the loop's last look at the clock: user code may have run long
-        timer = gevent.Timeout.start_new(terms.timeout_s)
+        self._deadline.begin(x.start_at + int(terms.timeout_s * 1e9))
         try:
-            try:
-                x.error = self._attempts(x, head, body, terms)
-            except gevent.Timeout as fired:
-                if fired is not timer:
-                    raise
-                x.error = "timeout"
-            except Exception as failure:  # the wire turns every failure into a sample
-                x.error = error_name(failure)
+            x.error = self._attempts(x, head, body, terms)
+        except Expired:
+            x.error = "timeout"
+        except Exception as failure:  # the wire turns every failure into a sample
+            x.error = error_name(failure)
         except gevent.GreenletExit:
             x.censored, x.error = True, None
             raise
         finally:
-            timer.close()
-            if not (x.error is None and not x.censored and not x.too_large and self.answer.keep_alive):
+            self._deadline.end()
+            if x.error is not None or x.censored or x.too_large or not self.answer.keep_alive:
                 x.status = self.answer.status if self.answer.head_complete else None
                 self._drop(x)
-            if not x.done_at:
-                x.done_at = _clock()
             self._last_used_at = x.done_at
 
     def _drop(self, x: Exchange) -> None:
@@ -145,7 +141,7 @@ class Connection:
         while True:
             if self._channel is None:
                 self._open(x)
-            self.answer.expect(no_body=terms.no_body, keep_body=terms.keep_body)
+            self.answer.expect(terms.no_body, terms.keep_body)
             x.attempts += 1
             try:
                 self._write(x, head, body)
@@ -178,26 +174,28 @@ class Connection:
         x.connected_at = _clock()
 
     def _write(self, x: Exchange, head: bytes, body: bytes) -> None:
-        assert self._channel is not None  # noqa: S101 - opened by the caller
         x.bytes_sent = 0
         x.send_at = _clock()
-        for part in (head, body) if body else (head,):
-            left: bytes | memoryview = part
-            while left:
-                try:
-                    count = self._channel.write(left)
-                except OSError as error:
-                    x.sent_at = _clock()
-                    self._last_words(x, error)
-                    return
-                x.bytes_sent += count
-                if count == len(left):
-                    break
-                left = memoryview(left)[count:]
-                if count == 0 and self._answered_early(x):
-                    x.sent_at = _clock()
-                    return
+        self._write_part(x, head)
+        if body and not self.answer.spent:
+            self._write_part(x, body)
         x.sent_at = _clock()
+
+    def _write_part(self, x: Exchange, part: bytes) -> None:
+        assert self._channel is not None  # noqa: S101 - opened by the caller
+        left: bytes | memoryview = part
+        while True:
+            try:
+                count = self._channel.write(left)
+            except OSError as error:
+                self._last_words(x, error)
+                return
+            x.bytes_sent += count
+            if count == len(left):
+                return
+            left = memoryview(left)[count:]
+            if count == 0 and self._answered_early(x):
+                return
 
     def _answered_early(self, x: Exchange) -> bool:
         """The server may answer, and stop reading, before it has the whole body."""
@@ -224,11 +222,11 @@ class Connection:
 
     def _read(self, x: Exchange, max_bytes: int | None) -> str | None:
         assert self._channel is not None  # noqa: S101
-        answer = self.answer
+        answer, read = self.answer, self._channel.read
         limit = MAX_ANSWER_BYTES if max_bytes is None else max_bytes
         while not answer.complete:
             try:
-                chunk, stamp = self._channel.read()
+                chunk, stamp = read()
             except OSError as error:
                 if x.first_byte_at is None:
                     raise _Died(error_name(error)) from None
@@ -242,20 +240,21 @@ class Connection:
 
     def _take(self, x: Exchange, chunk: bytes, stamp: int | None) -> None:
         now = _clock()
-        if not chunk and x.first_byte_at is None:
-            raise _Died(CLOSED_EARLY)
         if x.first_byte_at is None:
+            if not chunk:
+                raise _Died(CLOSED_EARLY)
             x.first_byte_at = now
         x.bytes_received += len(chunk)
         answer = self.answer
+        interims = answer.interims
         answer.feed_bytes(chunk)
-        if not chunk and not answer.complete:
-            raise NotHTTP(CLOSED_EARLY)
-        if answer.interim_done:  # the first byte is that of the answer, not of "100 Continue"
-            x.first_byte_at = now if answer.status is not None else None
         if answer.complete:
             x.done_at = now
             x.kernel_done_ns = stamp  # None after a FIN, which ends a close-delimited answer and carries no stamp
+        elif not chunk:
+            raise NotHTTP(CLOSED_EARLY)
+        if answer.interims != interims:  # the first byte is that of the answer, not of "100 Continue"
+            x.first_byte_at = now if answer.status is not None else None
 
 
 def error_name(failure: BaseException) -> str:
