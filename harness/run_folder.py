@@ -26,6 +26,9 @@ from harness.errors import RunFolderError
 SCHEMA_VERSION = 1
 """Of run.json and everything beside it: raised when an older harness could no longer read the folder."""
 
+_PART_ROWS = 1 << 16
+"""Rows written at a time when a table is sealed: small enough to hold, large enough to compress and to skip."""
+
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z-")
 _NOT_A_RUN = "name a folder that `harness run` wrote, e.g. runs/20260131T120000Z-my-scenario, or runs/ for the newest"
 
@@ -120,29 +123,56 @@ class RunFolder:
     def read_table(self, name: str, row_type: type) -> pa.Table:
         """A table as stored: from Parquet, else what a run that was killed left in its chunks, else empty."""
         path = self.path / f"{name}.parquet"
-        try:
+        with self._reading(name):
             if not path.exists():
                 return _conformed(read_chunks(self.chunks(name), row_type), row_type)
             _refuse_special(path)
             with pq.ParquetFile(path) as file:
                 return _conformed(file.read(), row_type)
+
+    def seal(self, row_type: type, name: str) -> int:
+        """Turn the chunk files of a table into its Parquet file, a part at a time. Returns its number of rows.
+
+        Rows stand in the order of the files. May be called again; when it fails the chunks stay as they are.
+        """
+        chunks = self.chunks(name)
+        path = self.path / f"{name}.parquet"
+        # A Parquet file beside chunks is complete: the run was killed between writing it and removing them.
+        if not path.exists():
+            parts = self._parts(chunks, name, row_type)
+            self._replace(path.name, lambda file: _write_parts(file, parts, schema_of(row_type)))
+        with self._reading(name):
+            _refuse_special(path)
+            with pq.ParquetFile(path) as file:
+                rows = int(file.metadata.num_rows)
+        with _writing(self.path):
+            for chunk in chunks:
+                chunk.unlink(missing_ok=True)
+        return rows
+
+    def _parts(self, chunks: list[Path], name: str, row_type: type) -> Iterator[pa.Table]:
+        """The rows of the chunk files in tables of about _PART_ROWS."""
+        waiting: list[pa.RecordBatch] = []
+        rows = 0
+        with self._reading(name):
+            for batch in _batches(chunks):
+                waiting.append(batch)
+                rows += batch.num_rows
+                if rows >= _PART_ROWS:
+                    yield _conformed(pa.Table.from_batches(waiting), row_type)
+                    waiting, rows = [], 0
+            if waiting:
+                yield _conformed(pa.Table.from_batches(waiting), row_type)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
             message = f"the table '{name}' of {self.path} cannot be read: {_reason(error)}"
             raise RunFolderError(
                 message, "it was damaged or written by another version; run the scenario again"
             ) from error
-
-    def seal(self, row_type: type, name: str) -> pa.Table:
-        """Turn the chunk files of a table into its Parquet file and return the table. May be called again."""
-        chunks = self.chunks(name)
-        table = self.read_table(name, row_type)
-        # A Parquet file beside chunks is complete: the run was killed between writing it and removing them.
-        if not (self.path / f"{name}.parquet").exists():
-            self.write_table(name, table)
-        with _writing(self.path):
-            for chunk in chunks:
-                chunk.unlink(missing_ok=True)
-        return table
 
     def _replace(self, name: str, write: Callable[[IO[bytes]], object]) -> Path:
         """Write a file beside its final name, then move it there: a reader never sees half of it."""
@@ -208,6 +238,27 @@ def _check_version(path: Path, content: Any) -> None:
     if version > SCHEMA_VERSION:
         message = f"{path} has schema version {version}, this harness reads up to {SCHEMA_VERSION}"
         raise RunFolderError(message, "update the harness: `pip install --upgrade ml-harness`")
+
+
+def _batches(chunks: list[Path]) -> Iterator[pa.RecordBatch]:
+    """The complete record batches of chunk files, one after the other; a torn tail is left out."""
+    for path in chunks:
+        with path.open("rb") as file:
+            try:
+                with pa.ipc.open_stream(file) as stream:
+                    while True:
+                        yield stream.read_next_batch()
+            except (StopIteration, pa.ArrowInvalid):
+                continue
+            except OSError as error:
+                if error.errno:  # the disk failed, which is not the end of the file
+                    raise
+
+
+def _write_parts(file: IO[bytes], parts: Iterator[pa.Table], schema: pa.Schema) -> None:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
 
 
 def _conformed(table: pa.Table, row_type: type) -> pa.Table:

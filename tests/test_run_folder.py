@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -274,50 +273,6 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path, kind: str) -> None
 
 
 # --- tables ------------------------------------------------------------------------------------------------
-
-
-def test_sealing_turns_all_chunks_into_one_parquet_file(tmp_path: Path) -> None:
-    folder = a_run(tmp_path)
-    write_chunks(folder, "samples-1.arrows", 3)
-    write_chunks(folder, "samples-0.arrows", 1, 2)
-    write_chunks(folder, "spans.arrows", 9)
-
-    table = folder.seal(ModelCall, "samples")
-
-    assert numbers_of(table) == [1, 2, 3]
-    assert numbers_of(folder.read_table("samples", ModelCall)) == [1, 2, 3]
-    assert sorted(p.name for p in folder.path.iterdir()) == ["run.json", "samples.parquet", "spans.arrows"]
-    assert pq.ParquetFile(folder.samples).metadata.row_group(0).column(0).compression == "ZSTD"
-
-
-def test_sealing_again_changes_nothing(tmp_path: Path) -> None:
-    folder = a_run(tmp_path)
-    write_chunks(folder, "samples.arrows", 1, 2)
-    folder.seal(ModelCall, "samples")
-    before = folder.samples.read_bytes()
-
-    assert numbers_of(folder.seal(ModelCall, "samples")) == [1, 2]
-    assert folder.samples.read_bytes() == before
-
-
-def test_a_seal_interrupted_while_removing_chunks_is_finished_without_loss(tmp_path: Path) -> None:
-    folder = a_run(tmp_path)
-    write_chunks(folder, "samples-0.arrows", 1)
-    left = write_chunks(folder, "samples-1.arrows", 2)
-    kept = left.read_bytes()
-    folder.seal(ModelCall, "samples")
-    left.write_bytes(kept)  # as if the process had died just before this removal
-
-    assert numbers_of(folder.seal(ModelCall, "samples")) == [1, 2]
-    assert not left.exists()
-
-
-def test_a_run_without_chunks_is_sealed_as_an_empty_table(tmp_path: Path) -> None:
-    folder = a_run(tmp_path)
-
-    folder.seal(ModelCall, "spans")
-
-    assert pq.read_schema(folder.spans).equals(schema_of(ModelCall))
 
 
 def test_a_run_that_was_killed_is_read_from_its_chunks(tmp_path: Path) -> None:
