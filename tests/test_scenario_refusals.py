@@ -160,10 +160,6 @@ def test_a_password_in_the_target_is_refused_and_not_quoted_back() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what", "instead"),
     [
-        ("rate: 4/s", "ramp: {from: 1/s, to: 8/s}", "'ramp' in load", "steps: [2/s, 4/s, 6/s]"),
-        ("rate: 4/s", "spike: 9/s", "'spike' in load", "steps:"),
-        ("  rate", "  arrivals: users\n  rate", "arrivals 'users'", "poisson"),
-        ("  rate", "  arrivals: replay\n  rate", "arrivals 'replay'", "poisson"),
         ("slo:", "spans: {preset: triton}\nslo:", "'preset' in spans", "stages:"),
         ("slo:", "spans: {listen_grpc: 127.0.0.1:4317}\nslo:", "'listen_grpc' in spans", "HTTP"),
         ("slo:", "spans: {source: {jaeger: http://h}}\nslo:", "'jaeger' in the source of spans", "otlp"),

@@ -35,6 +35,7 @@ class Overrides:
     target: str | None = None
     arrivals: str | None = None
     rate: str | None = None
+    users: str | None = None
     duration: str | None = None
     warmup: str | None = None
     drain: str | None = None
@@ -82,7 +83,7 @@ def _scenario(root: Node, path: Path, source: str) -> Scenario:
         target=parsed(fields["target"].node, "target", parse_target),
         requests=requests,
         users=users,
-        load=read_load(fields["load"].node),
+        load=read_load(fields["load"].node, path.parent, [r.name for r in requests] if users is None else None),
         spans=spans,
         slo=read_slos(fields["slo"].node, spans) if "slo" in fields else (),
         path=str(path),
@@ -128,14 +129,31 @@ def _plain(text: str) -> str:
 
 def _overridden(root: Node, overrides: Overrides) -> Node:
     root = _with(root, "target", _flag("target", overrides.target))
-    if overrides.rate is not None:
-        root = _in_section(root, "load", "steps", None, drop=True)
-    for key in ("arrivals", "rate", "duration", "warmup", "drain", "seed"):
+    if overrides.rate is not None and overrides.users is not None:
+        raise ScenarioError("--rate and --users do not go together", "arrivals have a rate, a closed loop has users")
+    if overrides.rate is not None or overrides.users is not None:
+        root = _without_amount(root, closed=overrides.users is not None)
+    for key in ("arrivals", "rate", "users", "duration", "warmup", "drain", "seed"):
         root = _in_section(root, "load", key, _flag(key, getattr(overrides, key)))
     for key in ("listen", "source"):
         root = _in_section(root, "spans", key, _flag(key, getattr(overrides, key)))
     if overrides.slo:
         root = _with_slos(root, overrides.slo)
+    return root
+
+
+def _without_amount(root: Node, *, closed: bool) -> Node:
+    """The scenario without what --rate or --users replaces, and without what only went with that."""
+    dropped = {"rate", "steps", "ramp", "spike", "users", "replay"}
+    load = (
+        next((entry.node for entry in root.entries if entry.key == "load"), None) if isinstance(root, Block) else None
+    )
+    for entry in load.entries if isinstance(load, Block) else ():
+        loop = isinstance(entry.node, Scalar) and entry.node.raw in ("users", "replay")
+        if (entry.key == "arrivals" and (closed or loop)) or (entry.key == "think" and not closed):
+            dropped.add(entry.key)
+    for key in dropped:
+        root = _in_section(root, "load", key, None, drop=True)
     return root
 
 

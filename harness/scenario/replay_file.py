@@ -55,22 +55,43 @@ class Recorded:
         return last_s * (count / (count - 1)) if last_s > 0 else 1.0
 
 
-def read_recording(path: str | Path, speed: float = 1.0) -> Recorded:
-    """The arrivals of a run folder or a file, replayed `speed` times as fast. Raises ScenarioError."""
+class _Unusable(Exception):  # noqa: N818 - reads as the condition it reports
+    """The recording as a whole, or the line `number` of it, is not as it should be."""
+
+    def __init__(self, message: str, hint: str = _SHAPE, number: int | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.number = number
+
+
+def read_recording(path: str | Path, speed: float = 1.0, where: str | None = None) -> Recorded:
+    """The arrivals of a run folder or a file, replayed `speed` times as fast.
+
+    Raises ScenarioError, which names the line of a file; `where` is named when the recording as a whole is refused.
+    """
     source = Path(path)
     try:
-        at_s, names, kind = _from_run(source) if source.is_dir() else _from_file(source)
+        return _read(source, speed)
+    except _Unusable as wrong:
+        if wrong.number is not None:
+            raise ScenarioError(str(wrong), wrong.hint, f"{source}:{wrong.number}") from None
+        raise ScenarioError(f"the recording {quoted(source, 200)} {wrong}", wrong.hint, where) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ScenarioError(f"the recording {quoted(source)} cannot be read: {reason}", _RUN_HINT) from None
+        message = f"the recording {quoted(source, 200)} cannot be read: {reason}"
+        raise ScenarioError(message, _RUN_HINT, where) from None
+
+
+def _read(source: Path, speed: float) -> Recorded:
+    at_s, names, kind = _from_run(source) if source.is_dir() else _from_file(source)
     if len(at_s) == 0:
-        raise ScenarioError(f"the recording {quoted(source)} holds no arrival", _RUN_HINT)
+        raise _Unusable("holds no arrival", _RUN_HINT)
     if (np.diff(at_s) < 0).any():
         order = np.argsort(at_s, kind="stable")
         at_s, kind = at_s[order], kind if kind is None else kind[order]
     at_s -= at_s[0]
     if at_s[-1] > LONGEST_S:
-        raise ScenarioError(f"the instants in {quoted(source)} lie more than {LONGEST_S:g} s apart", _SHAPE)
+        raise _Unusable(f"has instants more than {LONGEST_S:g} s apart")
     at_s /= speed
     return Recorded(at_s, names, kind)
 
@@ -78,19 +99,13 @@ def read_recording(path: str | Path, speed: float = 1.0) -> Recorded:
 _Arrivals = tuple[NDArray[np.float64], tuple[str, ...], NDArray[np.int16] | None]
 
 
-class _Names:
-    """Numbers names as they come."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.known: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        number = self.known.setdefault(name, len(self.known))
-        if number >= MOST_NAMES:
-            problem = f"the recording {quoted(self._path)} has more than {MOST_NAMES} different names"
-            raise ScenarioError(problem, "the second column is for the names of requests in the scenario")
-        return number
+def _number(name: str, numbers: dict[str, int]) -> int:
+    """Names are numbered as they come."""
+    number = numbers.setdefault(name, len(numbers))
+    if number >= MOST_NAMES:
+        hint = "the second column is for the names of requests in the scenario"
+        raise _Unusable(f"has more than {MOST_NAMES} different names", hint)
+    return number
 
 
 # --- a file ------------------------------------------------------------------------------------------------
@@ -98,10 +113,9 @@ class _Names:
 
 def _from_file(path: Path) -> _Arrivals:
     if not path.is_file():
-        what = "is not a regular file" if path.exists() else "does not exist"
-        raise ScenarioError(f"the recording {quoted(path)} {what}", _RUN_HINT)
+        raise _Unusable("is not a regular file" if path.exists() else "does not exist", _RUN_HINT)
     instants, kinds = array("d"), array("h")
-    names = _Names(path)
+    names: dict[str, int] = {}
     parse: Callable[[str], float] | None = None
     named = False
     for number, text in _lines(path):
@@ -116,13 +130,12 @@ def _from_file(path: Path) -> _Arrivals:
                     f"the first arrival has {'a' if named else 'no'} name, this one has {'a' if name else 'none'}"
                 )
             if name:
-                kinds.append(names.number(name))
+                kinds.append(_number(name, names))
         except _Unreadable as wrong:
-            raise ScenarioError(str(wrong), _SHAPE, f"{path}:{number}") from None
-        if len(instants) > MOST_ARRIVALS:
-            raise _too_many(path)
+            raise _Unusable(str(wrong), number=number) from None
+        _bound(len(instants))
     kind = np.frombuffer(kinds, dtype=np.int16) if kinds else None
-    return np.array(instants, dtype=np.float64), tuple(names.known), kind
+    return np.array(instants, dtype=np.float64), tuple(names), kind
 
 
 class _Unreadable(ValueError):  # noqa: N818 - reads as the condition it reports
@@ -137,8 +150,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             while line := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(line) > LONGEST_LINE:
-                    problem = f"a line of more than {LONGEST_LINE} characters"
-                    raise ScenarioError(problem, _SHAPE, f"{path}:{number}")
+                    raise _Unusable(f"a line of more than {LONGEST_LINE} characters", number=number)
                 text = line.strip()
                 if not text or text[0] == "#":
                     continue
@@ -146,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text
                 begun = True
         except UnicodeDecodeError:
-            raise ScenarioError("this is not UTF-8 text", _SHAPE, f"{path}:{number + 1}") from None
+            raise _Unusable("this is not UTF-8 text", number=number + 1) from None
 
 
 def _reader_of(text: str) -> Callable[[str], float]:
@@ -205,26 +217,26 @@ def _name(text: str) -> str:
 def _from_run(folder: Path) -> _Arrivals:
     import pyarrow as pa
 
-    names = _Names(folder)
+    names: dict[str, int] = {}
     instants, kinds = array("q"), array("h")
     try:
         for batch in _batches(folder):
-            if len(instants) + batch.num_rows > MOST_ARRIVALS:
-                raise _too_many(folder)
+            _bound(len(instants) + batch.num_rows)
             batch.validate(full=True)
             at, name = batch.column("scheduled_ns"), batch.column("name")
             if at.null_count or name.null_count or at.type != pa.int64():
                 raise ValueError("a sample has no instant or no name")
             instants.frombytes(np.ascontiguousarray(at.to_numpy()).tobytes())
             coded = name.cast(pa.string()).dictionary_encode()
-            numbers = np.array([names.number(n) for n in coded.dictionary.to_pylist()], dtype=np.int16)
+            numbers = np.array([_number(n, names) for n in coded.dictionary.to_pylist()], dtype=np.int16)
             kinds.frombytes(numbers[coded.indices.to_numpy()].tobytes())
     except (pa.ArrowException, ValueError, KeyError, IndexError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ScenarioError(f"the samples of {quoted(folder)} cannot be read: {reason}", _RUN_HINT) from None
-    at_ns = np.array(instants, dtype=np.int64)
-    at_s = (at_ns - at_ns.min()) / 1e9 if len(at_ns) else np.empty(0)
-    return at_s, tuple(names.known), np.frombuffer(kinds, dtype=np.int16) if kinds else None
+        raise _Unusable(f"has samples that cannot be read: {reason}", _RUN_HINT) from None
+    at_ns = np.frombuffer(instants, dtype=np.int64) if instants else np.empty(0, dtype=np.int64)
+    at_s = (at_ns - (at_ns.min() if instants else 0)).astype(np.float64)
+    at_s /= 1e9
+    return at_s, tuple(names), np.frombuffer(kinds, dtype=np.int16) if kinds else None
 
 
 def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
@@ -240,7 +252,7 @@ def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
         return
     chunks = sorted(path for path in folder.glob("samples*.arrows") if path.is_file())
     if not chunks:
-        raise ScenarioError(f"{quoted(folder)} is a folder without samples", _RUN_HINT)
+        raise _Unusable("is a folder without samples", _RUN_HINT)
     for chunk in chunks:
         with (
             chunk.open("rb") as file,
@@ -251,6 +263,6 @@ def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
                 yield batch.select(columns)
 
 
-def _too_many(path: Path) -> ScenarioError:
-    problem = f"the recording {quoted(path)} has more than {format_count(MOST_ARRIVALS)} arrivals"
-    return ScenarioError(problem, "replay a part of it")
+def _bound(count: int) -> None:
+    if count > MOST_ARRIVALS:
+        raise _Unusable(f"has more than {format_count(MOST_ARRIVALS)} arrivals", "replay a part of it")
