@@ -187,19 +187,33 @@ def _answer(slo: Slo, verdict: Verdict, observed: float | None, n: int, reason: 
 # --- the whole run -----------------------------------------------------------------------------------------
 
 
+ABORTED = "aborted"
+"""Code of the warning that a run was stopped because too many requests failed, as its scenario asked."""
+
+
 def judge_run(
     slos: Sequence[SloFindings], health: Health, warnings: Sequence[RunWarning], ok: int
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The run's verdict and its reasons: an invalid measurement is never passed or failed."""
-    invalid = [w.message for w in warnings if w.invalidates]
+    """The run's verdict and its reasons: an invalid measurement is never passed or failed.
+
+    A run that was aborted has failed, whatever the requests before that say of its SLOs.
+    """
+    invalid = [w.message for w in warnings if w.invalidates and w.code != ABORTED]
     if health.state is HealthState.INVALID:
         invalid.extend(health.reasons)
     if invalid:
         return Verdict.INVALID, tuple(invalid)
+    aborted = tuple(w.message for w in warnings if w.code == ABORTED)
+    if aborted:
+        return Verdict.FAILED, (*aborted, *_reasons(slos, Verdict.FAILED))
     for verdict in (Verdict.FAILED, Verdict.INVALID, Verdict.NOT_ENOUGH_DATA):
-        reasons = tuple(f"{s.expression}: {s.reason}" for s in slos if s.verdict is verdict)
+        reasons = _reasons(slos, verdict)
         if reasons:
             return verdict, reasons
     if ok == 0:
         return Verdict.NOT_ENOUGH_DATA, ("no request was answered as expected",)
     return Verdict.PASSED, ()
+
+
+def _reasons(slos: Sequence[SloFindings], verdict: Verdict) -> tuple[str, ...]:
+    return tuple(f"{s.expression}: {s.reason}" for s in slos if s.verdict is verdict)

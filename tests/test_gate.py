@@ -203,6 +203,36 @@ def test_a_warning_that_invalidates_makes_the_run_invalid() -> None:
     assert judge_run([], HEALTHY, [warning], 100)[0] is Verdict.INVALID
 
 
+ABORTED = RunWarning("aborted", "stopped after 12 s: 60 of 100 requests failed", "look at the service")
+
+
+def test_an_aborted_run_has_failed_whatever_its_slos_say() -> None:
+    passed = judge_slo(parse_slo("max(latency) < 1s"), evidence(requests(100)))
+    failed = judge_slo(parse_slo("max(latency) < 1ms"), evidence(requests(100)))
+    unknown = judge_slo(parse_slo("p90(inference) < 1s"), evidence(requests(100), missing=3))
+
+    assert judge_run([], HEALTHY, [ABORTED], 40) == (Verdict.FAILED, (ABORTED.message,))
+    assert judge_run([passed, unknown], HEALTHY, [ABORTED], 0) == (Verdict.FAILED, (ABORTED.message,))
+    assert judge_run([failed], HEALTHY, [ABORTED], 40) == (
+        Verdict.FAILED,
+        (ABORTED.message, f"{failed.expression}: {failed.reason}"),
+    )
+
+
+def test_an_aborted_run_of_an_invalid_generator_is_invalid() -> None:
+    sick = Health(HealthState.INVALID, (), ("cpu is 99%",))
+    lost = RunWarning("lost_worker", "worker 2 was lost after 8 s", "", invalidates=True)
+
+    assert judge_run([], sick, [ABORTED], 40) == (Verdict.INVALID, ("cpu is 99%",))
+    assert judge_run([], HEALTHY, [ABORTED, lost], 40) == (Verdict.INVALID, (lost.message,))
+
+
+def test_aborting_is_no_doubt_about_the_measurement() -> None:
+    worded = dataclasses.replace(ABORTED, invalidates=True)
+
+    assert judge_run([], HEALTHY, [worded], 40)[0] is Verdict.FAILED
+
+
 def test_one_failed_slo_fails_the_run_though_others_are_undecided() -> None:
     failed = judge_slo(parse_slo("max(latency) < 1ms"), evidence(requests(10)))
     undecided = judge_slo(parse_slo("p99(latency) < 1s"), evidence(requests(10)))
