@@ -57,6 +57,10 @@ class ChunkWriter:
         """Keep a row for the next flush; the hot path: nothing is converted here."""
         self._rows.append(row)
 
+    def append_all(self, rows: list[tuple[object, ...]]) -> None:
+        """Keep many rows for the next flush."""
+        self._rows += rows
+
     def flush(self) -> int:
         """Write what was appended since the last flush as one record batch. Returns the number of rows written."""
         rows, self._rows = self._rows, []

@@ -139,14 +139,17 @@ def test_payloads_are_built_once_and_drawn_by_seed_and_weight(tmp_path: Path) ->
 def test_trace_ids_differ_between_runs_and_carry_the_sampled_flag() -> None:
     code = """
         import itertools, json
-        from harness.load.trace_ids import trace_ids
-        take = lambda run, share: list(itertools.islice(trace_ids(run, "0", share), 4000))
+        from harness.load.trace_ids import SPAN, TRACE, traceparents
+        def take(run, share):
+            lines = itertools.islice(traceparents(run, "0", share), 4000)
+            return [(p[TRACE].decode(), p[SPAN].decode(), p) for p in lines]
         a, again, b, half = take("a", 1.0), take("a", 1.0), take("b", 1.0), take("a", 0.5)
         assert a == again
         assert len({t for t, _, _ in a + b}) == len({s for _, s, _ in a + b}) == 8000
         assert {len(t) for t, _, _ in a} == {32} and {len(s) for _, s, _ in a} == {16}
         assert len({t[:8] for t, _, _ in a}) == 1
         assert all(p == f"00-{t}-{s}-01".encode() for t, s, p in a)
+        assert all(p.endswith(b"-01") == (int(t[18:], 16) < 1 << 55) for t, _, p in half)
         assert 1870 <= sum(p.endswith(b"-01") for _, _, p in half) <= 2130
         assert not any(p.endswith(b"-01") for _, _, p in take("a", 0.0))
     """
@@ -173,17 +176,24 @@ def test_checks_compare_as_json_does() -> None:
 
 def test_a_stamp_that_cannot_be_true_gives_way_to_user_time() -> None:
     code = """
+        from harness.load.answer import Answer
         from harness.load.desk import Desk, Slot
-        from harness.load.wire import Exchange
+        from harness.load.payloads import Kind
+        from harness.load.wire import Exchange, Terms
+        from harness.model import Expect, columns, Sample
         rows = []
         desk = Desk("r", "0", 1.0, rows.append)
         at = desk.timebase.at
-        def source(stamp, **fields):
+        def done(stamp, **fields):
             x = Exchange(1000, send_at=2000, done_at=5000, status=200, kernel_done_ns=stamp, **fields)
-            return desk._kernel_done(x)
-        assert source(at(2000)) == at(2000) and source(at(5000)) == at(5000)
-        assert source(at(1999)) is None and source(at(5001)) is None and source(None) is None
-        assert source(at(3000), error="timeout") is None
+            kind = Kind("k", "GET", Terms(1.0), Expect())
+            desk._record(x, Answer(), kind, Slot(1, None, "measure", 0), next(desk._traceparents))
+            row = dict(zip(columns(Sample), rows[-1], strict=True))
+            return row["done_source"], row["done_ns"] - at(0)
+        assert done(at(2000)) == ("kernel", 2000) and done(at(5000)) == ("kernel", 5000)
+        assert done(at(1999)) == done(at(5001)) == done(None) == ("user", 5000)
+        assert done(at(3000), error="timeout") == ("user", 5000)
+        assert desk.live.kernel_stamped == 2
     """
     in_child(textwrap.dedent(code))
 

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.timebase import REANCHOR_EVERY_NS, Timebase
+from harness.timebase import REANCHOR_EVERY_NS, ClockStep, Timebase
 
 SECOND = 1_000_000_000
 
@@ -82,6 +82,41 @@ def test_the_anchor_comes_from_the_tightest_of_three_readings() -> None:
     base = Timebase(wall=lambda: 50_000, mono=lambda: next(readings))
 
     assert base.now_ns() == 50_000  # at the middle of the second bracket, 2005
+
+
+def test_a_step_of_the_wall_clock_is_kept_with_its_instant_and_size() -> None:
+    wall, mono = Clock(1000 * SECOND), Clock(0)
+    base = Timebase(wall, mono)
+    wall.at += SECOND - 30_000_000
+    mono.at += SECOND
+    base.reanchor()
+
+    assert base.steps == [ClockStep(1000 * SECOND + SECOND - 30_000_000, -30_000_000)]
+    assert base.step_count == 1
+
+
+def test_a_slew_shows_in_the_drift_and_is_no_step() -> None:
+    wall, mono = Clock(1000 * SECOND), Clock(0)
+    base = Timebase(wall, mono)
+    for seconds in (1, 1, 8):  # 500 ppm; the last time nobody looked for 8 s
+        wall.at += seconds * (SECOND + 500_000)
+        mono.at += seconds * SECOND
+        base.reanchor()
+
+    assert base.steps == []
+    assert base.drift_ns == 4_000_000
+    assert base.now_ns() == 1000 * SECOND + 10 * SECOND + 10 * 500_000
+
+
+def test_a_clock_that_is_stepped_for_ever_takes_no_more_room() -> None:
+    wall, mono = Clock(1000 * SECOND), Clock(0)
+    base = Timebase(wall, mono)
+    for _ in range(250):
+        wall.at += SECOND + 2_000_000
+        mono.at += SECOND
+        base.reanchor()
+
+    assert (len(base.steps), base.step_count) == (100, 250)
 
 
 @given(st.lists(st.integers(0, 10 * SECOND), max_size=20))

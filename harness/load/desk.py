@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
+from harness.load.answer import Answer
 from harness.load.checks import failed_checks
 from harness.load.live import Live
 from harness.load.payloads import Kind, Payload
-from harness.load.trace_ids import trace_ids
+from harness.load.trace_ids import SPAN, TRACE, traceparents
 from harness.load.wire import Connection, Exchange
 from harness.model import DoneSource
 from harness.timebase import Timebase
 
 Row = tuple[object, ...]
 _clock = time.perf_counter_ns
+_KERNEL, _USER = DoneSource.KERNEL.value, DoneSource.USER.value
 
 
 class Slot(NamedTuple):
@@ -38,68 +40,63 @@ class Desk:
         self.timebase = timebase or Timebase()
         self.live = Live(_clock())
         self._write = write
-        self._ids: Iterator[tuple[str, str, bytes]] = trace_ids(run_id, worker, sampled)
+        self._traceparents = traceparents(run_id, worker, sampled)
 
     def send(self, connection: Connection, payload: Payload, slot: Slot) -> Exchange:
         """One request, recorded whatever happens to it. Passes on what ends the session (the run is over)."""
-        kind = payload.kind
-        trace_id, span_id, traceparent = next(self._ids)
-        head = b"".join((payload.head, traceparent, payload.tail))
+        traceparent = next(self._traceparents)
         self.live.sent += 1
         x = Exchange(_clock())
         try:
-            connection.exchange(x, head, payload.body, kind.terms)
+            connection.exchange(x, payload.head + traceparent + payload.tail, payload.body, payload.kind.terms)
         finally:
-            self._record(x, connection, kind, slot, trace_id, span_id)
+            self._record(x, connection.answer, payload.kind, slot, traceparent)
         return x
 
     def never_sent(self, name: str, slot: Slot, error: str | None = None) -> None:
         """An arrival whose request was not sent, because of `error` or, without one, because the run ended before:
         then a censored sample, not a forgotten one."""
-        trace_id, span_id, _ = next(self._ids)
         x = Exchange(_clock(), error=error, censored=error is None)
         x.done_at = x.start_at
-        self._keep(x, name, slot, trace_id, span_id, None, None, None)
+        self._keep(x, name, slot, next(self._traceparents), None, None)
 
-    def _record(self, x: Exchange, connection: Connection, kind: Kind, slot: Slot, trace_id: str, span_id: str) -> None:
-        answer = connection.answer
+    def _record(self, x: Exchange, answer: Answer, kind: Kind, slot: Slot, traceparent: bytes) -> None:
         failed = timing = None
         if x.status is not None:
             timing = answer.header("server-timing")
             if x.error is None and not x.censored:
-                encoding = answer.header("content-encoding") if kind.expect.json else None
-                failed = failed_checks(kind.expect, x.status, bytes(answer.body), encoding, x.too_large)
-        self._keep(x, kind.name, slot, trace_id, span_id, failed, timing, self._kernel_done(x))
-
-    def _kernel_done(self, x: Exchange) -> int | None:
-        """The kernel's stamp of the last byte, unless it is missing or cannot be true."""
-        stamp, at = x.kernel_done_ns, self.timebase.at
-        if stamp is None or x.send_at is None or x.error is not None or not at(x.send_at) <= stamp <= at(x.done_at):
-            return None
-        return stamp
+                encoding = answer.header("content-encoding") if kind.terms.keep_body else None
+                failed = failed_checks(
+                    kind.expect, x.status, bytes(answer.body) if kind.terms.keep_body else b"", encoding, x.too_large
+                )
+        self._keep(x, kind.name, slot, traceparent, failed, timing)
 
     def _keep(
-        self, x: Exchange, name: str, slot: Slot, trace_id: str, span_id: str, failed: str | None, timing: str | None,
-        kernel: int | None,
-    ) -> None:  # fmt: skip
-        at = self.timebase.at
-        scheduled_ns = at(x.start_at if slot.scheduled_at is None else slot.scheduled_at)
-        done_user_ns = at(x.done_at)
-        done_ns = done_user_ns if kernel is None else kernel
-        source = DoneSource.USER if kernel is None else DoneSource.KERNEL
-        self.live.count(done_ns - scheduled_ns, failure_of(x, failed), x.censored, kernel is not None)
+        self, x: Exchange, name: str, slot: Slot, traceparent: bytes, failed: str | None, timing: str | None
+    ) -> None:
+        offset = self.timebase.offset_ns
+        request_id, scheduled_at, phase, step = slot
+        start_ns = x.start_at + offset
+        scheduled_ns = start_ns if scheduled_at is None else scheduled_at + offset
+        send_ns, sent_ns = x.send_at, x.sent_at
+        if send_ns is not None:
+            send_ns += offset
+        if sent_ns is not None:
+            sent_ns += offset
+        done_ns = done_user_ns = x.done_at + offset
+        stamp, source = x.kernel_done_ns, _USER
+        # A stamp that cannot be true, because the wall clock was stepped, gives way to user time.
+        if stamp is not None and x.error is None and send_ns is not None and send_ns <= stamp <= done_user_ns:
+            done_ns, source = stamp, _KERNEL
+        self.live.count(done_ns - scheduled_ns, failure_of(x, failed), x.censored, source is _KERNEL)
         self._write(
             (
-                slot.request_id, trace_id, span_id, name, slot.phase, slot.step, self.worker, scheduled_ns,
-                at(x.start_at), _at(at, x.connected_at), _at(at, x.send_at), _at(at, x.sent_at),
-                _at(at, x.first_byte_at), done_ns, done_user_ns, source.value, x.status, x.error, failed,
-                x.bytes_sent, x.bytes_received, x.attempts, timing, x.censored,
+                request_id, traceparent[TRACE].decode(), traceparent[SPAN].decode(), name, phase, step, self.worker,
+                scheduled_ns, start_ns, None if x.connected_at is None else x.connected_at + offset, send_ns, sent_ns,
+                None if x.first_byte_at is None else x.first_byte_at + offset, done_ns, done_user_ns, source,
+                x.status, x.error, failed, x.bytes_sent, x.bytes_received, x.attempts, timing, x.censored,
             )
         )  # fmt: skip
-
-
-def _at(at: Callable[[int], int], instant: int | None) -> int | None:
-    return None if instant is None else at(instant)
 
 
 def failure_of(x: Exchange, failed: str | None) -> str | None:

@@ -23,37 +23,39 @@ class Recorder:
 
     def __init__(self, path: Path, sink: IO[bytes] | None = None) -> None:
         self._chunks = ChunkWriter(path, Sample, sink)
-        self._waiting = 0
+        self._rows: list[tuple[object, ...]] = []
         self.failure: str | None = None
         self.lost = 0
         _convert_once_without_pandas()
 
     def __call__(self, row: tuple[object, ...]) -> None:
         """Keep one row."""
-        if self.failure is not None:
-            self.lost += 1
-            return
-        self._chunks.append(row)
-        self._waiting += 1
-        if self._waiting >= FLUSH_ROWS:
+        rows = self._rows
+        rows.append(row)
+        if len(rows) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Hand everything to the system: from here on a killed process loses nothing of it."""
-        if self.failure is None:
-            self._guarded(self._chunks.flush)
+        self._hand_over(self._chunks.flush if self.failure is None else None)
 
     def close(self) -> None:
         """End the file. A second call does nothing."""
-        self._guarded(self._chunks.close)
+        self._hand_over(self._chunks.close)
 
-    def _guarded(self, write: Callable[[], object]) -> None:
-        waiting, self._waiting = self._waiting, 0
+    def _hand_over(self, write: Callable[[], object] | None) -> None:
+        rows, self._rows = self._rows, []
+        if self.failure is not None:
+            self.lost += len(rows)
+        else:
+            self._chunks.append_all(rows)
         try:
-            write()
+            if write is not None:
+                write()
         except OSError as error:
-            self.lost += waiting
-            self.failure = self.failure or (error.strerror or str(error)).lower()
+            if self.failure is None:
+                self.lost += len(rows)
+                self.failure = (error.strerror or str(error)).lower()
 
 
 def _convert_once_without_pandas() -> None:
