@@ -27,11 +27,12 @@ from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
-from harness.model import STAGES, Phase, RunWarning, Sample, Scenario, Span, Split
+from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Span, Split
 from harness.run_folder import SCHEMA_VERSION, RunFolder
+from harness.scenario.load_text import load_text, users_text
 from harness.slo import parse_slo
 from harness.spans.mapping import map_stages
-from harness.units import format_duration, format_rate, format_share
+from harness.units import format_duration, format_share
 
 SHOWN_REQUESTS = 5
 
@@ -72,10 +73,11 @@ def _summary(
 ) -> Summary:
     in_measure = measured(rows)
     split_rows = with_server_half(rows)
-    counts = _counts(scenario, samples, in_measure)
+    counts = _counts(scenario, record, samples, in_measure)
+    users = users_text(scenario.load) if scenario.load.arrivals is Arrivals.USERS else None
     own_health = _health(record)
     evidence = gather(scenario, samples, rows, split_rows, ledger)
-    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence)
+    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence, own_health)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
@@ -93,7 +95,7 @@ def _summary(
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence),
+        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users),
         counts=counts,
         latency=latency,
         service=service,
@@ -114,24 +116,24 @@ def _summary(
 
 def load_line(scenario: Scenario) -> str:
     """The load profile on one line, e.g. `poisson 4/s, 10 s warm-up, 60 s, seed 7`."""
-    load = scenario.load
-    rates = " -> ".join(format_rate(step.level) for step in load.steps)
-    each = " each" if len(load.steps) > 1 else ""
-    warmup = f"{format_duration(load.warmup_s, trim=True)} warm-up"
-    length = format_duration(load.steps[0].duration_s, trim=True)
-    return f"{load.arrivals} {rates}, {warmup}, {length}{each}, seed {load.seed}"
+    return load_text(scenario.load)
 
 
 # --- counting ----------------------------------------------------------------------------------------------
 
 
-def _counts(scenario: Scenario, samples: pa.Table, in_measure: pd.DataFrame) -> Counts:
-    """Requests of the measured phase. Those still in flight at the end are in the samples only (censored)."""
-    frame = samples.select(["phase", "censored", "send_ns", "scheduled_ns", "error", "status", "failed_checks"])
+def _counts(scenario: Scenario, record: Mapping[str, object], samples: pa.Table, in_measure: pd.DataFrame) -> Counts:
+    """Requests of the measured phase. Those still in flight at the end are in the samples only (censored).
+
+    A closed loop offers no rate: each user sends again when it has its answer.
+    """
+    columns = ["phase", "censored", "send_ns", "scheduled_ns", "done_ns", "error", "status", "failed_checks"]
+    frame = samples.select(columns)
     everything = frame.to_pandas()  # a handful of columns: nulls become NaN
     phase = everything[everything["phase"] == Phase.MEASURE.value]
     ok = in_measure["ok"]
-    measured_s = _measured_s(scenario, phase)
+    measured_s = _measured_s(scenario, record, everything)
+    closed = scenario.load.arrivals is Arrivals.USERS
     return Counts(
         scheduled=len(phase),
         sent=int(phase["send_ns"].notna().sum()),
@@ -141,20 +143,28 @@ def _counts(scenario: Scenario, samples: pa.Table, in_measure: pd.DataFrame) -> 
         warmup=int((everything["phase"] == Phase.WARMUP.value).sum()),
         errors=_errors(phase),
         split=tuple((str(k), int(v)) for k, v in in_measure[ok]["split"].value_counts().items()),
-        offered_per_s=len(phase) / measured_s if measured_s else None,
+        offered_per_s=len(phase) / measured_s if measured_s and not closed else None,
         completed_per_s=int(ok.sum()) / measured_s if measured_s else None,
     )
 
 
-def _measured_s(scenario: Scenario, phase: pd.DataFrame) -> float | None:
-    """Length of the measured phase: as planned, or up to the last arrival when the run was cut short."""
-    if phase.empty:
+def _measured_s(scenario: Scenario, record: Mapping[str, object], samples: pd.DataFrame) -> float | None:
+    """Length of the measured phase: as the load processes say, as planned, or up to the last sign of life.
+
+    The last when the run was cut short without a word from them. None when nothing was measured.
+    """
+    due = samples.loc[samples["phase"] == Phase.MEASURE.value, "scheduled_ns"]
+    if due.empty:
         return None
+    load = record.get("load")
+    ends = [load.get(name) if isinstance(load, dict) else None for name in ("measured_from_ns", "measured_until_ns")]
+    if isinstance(ends[0], int) and isinstance(ends[1], int) and ends[0] < ends[1]:
+        return (ends[1] - ends[0]) / 1e9
     planned = scenario.load.measured_s
-    seen = float(phase["scheduled_ns"].max() - phase["scheduled_ns"].min()) / 1e9
-    # A whole run's last arrival falls into the last stretch of the plan; a cut one ends well before.
-    mean_gap = planned / max(1, len(phase))
-    return planned if seen + 10 * mean_gap >= planned else max(seen, mean_gap)
+    if record.get("status") == "finished":
+        return planned
+    last_ns = max(int(samples["scheduled_ns"].max()), int(samples["done_ns"].max()))
+    return min(planned, max((last_ns - int(due.min())) / 1e9, planned / len(due)))
 
 
 def _errors(phase: pd.DataFrame) -> tuple[tuple[str, int], ...]:
@@ -198,13 +208,16 @@ def _warnings(
     ledger: Ledger,
     joined: Joined,
     evidence: Evidence,
+    own_health: Health,
 ) -> tuple[RunWarning, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
     if record.get("status") == "running":
         message = "the run was killed before it ended: this is what had been written until then"
         recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
-    found = doubts.find(samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves)
+    found = doubts.find(
+        samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves, own_health.readings
+    )
     return (*recorded, *found)
 
 

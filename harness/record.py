@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import RunFolderError
 from harness.findings import Reading
-from harness.model import SERVER_STAGES, LoadProfile, RunWarning, Scenario, SpanSpec
+from harness.model import SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
 from harness.scenario.span_section import SOURCES
 from harness.slo import SloError, parse_slo
 
@@ -21,9 +21,16 @@ _LARGEST = 1e12
 """Of any duration in seconds, rate per second or reading: beyond it a figure is damage, not a measurement."""
 
 
+_Instant = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Load:
+    """How the load ended; without the instants when its processes were killed before they could say."""
+
     readings: tuple[Reading, ...] = ()
+    measured_from_ns: _Instant | None = None
+    measured_until_ns: _Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class _Record:
 
     run_id: Annotated[str, Field(min_length=1)]
     status: Literal["running", "finished", "interrupted", "broken"]
-    started_ns: Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+    started_ns: _Instant
     plan: Scenario
     loopback: bool = False
     load: _Load = _Load()
@@ -63,10 +70,15 @@ def validated(content: object, path: Path) -> dict[str, object]:
     return {
         **content,
         "loopback": record.loopback,
-        "load": {"readings": [asdict(reading) for reading in record.load.readings]},
+        "load": _stored_load(record.load),
         "warnings": [asdict(warning) for warning in record.warnings],
         "environment": record.environment,
     }
+
+
+def _stored_load(load: _Load) -> dict[str, object]:
+    known = {name: value for name, value in asdict(load).items() if value is not None}
+    return {**known, "readings": [asdict(reading) for reading in load.readings]}
 
 
 def _refused(path: Path, where: str, what: str) -> RunFolderError:
@@ -102,6 +114,9 @@ def _absurd(record: _Record) -> Iterator[_Wrong]:
             parse_slo(expression)
         except SloError as error:
             yield f"plan.slo.{number}", error.message
+    began, ended = record.load.measured_from_ns, record.load.measured_until_ns
+    if began is not None and ended is not None and began > ended:
+        yield "load.measured_until_ns", f"{ended} is before measured_from_ns"
     for number, reading in enumerate(record.load.readings):
         for name in ("value", "suspect", "invalid"):
             if abs(getattr(reading, name) or 0.0) > _LARGEST:
@@ -111,14 +126,27 @@ def _absurd(record: _Record) -> Iterator[_Wrong]:
 def _absurd_load(load: LoadProfile) -> Iterator[_Wrong]:
     if not load.steps:
         yield "plan.load.steps", "is empty"
-    positive = {f"steps.{number}.level": step.level for number, step in enumerate(load.steps)}
-    positive |= {f"steps.{number}.duration_s": step.duration_s for number, step in enumerate(load.steps)}
+    positive: dict[str, float | None] = {"replay.speed": load.replay.speed if load.replay else None}
+    for number, step in enumerate(load.steps):
+        positive |= {f"steps.{number}.{name}": getattr(step, name) for name in ("level", "duration_s", "to")}
     for name, value in positive.items():
-        if not 0 < value <= _LARGEST:
+        if value is not None and not 0 < value <= _LARGEST:
             yield f"plan.load.{name}", f"{value:g} is not between 0 and {_LARGEST:g}"
-    for name, value in {"warmup_s": load.warmup_s, "drain_s": load.drain_s}.items():
+    low, high = load.think_s
+    for name, value in {
+        "warmup_s": load.warmup_s,
+        "drain_s": load.drain_s,
+        "think_s.0": low,
+        "think_s.1": high,
+    }.items():
         if not 0 <= value <= _LARGEST:
             yield f"plan.load.{name}", f"{value:g} is not between 0 and {_LARGEST:g}"
+    if low > high:
+        yield "plan.load.think_s", f"the shortest pause, {low:g}, is longer than the longest, {high:g}"
+    if load.abort_above is not None and not 0 <= load.abort_above <= 1:
+        yield "plan.load.abort_above", f"{load.abort_above:g} is not between 0 and 1"
+    if (load.replay is None) == (load.arrivals is Arrivals.REPLAY):
+        yield "plan.load.replay", f"does not go with {load.arrivals} arrivals"
 
 
 def _absurd_spans(spans: SpanSpec) -> Iterator[_Wrong]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from harness.clock import ClockOffset
+from harness.findings import Reading
 from harness.join import Joined
 from harness.model import DoneSource, RunWarning
 from harness.units import format_bytes, format_duration, format_share
@@ -22,6 +23,11 @@ SMALL_REQUEST = 64 * 1024
 """Bytes that fit into the socket buffers: sending them takes one round trip."""
 LATE_S = 0.005
 LATE_SHARE = 0.15
+MUCH_OMITTED = 1.1
+"""A p99 from the scheduled instant so many times the one from the real start hides a wait worth a sentence."""
+LEAST_OMITTED_S = 0.001
+"""A shorter difference is the generator's own grain."""
+LEAST_FOR_P99 = 100
 
 
 def find(
@@ -31,8 +37,12 @@ def find(
     offsets: Sequence[tuple[str | None, ClockOffset | None]],
     joined: Joined,
     missing_halves: int,
+    readings: Sequence[Reading] = (),
 ) -> list[RunWarning]:
-    """Warnings about one run: `rows` are its measured ledger rows, `split_rows` those with a server half."""
+    """Warnings about one run: `rows` are its measured ledger rows, `split_rows` those with a server half.
+
+    `readings` are the generator's about itself.
+    """
     checks = (
         _missing_halves(rows, split_rows, joined, missing_halves),
         _several_roots(joined),
@@ -41,6 +51,7 @@ def find(
         _user_stamps(samples),
         _clipped(split_rows),
         _taken_late(samples, split_rows),
+        _omitted(rows, readings),
         _resent(samples),
         _streamed(joined),
     )
@@ -172,3 +183,27 @@ def _taken_late(samples: pa.Table, split_rows: pd.DataFrame) -> RunWarning | Non
         "so little is not long on the way, unless the network is slow: the event loop or the workers of the service "
         "are busy; move work out of `async def` into a thread, or add workers",
     )
+
+
+def _omitted(rows: pd.DataFrame, readings: Sequence[Reading]) -> RunWarning | None:
+    """Waits before the send that service time leaves out (coordinated omission): in a closed loop there are none."""
+    ok = rows[rows["ok"]]
+    if len(ok) < LEAST_FOR_P99:
+        return None
+    latency, service = (float(np.quantile(ok[name], 0.99, method="higher")) for name in ("latency_s", "service_s"))
+    if latency <= MUCH_OMITTED * service or latency - service < LEAST_OMITTED_S:
+        return None
+    waited = ok.loc[ok["backlog_s"] > LEAST_OMITTED_S, "backlog_s"]
+    message = (
+        f"p99 is {format_duration(latency)} from the scheduled instant and {format_duration(service)} from the real "
+        f"start: {format_share(len(waited) / len(ok))} of the requests waited for the generator, "
+        f"{format_duration(float(waited.mean()))} on average"
+    )
+    late_s = next((r.value for r in readings if r.name == "lateness_p99" and r.value is not None), None)
+    if late_s is not None and late_s >= (latency - service) / 2:
+        why = f"the generator was late by itself (lateness_p99 {format_duration(late_s)})"
+        remedy = "give it more CPU or more --processes, or lower the rate"
+    else:
+        why = "all its sessions were busy with earlier requests, as many as it may open"
+        remedy = "allow it more sessions if real clients would not wait for each other"
+    return RunWarning("omission", message, f"{why}; latency counts that wait, service time does not; {remedy}")

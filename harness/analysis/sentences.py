@@ -29,14 +29,17 @@ def write(
     tail: TailAttribution | None,
     n_split: int,
     silence: str | None,
+    users: str | None = None,
 ) -> tuple[str, ...]:
     """Answers, latency, where the mean goes, the chain, the tail, and what is not known.
 
-    `silence` is why nothing may be said about stages, if so.
+    `silence` is why nothing may be said about stages, if so; `users` are those of a closed loop, such as "16 users".
     """
     said = [_answers(counts)]
     if counts.ok:
         said.append(_latency(latency))
+    if users is not None:
+        said.append(_closed_loop(users))
     if silence is not None:
         return (*said, f"Nothing is said about stages: {silence}.")
     whole = [s for s in stages if s.part_of is None and s.share is not None]
@@ -57,6 +60,13 @@ def _answers(counts: Counts) -> str:
     if counts.censored:
         told += f"; {format_count(counts.censored)} were still in flight at the end"
     return told + "."
+
+
+def _closed_loop(users: str) -> str:
+    return (
+        f"A closed loop: {users} waited for each answer, so a slow service lowered the load and its latency is "
+        "understated against an open loop."
+    )
 
 
 def _latency(latency: LatencyFindings) -> str:

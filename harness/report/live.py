@@ -72,9 +72,14 @@ def _lines(out: TextIO) -> OnProgress:
 
 
 def figures(event: Mapping[str, object]) -> str:
-    """The figures of one progress event on one line, e.g. `4.1/s  p95 212 ms  errors 0  in flight 1`."""
+    """The figures of one progress event on one line, e.g. `4.1/s  p95 212 ms  errors 0  in flight 1`.
+
+    A closed loop begins with how many `users` there are now.
+    """
     p95 = _number(event, "p95_s")
+    users = _number(event, "users")
     shown = [
+        *([] if users is None else [f"{users:.0f} {'user' if users == 1 else 'users'}"]),
         format_rate(_number(event, "rate_per_s")),
         f"p95 {format_duration(p95)}",
         f"errors {event.get('failed', 0)}",

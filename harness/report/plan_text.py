@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from harness.model import Scenario
+from harness.model import Arrivals, Scenario
 from harness.report.text import visible
 from harness.scenario import Plan, PlannedSlo
-from harness.units import format_bytes, format_count, format_duration, format_rate, format_share
+from harness.units import format_bytes, format_count, format_duration, format_share
+
+LONGEST = 300
+"""Characters of a load profile in words."""
 
 
 def headline(scenario: Scenario, plan: Plan) -> str:
     """One line before a run; for another host it says how much is about to be sent there."""
-    what = (
-        f"{visible(scenario.name)} -> {visible(plan.target)}: {plan.arrivals} {_rates(plan)}, "
-        f"about {_count(plan.requests + plan.warmup_requests)} requests in {_length(plan.duration_s)}"
-    )
+    what = f"{visible(scenario.name)} -> {visible(plan.target)}: {visible(plan.load, LONGEST)}, {_all_in_all(plan)}"
     if plan.loopback:
         return what
     return f"{what}\nthis is another host ({visible(plan.host)}): every request says who sends it; Ctrl-C stops"
@@ -21,21 +21,50 @@ def headline(scenario: Scenario, plan: Plan) -> str:
 
 def render(scenario: Scenario, plan: Plan) -> str:
     """The whole plan."""
+    load = scenario.load
     lines = [
         f"scenario  {visible(scenario.name)}",
         f"target    {visible(plan.target)}" + ("" if plan.loopback else "  (another host)"),
-        f"load      {plan.arrivals} {_rates(plan)}, seed {scenario.load.seed}",
-        f"time      {_length(plan.warmup_s)} warm-up (about {_count(plan.warmup_requests)} requests, not counted), "
-        f"{_length(plan.duration_s - plan.warmup_s)} measured, up to {_length(plan.drain_s)} to drain",
-        f"requests  about {_count(plan.requests)} measured",
+        f"load      {visible(plan.load, LONGEST)}{f', {plan.length}' if len(plan.steps) > 1 and plan.length else ''}, "
+        f"seed {load.seed}",
+        f"time      {_warmup(plan)}, {_length(plan.duration_s - plan.warmup_s)} measured, "
+        f"up to {_length(plan.drain_s)} to drain",
+        f"requests  {_measured(plan)}",
         *_kinds(scenario, plan),
         f"spans     {_spans(scenario)}",
     ]
+    if load.abort_above is not None:
+        lines.append(
+            f"abort     when more than {format_share(load.abort_above)} of the answers of the last seconds failed"
+        )
     return "\n".join(lines + _slos(plan))
 
 
-def _rates(plan: Plan) -> str:
-    return " -> ".join(format_rate(step.rate_per_s) for step in plan.steps)
+def _all_in_all(plan: Plan) -> str:
+    length = _length(plan.duration_s)
+    if plan.requests is None:
+        return f"as many requests as the service answers in {length}"
+    if plan.warmup_requests is None:  # a recording: how many fall into the warm-up is known when it is sent
+        return f"after {_length(plan.warmup_s)} of it to warm up" if plan.warmup_s else "all of it measured"
+    return f"about {_count(plan.requests + plan.warmup_requests)} requests in {length}"
+
+
+def _warmup(plan: Plan) -> str:
+    if plan.warmup_s == 0:
+        return "no warm-up"
+    text = f"{_length(plan.warmup_s)} warm-up"
+    if plan.requests is None:
+        return f"{text} (not counted)"
+    if plan.warmup_requests is None:
+        return f"{text} (the first part of the recording, not counted)"
+    return f"{text} (about {_count(plan.warmup_requests)} requests, not counted)"
+
+
+def _measured(plan: Plan) -> str:
+    if plan.requests is None:
+        return "as many as the service answers: each user waits for its answer (a closed loop), so no rate is promised"
+    about = "" if plan.arrivals == Arrivals.REPLAY else "about "
+    return f"{about}{_count(plan.requests)} measured"
 
 
 def _length(seconds: float) -> str:
@@ -67,11 +96,17 @@ def _spans(scenario: Scenario) -> str:
     return f"{spans.source} ({listening}){share}"
 
 
-def _doubt(slo: PlannedSlo) -> str:
+def _doubt(slo: PlannedSlo, expected: float) -> str:
     """A Poisson number of arrivals varies by its square root; twice that is not rare."""
     if not slo.enough:
         return ": TOO FEW"
-    return ", which is tight" if slo.needs and slo.expected - 2 * slo.expected**0.5 < slo.needs else ""
+    return ", which is tight" if slo.needs and expected - 2 * expected**0.5 < slo.needs else ""
+
+
+def _given(slo: PlannedSlo) -> str:
+    if slo.expected is None:
+        return "how many there will be depends on the service"
+    return f"the plan gives about {_count(slo.expected)}{_doubt(slo, slo.expected)}"
 
 
 def _slos(plan: Plan) -> list[str]:
@@ -83,8 +118,15 @@ def _slos(plan: Plan) -> list[str]:
         needs = (
             f"needs {format_count(slo.needs)} requests with none against it" if slo.needs else "decided by an interval"
         )
-        expected = f"the plan gives about {_count(slo.expected)}"
-        lines.append(f"{head}{visible(slo.expression)}: {needs}, {expected}{_doubt(slo)}")
-    if not all(slo.enough for slo in plan.slos):
-        lines.append("          run longer (--duration) or faster (--rate), or the answer will be: not enough data")
+        lines.append(f"{head}{visible(slo.expression)}: {needs}, {_given(slo)}")
+    if any(slo.enough is False for slo in plan.slos):
+        lines.append(f"          {_more(plan)}, or the answer will be: not enough data")
     return lines
+
+
+def _more(plan: Plan) -> str:
+    return (
+        "replay a longer recording"
+        if plan.arrivals == Arrivals.REPLAY
+        else "run longer (--duration) or faster (--rate)"
+    )

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from harness.model import BodySpec, RequestSpec, Scenario
+from harness.model import Arrivals, BodySpec, RequestSpec, Scenario
+from harness.scenario.load_text import amount_text, length_text
 from harness.scenario.target import host_of, is_loopback
 from harness.slo import Slo, parse_slo, requests_needed
 
 _CLIENT_SUBJECTS = ("latency", "service", None)
+_AT_A_RATE = (Arrivals.POISSON, Arrivals.CONSTANT)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step of the load profile. `requests` is expected: Poisson arrivals vary around it."""
+    """One step of the load profile. `requests` is expected: Poisson arrivals vary around it.
+
+    None in a closed loop, where it depends on the service.
+    """
 
     step: int
-    rate_per_s: float
+    level: float  # arrivals per second, or users
+    to: float | None  # where a ramp ends
     duration_s: float
-    requests: float
+    requests: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class PlannedRequest:
     method: str
     path: str
     share: float  # of all requests, 0..1
-    requests: float  # expected while measuring
+    requests: float | None  # expected while measuring
     payloads: int  # distinct files to draw from
     body_bytes: float  # mean per request
     largest_bytes: int
@@ -38,26 +44,31 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlo:
-    """One SLO. `needs` requests at the least, with none over the limit; None when no such rule applies."""
+    """One SLO. `needs` requests at the least, with none over the limit; None when no such rule applies.
+
+    `expected` measured requests it can stand on; None when that depends on the service, as then does `enough`.
+    """
 
     expression: str
     needs: int | None
-    expected: float  # measured requests it can stand on
-    enough: bool
+    expected: float | None
+    enough: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The run as planned. `requests` counts the measured steps, `warmup_requests` come on top."""
+    """The run as planned. `requests` counts the measured steps, `warmup_requests` come on top; None if not known."""
 
     target: str
     host: str
     loopback: bool
     arrivals: str
+    load: str  # how much, in words
+    length: str | None  # how long, where `load` does not say
     warmup_s: float
-    warmup_requests: float
+    warmup_requests: float | None
     steps: tuple[PlannedStep, ...]
-    requests: float
+    requests: float | None
     duration_s: float  # warm-up and steps; the drain may add up to `drain_s`
     drain_s: float
     kinds: tuple[PlannedRequest, ...]  # empty when a user class decides
@@ -67,8 +78,12 @@ class Plan:
 def plan(scenario: Scenario) -> Plan:
     """The plan of a checked scenario. Reads payload sizes, sends nothing, looks no host up."""
     load = scenario.load
-    steps = tuple(PlannedStep(i, step.level, step.duration_s, step.expected) for i, step in enumerate(load.steps))
-    requests = sum(step.requests for step in steps)
+    closed = load.arrivals is Arrivals.USERS
+    steps = tuple(
+        PlannedStep(i, step.level, step.to, step.duration_s, None if closed else step.expected)
+        for i, step in enumerate(load.steps)
+    )
+    requests = None if closed else sum(step.expected for step in load.steps)
     weights = sum(spec.weight for spec in scenario.requests)
     host = host_of(scenario.target)
     return Plan(
@@ -76,8 +91,10 @@ def plan(scenario: Scenario) -> Plan:
         host=host,
         loopback=is_loopback(host),
         arrivals=load.arrivals.value,
+        load=amount_text(load),
+        length=length_text(load),
         warmup_s=load.warmup_s,
-        warmup_requests=load.steps[0].level * load.warmup_s,
+        warmup_requests=load.steps[0].level * load.warmup_s if load.arrivals in _AT_A_RATE else None,
         steps=steps,
         requests=requests,
         duration_s=load.end_s,
@@ -87,7 +104,7 @@ def plan(scenario: Scenario) -> Plan:
     )
 
 
-def _kind(spec: RequestSpec, share: float, requests: float) -> PlannedRequest:
+def _kind(spec: RequestSpec, share: float, requests: float | None) -> PlannedRequest:
     drawn = [[_size(path) for path in paths] for paths in (spec.body.body, *(paths for _, paths in spec.body.files))]
     drawn = [sizes for sizes in drawn if sizes]
     fixed = _fixed_bytes(spec.body)
@@ -96,7 +113,7 @@ def _kind(spec: RequestSpec, share: float, requests: float) -> PlannedRequest:
         method=spec.method,
         path=spec.path,
         share=share,
-        requests=requests * share,
+        requests=None if requests is None else requests * share,
         payloads=len({path for paths in (spec.body.body, *(p for _, p in spec.body.files)) for path in paths}),
         body_bytes=fixed + sum(sum(sizes) / len(sizes) for sizes in drawn),
         largest_bytes=fixed + sum(max(sizes) for sizes in drawn),
@@ -115,7 +132,9 @@ def _size(path: str) -> int:
         return 0
 
 
-def _planned_slo(slo: Slo, requests: float, sampled: float) -> PlannedSlo:
-    expected = requests if slo.subject in _CLIENT_SUBJECTS else requests * sampled
+def _planned_slo(slo: Slo, requests: float | None, sampled: float) -> PlannedSlo:
     needs = requests_needed(slo)
+    if requests is None:
+        return PlannedSlo(slo.expression, needs, None, None if needs else True)
+    expected = requests if slo.subject in _CLIENT_SUBJECTS else requests * sampled
     return PlannedSlo(slo.expression, needs, expected, needs is None or expected >= needs)
