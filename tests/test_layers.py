@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
     "load", "spans", "environment", "run_folder", "clock", "join", "ledger", "findings", "record", "analysis",
-    "evidence", "gate", "conclude", "generator", "report", "run", "demo", "commands", "cli", "__main__",
+    "evidence", "gate", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -41,8 +41,10 @@ def _secrets(root: Node) -> Iterator[tuple[Scalar, Cover]]:
         http = _child(request, "http")
         if isinstance(http, Scalar):
             yield http, _without_secret_query
-        for section in ("headers", "params", "form", "json"):
-            for scalar in _below_secret_names(_child(request, section), texts_only=section == "json"):
+        sections = [(_child(request, name), False) for name in ("headers", "params", "form")]
+        sections += [(_child(holder, "json"), True) for holder in (request, _child(request, "expect"))]
+        for section, texts_only in sections:
+            for scalar in _below_secret_names(section, texts_only=texts_only):
                 yield scalar, _covered
 
 
@@ -67,7 +69,7 @@ def _scalars(node: Node) -> Iterator[Scalar]:
         yield from _scalars(child)
 
 
-def _child(node: Node, key: str) -> Node | None:
+def _child(node: Node | None, key: str) -> Node | None:
     entries = node.entries if isinstance(node, Block) else ()
     return next((entry.node for entry in entries if entry.key == key), None)
 
