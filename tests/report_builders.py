@@ -86,7 +86,10 @@ def a_health(**changes: object) -> Health:
     health = Health(
         state=HealthState.HEALTHY,
         readings=(
-            Reading("schedule_lateness_p99", 0.0021, "s", 0.01, 0.05, "how late sends left the schedule"),
+            Reading(
+                "lateness_p99", 0.0021, "s", 0.01, 0.05, "how late sends left the schedule", "use a larger machine"
+            ),
+            Reading("lateness_max", 0.0342, "s", 0.5, 2.0, "the latest of all"),
             Reading("hub_lag_p99", 0.012, "s", 0.01, 0.05, "how long the event loop kept a ready socket waiting"),
             Reading("cpu", 0.31, "ratio", 0.7, 0.9, "share of one core used by the busiest generator process"),
             Reading("dropped_spans", None, "count", None, 0, "spans the receiver had to refuse"),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.findings import HealthState, Summary, Verdict
 from harness.report import figures
+from harness.report.health_text import generator_line, stamps_line
 from harness.report.lines import (
     NAME_COLUMNS,
     LatencyCell,
@@ -24,6 +25,7 @@ from harness.report.lines import (
     name_lines,
     stage_table,
     verdict_line,
+    warning_lines,
 )
 from harness.report.palette import DARK
 from harness.report.text import visible
@@ -38,6 +40,7 @@ _STYLES = {
     Verdict.INVALID: "bold magenta",
 }
 _HEALTH_STYLES = {HealthState.HEALTHY: "green", HealthState.SUSPECT: "yellow", HealthState.INVALID: "magenta"}
+_WARNING_STYLES = {"invalid": "bold magenta", "failed": "bold red", "warning": "bold yellow"}
 
 
 def render(summary: Summary, *, width: int | None = None, colour: bool) -> str:
@@ -190,16 +193,17 @@ def _health(summary: Summary) -> RenderableType:
     health = summary.health
     state = Text.assemble(("Generator ", "bold"), (health.state.value, _HEALTH_STYLES[health.state]))
     reasons = [Padding(Text(f"- {visible(r, 400)}"), (0, 0, 0, 2)) for r in health.reasons]
+    lines = (generator_line(health), stamps_line(health))
+    figures_line = [Padding(Text(visible(line, 400), "dim"), (0, 0, 0, 2)) for line in lines if line]
     source = [Text(f"Server halves: {visible(summary.span_source, 400)}", "dim")] if summary.span_source else []
-    return Group(state, *reasons, *source)
+    return Group(state, *reasons, *figures_line, *source)
 
 
 def _warnings(summary: Summary) -> RenderableType | None:
     if not summary.warnings:
         return None
     grid = Table.grid(padding=(0, 1))
-    for w in summary.warnings:
-        mark = Text("invalid", "bold magenta") if w.invalidates else Text("warning", "bold yellow")
-        grid.add_row(mark, Text(f"{visible(w.message, 600)} [{visible(w.code, 40)}]"))
+    for word, w in warning_lines(summary):
+        grid.add_row(Text(word, _WARNING_STYLES[word]), Text(f"{visible(w.message, 600)} [{visible(w.code, 40)}]"))
         grid.add_row("", Text(f"hint: {visible(w.hint, 600)}", "dim"))
     return grid

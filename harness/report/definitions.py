@@ -60,6 +60,11 @@ VERDICTS: Definitions = (
      " decide anything."),
     ("suspect, invalid", "Limits of a health reading: beyond the first, look twice; beyond the second, the run is"
      " invalid."),
+    ("lateness", "How long after its scheduled instant a request was handed to a client session: the generator's own"
+     " delay. It is part of backlog, so latency holds it and service does not. A closed loop has no schedule, hence no"
+     " lateness."),
+    ("kernel stamp", "The instant the kernel received the last byte of an answer. Where it cannot say (TLS, some"
+     " systems) the instant the generator read it counts, which a busy generator makes later."),
     ("clock offset", "How far the clock of the service is from ours. It divides transfer into upload and download;"
      " their sum does not depend on it."),
 )  # fmt: skip

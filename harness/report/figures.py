@@ -63,8 +63,3 @@ def share(value: float | None) -> str:
 def beyond(reading: Reading) -> str:
     """`invalid`, `suspect` or `healthy`: which limit the reading passed; `unknown` without a value."""
     return "unknown" if reading.state is None else reading.state.value
-
-
-def reading_value(reading: Reading) -> str:
-    """The value in its unit, or why there is none."""
-    return reading.absent if reading.value is None and reading.absent else in_unit(reading.value, reading.unit)

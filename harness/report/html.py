@@ -16,6 +16,7 @@ from harness.model import STAGES, TRANSFER
 from harness.report import figures
 from harness.report.definitions import GROUPS
 from harness.report.figures import decimals_for, ms
+from harness.report.health_text import generator_line, shows_workers, stamps_line
 from harness.report.lights import lights
 from harness.report.lines import (
     NAME_COLUMNS,
@@ -30,6 +31,7 @@ from harness.report.lines import (
     stage_label,
     stage_table,
     verdict_line,
+    warning_lines,
 )
 from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
 from harness.report.text import visible
@@ -83,6 +85,9 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
                 ("Typical requests, around the median latency", _bars(summary.typical, longest)),
             ],
             legend=_legend(_bars(rows, longest)),
+            generator=[line for line in (generator_line(summary.health), stamps_line(summary.health)) if line],
+            workers=shows_workers(summary.health),
+            warnings=warning_lines(summary),
             definitions=GROUPS,
             light_variables=Markup(css_variables(LIGHT)),  # noqa: S704 - constants of ours
             dark_variables=Markup(css_variables(DARK)),  # noqa: S704 - constants of ours

@@ -6,11 +6,13 @@ import datetime as dt
 import xml.etree.ElementTree as ET  # only writes here; nothing is parsed
 
 from harness.findings import SloFindings, Summary, Verdict
+from harness.gate import ABORTED
 from harness.report.figures import observed
-from harness.report.lines import VERDICT_WORDS
+from harness.report.lines import VERDICT_WORDS, warning_lines
 from harness.report.text import visible
 
 VALIDITY_CASE = "measurement is valid"
+ABORT_CASE = "run was not aborted"
 
 
 def render(summary: Summary) -> str:
@@ -20,6 +22,7 @@ def render(summary: Summary) -> str:
     suite.set("timestamp", _timestamp(summary.started_ns))
     _properties(suite, summary)
     _validity(suite, summary)
+    _abort(suite, summary)
     for slo in summary.slo:
         _slo(suite, summary, slo)
     counted = {
@@ -59,9 +62,16 @@ def _validity(suite: ET.Element, summary: Summary) -> None:
     elif summary.verdict is Verdict.NOT_ENOUGH_DATA and not summary.slo:
         # Without an SLO nothing else in the file would say that nothing was measured.
         _outcome(case, "error", "not_enough_data", "; ".join(summary.reasons))
-    doubts = [f"{w.message} (hint: {w.hint})" for w in summary.warnings]
+    doubts = [f"{word}: {w.message} (hint: {w.hint})" for word, w in warning_lines(summary)]
     if doubts:
         ET.SubElement(case, "system-out").text = "\n".join(visible(d, 1000) for d in doubts)
+
+
+def _abort(suite: ET.Element, summary: Summary) -> None:
+    """Without an SLO nothing else in the file would say that the run failed."""
+    messages = [warning.message for warning in summary.warnings if warning.code == ABORTED]
+    if messages and summary.verdict is Verdict.FAILED:
+        _outcome(_case(suite, summary, ABORT_CASE), "failure", "aborted", "; ".join(messages))
 
 
 def _slo(suite: ET.Element, summary: Summary, slo: SloFindings) -> None:

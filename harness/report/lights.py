@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.findings import HealthState, Summary
-from harness.model import Split
+from harness.model import RunWarning, Split
 from harness.units import format_share
 
 
@@ -40,6 +40,10 @@ def _generator(summary: Summary) -> Light:
         HealthState.INVALID: LightState.BAD,
     }
     health = summary.health
+    # What invalidates a run happened to the generator, unless it is about clocks, which have a light of their own.
+    broken = [w.message for w in summary.warnings if w.invalidates and not _about_clocks(w)]
+    if broken:
+        return Light("Load generator", LightState.BAD, broken[0])
     return Light("Load generator", states[health.state], health.reasons[0] if health.reasons else health.state.value)
 
 
@@ -57,13 +61,17 @@ def _server_halves(summary: Summary) -> Light:
 
 
 def _clock(summary: Summary) -> Light:
-    doubts = [w for w in summary.warnings if "clock" in w.code or "offset" in w.code]
+    doubts = [w for w in summary.warnings if _about_clocks(w)]
     if doubts:
         state = LightState.BAD if any(w.invalidates for w in doubts) else LightState.ATTENTION
         return Light("Clocks", state, doubts[0].message)
     if _server_halves(summary).state is LightState.UNKNOWN:
         return Light("Clocks", LightState.UNKNOWN, "nothing to compare")
     return Light("Clocks", LightState.GOOD, "no contradiction between client and service")
+
+
+def _about_clocks(warning: RunWarning) -> bool:
+    return "clock" in warning.code or "offset" in warning.code
 
 
 def _errors(summary: Summary) -> Light:

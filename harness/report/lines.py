@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.findings import Estimate, LatencyFindings, StageFindings, Summary, Verdict
-from harness.model import TRANSFER
+from harness.gate import ABORTED
+from harness.model import TRANSFER, RunWarning
 from harness.report.figures import decimals_for, interval, ms, share
 from harness.units import format_rate
 
@@ -158,6 +159,22 @@ def counts_line(summary: Summary) -> str:
     parts += [f"{n:,} {word}" for word, n in rest if n]
     rates = f"offered {format_rate(counts.offered_per_s)}, completed {format_rate(counts.completed_per_s)}"
     return ", ".join(parts) + "; " + rates
+
+
+WARNING_WORDS = ("invalid", "failed", "warning")
+"""What a warning does to the run, the gravest first."""
+
+
+def warning_lines(summary: Summary) -> list[tuple[str, RunWarning]]:
+    """Each warning with a word of WARNING_WORDS; those that decide the verdict come first."""
+    lines = [(_warning_word(warning), warning) for warning in summary.warnings]
+    return sorted(lines, key=lambda line: WARNING_WORDS.index(line[0]))
+
+
+def _warning_word(warning: RunWarning) -> str:
+    if warning.code == ABORTED:
+        return "failed"
+    return "invalid" if warning.invalidates else "warning"
 
 
 def verdict_line(summary: Summary) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.findings import Summary, Verdict
+from harness.findings import HealthState, Summary, Verdict
 from harness.report import figures
+from harness.report.health_text import generator_line, stamps_line
 from harness.report.lines import (
     NAME_COLUMNS,
     counts_line,
@@ -19,6 +20,7 @@ from harness.report.lines import (
     name_lines,
     stage_table,
     verdict_line,
+    warning_lines,
 )
 from harness.report.text import visible
 
@@ -51,7 +53,7 @@ def render(summary: Summary) -> str:
     blocks = [
         _head(summary), _slos(summary), _stages(summary), _latency(summary), _names(summary),
         _models(summary), _errors(summary),
-        _warnings(summary), _foot(summary),
+        _generator(summary), _warnings(summary), _foot(summary),
     ]  # fmt: skip
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -138,18 +140,26 @@ def _errors(summary: Summary) -> str:
     return "### Errors\n\n" + _table(("what", "requests"), rows)
 
 
+def _generator(summary: Summary) -> str:
+    health = summary.health
+    if health.state is HealthState.HEALTHY:
+        return ""
+    return f"### Load generator: {health.state.value}\n\n{_bullets(map(escaped, health.reasons))}"
+
+
+_WARNING_MARKS = {"invalid": "**invalidates the run:** ", "failed": "**failed the run:** ", "warning": ""}
+
+
 def _warnings(summary: Summary) -> str:
     if not summary.warnings:
         return ""
-    texts = [
-        f"{'**invalidates the run:** ' if w.invalidates else ''}{escaped(w.message)} *{escaped(w.hint)}*"
-        for w in summary.warnings
-    ]
+    texts = [f"{_WARNING_MARKS[word]}{escaped(w.message)} *{escaped(w.hint)}*" for word, w in warning_lines(summary)]
     return "### Warnings\n\n" + _bullets(texts)
 
 
 def _foot(summary: Summary) -> str:
     parts = [named(summary.target), escaped(summary.load), escaped(counts_line(summary))]
-    health = f"generator {summary.health.state.value}"
-    parts += [health, escaped(summary.span_source)] if summary.span_source else [health]
+    line = generator_line(summary.health)
+    health = f"generator {summary.health.state.value}" + (f": {line}" if line else "")
+    parts += [escaped(part) for part in (health, stamps_line(summary.health), summary.span_source) if part]
     return f"<sub>{' · '.join(parts)} · run {named(summary.run_id)}</sub>"
