@@ -2,8 +2,8 @@
 
     python bench/instrument.py
 
-Every variant runs in every round, in turn, so that a slow moment of the machine hits all alike; the table shows medians
-over the rounds. CPU is that of the whole process, worker and exporter threads included.
+Every variant runs in every round, in turn, so that a slow moment of the machine hits all alike; the table shows
+medians over the rounds. CPU is that of the whole process, worker and exporter threads included.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Does the ledger say what was done? Known delays by FAULTS, whole runs of `harness`, in interleaved pairs.
 
 For each stage, a plain service and one with FAULTS=<stage>:30ms run side by side; short runs alternate between them
-(A B, B A, ...) with the same arrivals and a small payload, whose own stages take little time and vary by less than what
-is to be seen. Printed is how far the mean of each stage moved.
+(A B, B A, ...) with the same arrivals and a small payload, whose own stages take little time and vary by less than
+what is to be seen. Printed is how far the mean of each stage moved.
 
     python bench/truth.py [--pairs 4] [--duration 6]
 """

@@ -1,0 +1,93 @@
+"""A server that answers each request after a fixed time, and may freeze once:
+
+    slow_server.py PORT SERVICE_S [FREEZE_AFTER_S FREEZE_S LOG]
+
+The freeze begins FREEZE_AFTER_S after the first request: nothing is accepted, read or answered for FREEZE_S. Its two
+instants, ns since the epoch, go to the file LOG. A loop of its own, without a framework: what piled up in the freeze
+is worked off in a few milliseconds, so that the truth can be computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import select
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from harness.load.null_server import ANSWER
+
+_SPIN_S = 0.0015  # epoll waits in whole milliseconds; the rest is waited for awake
+
+
+class Slow:
+    """The server. Requests are small, come one at a time on a connection, and are recognised by their last byte."""
+
+    def __init__(self, port: int, service_s: float, freeze: list[str]) -> None:
+        self.service_s, self.freeze = service_s, freeze
+        self.begun, self.freeze_at = False, float("inf")
+        self.due: deque[tuple[float, socket.socket]] = deque()  # in order: every request takes equally long
+        self.open: dict[int, socket.socket] = {}
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+        self.listener.setblocking(False)
+        self.poll = select.epoll()
+        self.poll.register(self.listener, select.EPOLLIN)
+
+    def serve(self) -> None:
+        while True:
+            self.answer()
+            for fd, _ in self.poll.poll(self.patience_s()):
+                if fd == self.listener.fileno():
+                    self.accept()
+                else:
+                    self.read(self.open[fd])
+            if time.perf_counter() >= self.freeze_at:
+                self.freeze_at = float("inf")
+                began = time.time_ns()
+                time.sleep(float(self.freeze[1]))
+                Path(self.freeze[2]).write_text(f"{began} {time.time_ns()}")
+
+    def patience_s(self) -> float:
+        next_at = min(self.due[0][0] if self.due else float("inf"), self.freeze_at)
+        return min(1.0, max(0.0, next_at - time.perf_counter() - _SPIN_S))
+
+    def accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.open[sock.fileno()] = sock
+                self.poll.register(sock.fileno(), select.EPOLLIN)
+                self.read(sock)
+
+    def read(self, sock: socket.socket) -> None:
+        try:
+            chunk = sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.open.pop(sock.fileno(), None)
+            sock.close()
+        elif chunk.endswith((b"}", b"\r\n\r\n")) and not (chunk.startswith(b"POST") and chunk.endswith(b"\r\n\r\n")):
+            now = time.perf_counter()
+            self.due.append((now + self.service_s, sock))
+            if self.freeze and not self.begun:
+                self.begun, self.freeze_at = True, now + float(self.freeze[0])
+
+    def answer(self) -> None:
+        while self.due and self.due[0][0] <= time.perf_counter():
+            _, sock = self.due.popleft()
+            with contextlib.suppress(OSError):
+                sock.send(ANSWER)
+
+
+if __name__ == "__main__":
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    Slow(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:6]).serve()
