@@ -191,7 +191,7 @@ def _omitted(rows: pd.DataFrame, readings: Sequence[Reading]) -> RunWarning | No
     if len(ok) < LEAST_FOR_P99:
         return None
     latency, service = (float(np.quantile(ok[name], 0.99, method="higher")) for name in ("latency_s", "service_s"))
-    if latency <= MUCH_OMITTED * service or latency - service < LEAST_OMITTED_S:
+    if latency <= MUCH_OMITTED * service or latency - service <= LEAST_OMITTED_S:
         return None
     waited = ok.loc[ok["backlog_s"] > LEAST_OMITTED_S, "backlog_s"]
     message = (
@@ -204,6 +204,6 @@ def _omitted(rows: pd.DataFrame, readings: Sequence[Reading]) -> RunWarning | No
         why = f"the generator was late by itself (lateness_p99 {format_duration(late_s)})"
         remedy = "give it more CPU or more --processes, or lower the rate"
     else:
-        why = "all its sessions were busy with earlier requests, as many as it may open"
-        remedy = "allow it more sessions if real clients would not wait for each other"
+        why = "no session was free: as many as may be open were busy with earlier requests, or took long to start"
+        remedy = "allow more of them unless real clients wait for each other, too"
     return RunWarning("omission", message, f"{why}; latency counts that wait, service time does not; {remedy}")

@@ -77,7 +77,7 @@ def read_recording(path: str | Path, speed: float = 1.0, where: str | None = Non
             raise ScenarioError(str(wrong), wrong.hint, f"{source}:{wrong.number}") from None
         raise ScenarioError(f"the recording {quoted(source, 200)} {wrong}", wrong.hint, where) from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error).partition("\n")[0]).lower()
         message = f"the recording {quoted(source, 200)} cannot be read: {reason}"
         raise ScenarioError(message, _RUN_HINT, where) from None
 
@@ -195,7 +195,10 @@ def _zoned(text: str) -> float:
 
 def _unzoned(text: str) -> float:
     """a time stamp without a zone"""
-    return (datetime.fromisoformat(text) - _EPOCH).total_seconds()
+    stamp = datetime.fromisoformat(text)
+    if stamp.tzinfo is not None:
+        raise ValueError
+    return (stamp - _EPOCH).total_seconds()
 
 
 def _name(text: str) -> str:
