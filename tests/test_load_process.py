@@ -177,16 +177,16 @@ def test_a_user_class_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         import sys
         import locust
         from harness.errors import HarnessError
-        from harness.load.user_file import import_user
+        from harness.load.user_file import import_users
         for name in ("Flwo", "NoUser", "NoTasks"):
-            try: import_user(f"{sys.argv[1]}:{name}")
+            try: import_users(f"{sys.argv[1]}:{name}", closed=False)
             except HarnessError as error: print(error, "|", error.hint)
     """
     said = in_child(textwrap.dedent(code), str(flow)).splitlines()
     misspelt, no_user, no_tasks = [line for line in said if "|" in line]
 
     assert "has no class 'Flwo' | did you mean 'Flow'?" in misspelt
-    assert "is no HarnessUser | derive it" in no_user
+    assert "is no HarnessUser, HttpUser or FastHttpUser | derive it" in no_user
     assert "has no tasks | mark" in no_tasks
 
 

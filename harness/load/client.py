@@ -3,135 +3,169 @@
 from __future__ import annotations
 
 import json as json_module
-import time
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
+from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
 from harness.errors import ScenarioError
 from harness.load import payloads
-from harness.load.checks import decoded, failed_checks
+from harness.load.checks import failed_checks
+from harness.load.cookies import cookie_line, keep_cookies
 from harness.load.desk import Desk, Slot, failure_of
-from harness.load.wire import Connection, Exchange, Origin, Terms
+from harness.load.held import Held
+from harness.load.response import Response
+from harness.load.wire import Connection, Origin, Terms
 from harness.model import Expect
 
 DEFAULT_TIMEOUT_S = 30.0
 FileArgument = Any  # bytes, a path, an open file, or (name, one of those[, media type])
-
-
-class Response:
-    """An answer as user code sees it. `status_code` is 0 and `error` says why when there was none."""
-
-    def __init__(
-        self, url: str, x: Exchange, headers: Iterable[tuple[str, str]], raw: bytes, failure: str | None
-    ) -> None:
-        self.url = url
-        self.status_code = x.status or 0
-        self.error = x.error
-        self.failure = failure
-        self.ok = failure is None
-        self.headers: Mapping[str, str] = _joined(headers)
-        self.elapsed_s = (x.done_at - x.start_at) / 1e9
-        self._raw = raw
-        self._content: bytes | None = None
-
-    @property
-    def content(self) -> bytes:
-        """The body, without its gzip or deflate coding. Raises ValueError when it is broken."""
-        if self._content is None:
-            self._content = decoded(self._raw, self.headers.get("content-encoding"))
-        return self._content
-
-    @property
-    def text(self) -> str:
-        """The body as text, by the charset of its Content-Type or UTF-8."""
-        _, _, charset = self.headers.get("content-type", "").lower().partition("charset=")
-        try:
-            return self.content.decode(charset.split(";")[0].strip(" \"'") or "utf-8", "replace")
-        except LookupError:
-            return self.content.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
-        return json_module.loads(self.content)
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status_code} {self.error or ''}>"
-
-
-def _joined(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    found: Any = CaseInsensitiveDict()
-    for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found  # type: ignore[no-any-return]
+Fields = Any  # a mapping, or pairs
+_ANY_2XX = Expect()
+_ANY_2XX_OR_3XX = Expect(status=tuple(range(200, 400)))
 
 
 class Client:
-    """One session's way to the target. Greenlets of user code may share it: each takes a connection of its own."""
+    """One session's way to the target. Greenlets of user code may share it: each takes a connection of its own.
+
+    `headers`, `cookies` and `auth` hold for every request; cookies are kept and sent back as a browser would.
+    """
 
     def __init__(
         self,
         desk: Desk,
+        held: Held,
         base_url: str,
         origin: Callable[[str], Origin],
         next_slot: Callable[[], Slot],
-        fire: Callable[..., None] | None,
+        fire: Callable[[Response], None],
     ) -> None:
-        self.base_url = base_url
+        self.base_url, self.auth = _without_user(base_url)
+        self.headers: Any = CaseInsensitiveDict()
+        self.cookies = RequestsCookieJar()
+        self.request_name: str | None = None
+        self.context: Callable[[], dict[str, Any]] = dict  # goes with every request event
         self._desk = desk
+        self._held = held
         self._origin = origin
         self._next_slot = next_slot
         self._fire = fire
         self._idle: dict[tuple[str, str], list[Connection]] = {}
+        self._unsettled: weakref.WeakSet[Response] = weakref.WeakSet()
+
+    @property
+    def cookiejar(self) -> RequestsCookieJar:
+        """The cookies, as FastHttpUser calls them."""
+        return self.cookies
+
+    @contextmanager
+    def rename_request(self, name: str) -> Iterator[None]:
+        """Group the requests of a `with` block under one name."""
+        self.request_name = name
+        try:
+            yield
+        finally:
+            self.request_name = None
 
     def request(
         self,
         method: str,
         url: str,
-        *,
         name: str | None = None,
-        json: Any = None,
         data: Any = None,
+        catch_response: bool = False,
+        *,
+        json: Any = None,
         files: Mapping[str, FileArgument] | None = None,
-        headers: Mapping[str, str] | None = None,
-        params: Any = None,
-        timeout: float | None = None,
+        headers: Mapping[str, Any] | None = None,
+        params: Fields = None,
+        cookies: Mapping[str, str] | None = None,
+        auth: tuple[str | bytes, str | bytes] | None = None,
+        timeout: float | tuple[float | None, ...] | None = None,
+        allow_redirects: bool | None = None,
+        stream: bool = False,
+        context: Mapping[str, Any] | None = None,
     ) -> Response:
         """Send one request and wait for the whole answer. Failures come back in the response, they do not raise.
 
-        `name` groups requests in reports (default: the path); `data` is bytes, text or form fields.
+        `name` groups requests in reports (default: the path); `data` is bytes, text, an open file or form fields.
+        With `catch_response` the answer is judged in a `with` block. Redirects are never followed: they are answers,
+        and fine ones only with `allow_redirects=False`. `stream` changes nothing: answers are read whole. A pair as
+        `timeout` counts as its sum, for the whole request.
         """
-        pairs = list(params.items()) if isinstance(params, Mapping) else list(params or ())
-        full = payloads.joined_url(self.base_url, url, [(str(k), str(v)) for k, v in pairs])
+        del stream
+        if allow_redirects:
+            raise ScenarioError(
+                "allow_redirects=True: this client follows no redirects, so that one request is one sample",
+                "ask for the new place yourself, or derive the class from locust.HttpUser, which follows them",
+            )
+        full = payloads.joined_url(self.base_url, url, _pairs(params))
         parts = urlsplit(full)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ScenarioError(f"{full!r} is no http or https URL", "set `target:`, or `host` on the user class")
         body, content_type = _body(json, data, files)
         method = method.upper()
-        terms = Terms(timeout or DEFAULT_TIMEOUT_S, None, no_body=method == "HEAD", keep_body=True)
-        kind = payloads.Kind(name or parts.path or "/", method, terms, Expect())
-        own = payloads.with_user_headers(payloads.run_headers(self._desk.run_id), (headers or {}).items())
-        return self._send(full, payloads.payload_of(kind, full, own, body, content_type))
+        terms = Terms(_timeout_s(timeout), None, no_body=method == "HEAD", keep_body=True)
+        expect = _ANY_2XX if allow_redirects is None else _ANY_2XX_OR_3XX
+        kind = payloads.Kind(name or self.request_name or parts.path or "/", method, terms, expect)
+        given = self._headers(full, headers, cookies, auth or self.auth)
+        own = payloads.with_user_headers(payloads.run_headers(self._desk.run_id), given)
+        payload = payloads.payload_of(kind, full, own, body, content_type)
+        return self._send(full, payload, catch_response, context)
 
-    def _send(self, url: str, payload: payloads.Payload) -> Response:
+    def _headers(
+        self, url: str, headers: Mapping[str, Any] | None, cookies: Mapping[str, str] | None, auth: Any
+    ) -> list[tuple[str, str]]:
+        given: Any = CaseInsensitiveDict(self.headers)
+        given.update(headers or {})
+        found = {name: _text(value) for name, value in given.items() if value is not None}
+        if auth is not None and "authorization" not in {name.lower() for name in found}:
+            user, password = (part.encode() if isinstance(part, str) else part for part in auth)
+            found["Authorization"] = "Basic " + b64encode(user + b":" + password).decode("ascii")
+        if (self.cookies or cookies) and "cookie" not in {name.lower() for name in found}:
+            line = cookie_line(self.cookies, url, cookies)
+            if line:
+                found["Cookie"] = line
+        return list(found.items())
+
+    def _send(self, url: str, payload: payloads.Payload, catch: bool, context: Mapping[str, Any] | None) -> Response:
         slot = self._next_slot()
         parts = urlsplit(url)
         idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
         connection = idle.pop() if idle else Connection(self._origin(url))
+        row = None
         try:
-            x = self._desk.send(connection, payload, slot)
+            if catch:
+                x, row = self._held.send(connection, payload, slot)
+            else:
+                x = self._desk.send(connection, payload, slot)
             answer = connection.answer
+            headers = answer.headers() if x.status else []
             raw = bytes(answer.body)
-            failed = failed_checks(payload.kind.expect, x.status, b"", None, x.too_large) if x.status else None
-            response = Response(url, x, answer.headers() if x.status else (), raw, failure_of(x, failed))
         finally:
             idle.append(connection)
-        if self._fire is not None:
-            self._fire(payload.kind, x, response.failure, response, url)
-        return response
+        failed = failed_checks(payload.kind.expect, x.status, b"", None, x.too_large) if x.status else None
+        response = Response(
+            url, payload.kind, x, headers, raw, failure_of(x, failed), {**self.context(), **(context or {})}
+        )
+        keep_cookies(self.cookies, url, headers)
+        if row is None:
+            self._fire(response)
+            return response
+        keep = self._held.judged(row)
+
+        def judged(response: Response, forgiven: bool, found: str | None) -> None:
+            keep(response, forgiven, found)
+            self._fire(response)
+
+        self._unsettled.add(response)
+        return response.held_for(judged)
 
     def get(self, url: str, **options: Any) -> Response:
         """GET; options as in `request`."""
@@ -161,22 +195,61 @@ class Client:
         """OPTIONS; options as in `request`."""
         return self.request("OPTIONS", url, **options)
 
+    def settle(self) -> None:
+        """Record the answers that were to be judged and never were."""
+        for response in list(self._unsettled):
+            response.settle()
+        self._unsettled.clear()
+
     def close(self) -> None:
-        """Drop the idle connections."""
+        """The session ends: drop the idle connections."""
+        self.settle()
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
         self._idle.clear()
 
 
+# --- what goes into a request ------------------------------------------------------------------------------
+
+
+def _without_user(url: str) -> tuple[str, tuple[str, str] | None]:
+    """A base URL and the credentials written into it."""
+    parts = urlsplit(url)
+    if not parts.username:
+        return url, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, (unquote(parts.username), unquote(parts.password or ""))
+
+
+def _pairs(fields: Fields) -> list[tuple[str, str]]:
+    pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields or ())
+    found = []
+    for key, value in pairs:
+        values = value if isinstance(value, list | tuple) else [value]
+        found += [(str(key), str(one)) for one in values if one is not None]
+    return found
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _timeout_s(timeout: float | tuple[float | None, ...] | None) -> float:
+    parts = timeout if isinstance(timeout, tuple) else (timeout,)
+    given = [part for part in parts if part is not None]
+    return sum(given) if given else DEFAULT_TIMEOUT_S
+
+
 def _body(json: Any, data: Any, files: Mapping[str, FileArgument] | None) -> tuple[bytes | None, str | None]:
     if files:
-        fields = [(str(k), str(v)) for k, v in (data or {}).items()]
-        return payloads.multipart(fields, [_file(field, given) for field, given in files.items()])
-    if json is not None:
+        return payloads.multipart(_pairs(data), [_file(field, given) for field, given in dict(files).items()])
+    if not data and json is not None:
         return json_module.dumps(json, separators=(",", ":")).encode(), "application/json"
     if data is None:
         return None, None
+    if hasattr(data, "read"):
+        data = data.read()
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), None
     if isinstance(data, str):
@@ -198,19 +271,3 @@ def _file(field: str, given: FileArgument) -> tuple[str, str, bytes, str | None]
     elif hasattr(content, "read"):
         content = content.read()
     return field, name, content.encode() if isinstance(content, str) else bytes(content), media_type
-
-
-def event_fields(kind: payloads.Kind, x: Exchange, failure: str | None, response: Any, url: str) -> dict[str, Any]:
-    """Keywords of Locust's `events.request` for one request; `response_time` is in milliseconds, not rounded."""
-    duration_ns = x.done_at - x.start_at
-    return {
-        "request_type": kind.method,
-        "name": kind.name,
-        "response_time": duration_ns / 1e6,
-        "response_length": x.bytes_received,
-        "response": response,
-        "context": {},
-        "exception": None if failure is None else RuntimeError(failure),
-        "start_time": time.time() - duration_ns / 1e9,
-        "url": url,
-    }

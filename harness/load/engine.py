@@ -1,12 +1,10 @@
-"""One run of one load process: Locust's runner and users, the open loop, the recorder and the health watch together."""
+"""One run of one load process: Locust's runner and users, the loop, the recorder and the health watch together."""
 
 from __future__ import annotations
 
 import gc
 import itertools
 import time
-import traceback
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -16,24 +14,28 @@ import locust
 from gevent.event import Event
 from locust.env import Environment
 
-from harness.arrivals import Schedule, schedule
+from harness.arrivals import phase_at
 from harness.errors import HarnessError
 from harness.load.channel import keep_kernel_stamps_on
+from harness.load.closed_loop import ClosedLoop
 from harness.load.desk import Desk
+from harness.load.foreign import Foreign
 from harness.load.health import Health, raise_descriptor_limit
+from harness.load.held import Held
+from harness.load.jobs import Jobs, jobs_of
+from harness.load.notices import FailureWatch, Notices
 from harness.load.open_loop import MAX_SESSIONS, OpenLoop
 from harness.load.order import Order
-from harness.load.payloads import Draws, payload_sets
+from harness.load.place import Rig
 from harness.load.recorder import Recorder
-from harness.load.user_file import import_user
-from harness.load.users import HarnessUser, Rig, ScenarioUser, job_name, task_draws
-from harness.model import Phase, Scenario
+from harness.load.sessions import Sessions
+from harness.load.user_file import kind_of
+from harness.load.users import job_name, send_in_turn, serve_arrivals
+from harness.model import Arrivals
 
 FIRST_SESSIONS = 8
 PROGRESS_S = 0.5
 STOP_DRAIN_S = 2.0
-_READY_S = 10.0  # for the on_start of the first sessions
-_END_S = 3.0  # for the on_stop of all sessions
 _clock = time.perf_counter_ns
 
 Emit = Callable[[dict[str, Any]], None]
@@ -45,33 +47,72 @@ class Engine:
     def __init__(self, order: Order, emit: Emit, sink: IO[bytes] | None = None, runner: Any = None) -> None:
         """`sink` takes the sample chunks instead of a file in the run folder; `runner` is Locust's, when there is one
         already (a worker of a master)."""
-        scenario, worker, run_id = order.scenario, order.worker, order.run_id
         self._order = order
-        self._scenario = scenario
+        self._load = order.scenario.load
         self._emit = emit
         self._stopped = Event()
-        self._schedule: Schedule = schedule(scenario.load, order.share)
-        user_class, job_of = _users_and_jobs(scenario, run_id)
+        self._notices = Notices(emit)
+        self._watch = FailureWatch(self._load.abort_above)
         self._health = Health()
-        self._recorder = Recorder(Path(order.run_dir) / f"samples-{worker}.arrows", sink)
-        self._desk = Desk(run_id, worker, scenario.spans.sampled, self._recorder)
-        self._loop = OpenLoop(self._schedule, job_of, self._spawn, self._health, order.max_sessions or MAX_SESSIONS)
-        extra = itertools.count(self._schedule.planned + order.share.index, order.share.of)
-        self._rig = Rig(self._desk, scenario.target, extra, self._loop, self._no_request)
-        self._environment = (
-            Environment(events=locust.events, host=scenario.target) if runner is None else runner.environment
-        )
-        self._environment.user_classes = [user_class]
+        self._jobs = jobs = jobs_of(order)
+        self._recorder = Recorder(Path(order.run_dir) / f"samples-{order.worker}.arrows", sink)
+        sampled = order.scenario.spans.sampled
+        self._desk = Desk(order.run_id, order.worker, sampled, self._recorder)
+        self._rig = self._new_rig(jobs, Held(self._desk, sampled, self._recorder))
+        target = order.scenario.target
+        self._environment = Environment(events=locust.events, host=target) if runner is None else runner.environment
+        self._environment.user_classes = list(jobs.users)
         self._environment.harness_rig = self._rig
-        user_class.host = scenario.target
-        self._user_class = user_class
+        for user_class in jobs.users:
+            user_class.host = target
         self._runner = runner or self._environment.create_local_runner()
-        self._environment.events.user_error.add_listener(self._task_error)
-        self._task_errors: Counter[str] = Counter()
-        self._warned: set[str] = set()
+        self._foreign = self._watch_foreign(jobs, sampled)
+        closed = self._load.arrivals is Arrivals.USERS
+        task = serve_arrivals if not closed else send_in_turn(jobs.payload) if jobs.payload is not None else None
+        self._sessions = Sessions(self._environment, self._runner, jobs.users, self._rig, task, self._foreign)
+        self._loop = self._new_loop(jobs)
         self._t0 = 0
         self._stopped_at: int | None = None
-        self._failure: BaseException | None = None
+        self._aborted = self._ending = False
+
+    def _new_rig(self, jobs: Jobs, held: Held) -> Rig:
+        order, load = self._order, self._load
+        return Rig(
+            self._desk,
+            held,
+            order.scenario.target,
+            itertools.count(jobs.planned + order.share.index, order.share.of),
+            no_request=self._notices.no_request,
+            give_up=self._give_up,
+            think_s=load.think_s,
+            seed=load.seed,
+            share=order.share,
+            quiet_with=1,  # Locust's own statistics
+            tls=order.scenario.tls,
+        )
+
+    def _new_loop(self, jobs: Jobs) -> OpenLoop | ClosedLoop:
+        order, rig, sessions = self._order, self._rig, self._sessions
+        if jobs.schedule is None:
+            rig.closed_loop = ClosedLoop(
+                self._load, order.share, self._desk.live, sessions.spawn, sessions.retire, self._health
+            )
+            return rig.closed_loop
+        cap = order.max_sessions or MAX_SESSIONS
+        rig.open_loop = OpenLoop(jobs.schedule, jobs.job_of, sessions.spawn, self._health, cap)
+        return rig.open_loop
+
+    def _watch_foreign(self, jobs: Jobs, sampled: float) -> Foreign | None:
+        kinds = [kind_of(user) for user in jobs.users if jobs.payload is None]
+        kinds = sorted({kind for kind in kinds if kind != "HarnessUser"})
+        if not kinds:
+            return None
+        for kind in kinds:
+            self._notices.foreign_client(kind)
+        foreign = Foreign(self._desk, sampled, self._recorder)
+        self._environment.events.request.add_listener(foreign.on_request)
+        self._rig.quiet_with += 1
+        return foreign
 
     def stop(self) -> None:
         """No more arrivals; requests in flight get a little time, the rest is kept as censored."""
@@ -86,9 +127,7 @@ class Engine:
         """
         raise_descriptor_limit()
         stamps = keep_kernel_stamps_on()
-        events = self._environment.events
-        events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
-        events.test_start.fire(environment=self._environment)
+        self._announce()
         self._open_sessions()
         gc.collect()
         gc.freeze()  # what is loaded by now is never garbage: later collections need not look at it
@@ -104,39 +143,45 @@ class Engine:
             self._end_sessions()
             chores.kill()
             self._recorder.close()
-            self._mention_lost_rows()
+            self._notices.lost_rows(self._recorder)
             if stamps is not None:
                 stamps.close()
         return self._end_line(ended_at)
 
-    # --- sessions -----------------------------------------------------------------------------------------
+    def _announce(self) -> None:
+        """Tell the listeners of user code what Locust tells them."""
+        events = self._environment.events
+        events.user_error.add_listener(self._task_error)
+        events.test_stopping.add_listener(self._stop_of_users)
+        events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
+        events.test_start.fire(environment=self._environment)
 
-    def _spawn(self) -> None:
-        # What runner.spawn_users does, without counting all users for a log line each time.
-        user = self._user_class(self._environment)
-        greenlet = user.start(self._runner.user_greenlets)
-        greenlet.link(lambda _: self._loop.gone(user.seat))
+    def _task_error(self, user_instance: Any, exception: BaseException, **about: Any) -> None:
+        self._notices.task_error(user_instance, exception, **about)
+        user_instance.harness_place.settle()
+
+    def _stop_of_users(self, **_: Any) -> None:
+        if not self._ending:  # user code has called runner.quit()
+            self.stop()
+
+    # --- sending ------------------------------------------------------------------------------------------
 
     def _open_sessions(self) -> None:
-        for _ in range(min(FIRST_SESSIONS, len(self._schedule))):
-            self._loop.spawn()
-        until = time.monotonic() + _READY_S
-        while self._loop.starting and time.monotonic() < until and not self._stopped.is_set():
-            gevent.sleep(0.01)
-
-    def _end_sessions(self) -> None:
-        self._rig.over = self._loop.closed = True
-        with gevent.Timeout(_END_S, False):
-            self._runner.quit()
-        for arrival in self._loop.pending:
-            self._desk.never_sent(job_name(arrival.job), arrival.slot)
-        self._loop.pending.clear()
+        loop = self._loop
+        if isinstance(loop, ClosedLoop):
+            loop.open_first()
+        else:
+            for _ in range(min(FIRST_SESSIONS, len(self._jobs.schedule or ()))):
+                loop.spawn()
+        self._sessions.await_ready(loop, self._stopped.is_set)
 
     def _send_and_drain(self) -> None:
         sender = gevent.spawn(self._send)
         gevent.wait([sender, self._stopped], count=1)
         sender.kill()
-        drain_s = self._scenario.load.drain_s
+        if isinstance(self._loop, ClosedLoop):
+            self._loop.finish()
+        drain_s = self._load.drain_s
         if self._stopped.is_set():
             drain_s = min(drain_s, STOP_DRAIN_S)
         deadline = _clock() + round(drain_s * 1e9)
@@ -148,75 +193,66 @@ class Engine:
     def _send(self) -> None:
         try:
             self._loop.run(self._t0)
-        except HarnessError as error:  # a payload that could be read before, and cannot any more
-            self._warn("sender", error.message, error.hint or "", invalidates=True)
-            self.stop()
+        except HarnessError as error:
+            self._give_up(error)
 
-    # --- what is said -------------------------------------------------------------------------------------
+    def _give_up(self, error: Exception) -> None:
+        """A payload that could be read before, and cannot any more, or a user that cannot be made."""
+        known = error if isinstance(error, HarnessError) else HarnessError(f"{type(error).__name__}: {error}")
+        if self._stopped_at is None:
+            self._notices.warn("sender", known.message, known.hint or "", invalidates=True)
+        self.stop()
 
-    def _task_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
-        what = f"{type(exception).__name__}: {' '.join(str(exception).split())[:200]}"
-        self._task_errors[what] += 1
-        if what not in self._warned and len(self._warned) < 50:
-            self._warned.add(what)
-            traceback.print_exception(exception)  # to the log of this process
-            message = f"a task of {self._user_class.__name__} failed: {what}"
-            self._warn("task_error", message, "load-*.log in the run folder has the traceback", invalidates=True)
+    def _end_sessions(self) -> None:
+        self._ending = self._rig.over = self._loop.closed = True
+        self._sessions.end()
+        for arrival in self._loop.pending:
+            self._desk.never_sent(job_name(arrival.job), arrival.slot)
+        self._loop.pending.clear()
+        if isinstance(self._loop, ClosedLoop):
+            self._notices.left_early(self._loop.left_early)
 
-    def _no_request(self, task: str) -> None:
-        if task not in self._warned:
-            self._warned.add(task)
-            self._warn("no_request", f"the task {task} ended without a request", "its arrivals leave no sample")
-
-    def _warn(self, code: str, message: str, hint: str, invalidates: bool = False) -> None:
-        self._emit({"kind": "warning", "code": code, "message": message, "hint": hint, "invalidates": invalidates})
+    # --- meanwhile ----------------------------------------------------------------------------------------
 
     def _chores(self) -> None:
         for turn in itertools.count(1):
             gevent.sleep(PROGRESS_S)
             if turn % 2 == 0:
                 self._desk.timebase.reanchor()
+                self._notices.clock_steps(self._desk.timebase, self._desk.timebase.at(self._t0))
                 self._recorder.flush()
-                self._stop_unless_recorded()
+                if self._recorder.failure is not None:  # requests that nobody can count are not worth sending
+                    self.stop()
+            self._abort_if_failing()
             self._emit(self._progress())
 
-    def _stop_unless_recorded(self) -> None:
-        """Requests that nobody can count are not worth sending."""
-        if self._recorder.failure is not None and self._stopped_at is None:
+    def _abort_if_failing(self) -> None:
+        found = self._watch.look(self._desk.live)
+        if found is not None and self._stopped_at is None and self._watch.above is not None:
+            self._aborted = True
+            self._notices.aborted((_clock() - self._t0) / 1e9, *found, self._watch.above)
             self.stop()
 
-    def _mention_lost_rows(self) -> None:
-        recorder = self._recorder
-        if recorder.failure is not None:
-            message = f"samples cannot be written ({recorder.failure}): the last {recorder.lost:,} are lost"
-            self._warn(
-                "recorder", message, "free some disk space, or choose another place with --out", invalidates=True
-            )
-
     def _progress(self) -> dict[str, Any]:
-        now, last = _clock(), self._loop.last
+        now = _clock()
+        elapsed_s = max(0, now - self._t0) / 1e9
+        phase, step = phase_at(self._load, elapsed_s)
         return {
             "kind": "progress",
-            "elapsed_s": round(min(max(0, now - self._t0) / 1e9, self._schedule.end_s), 3),
-            "total_s": self._schedule.end_s,
-            "phase": self._phase(now),
-            "step": last.step if last else 0,
+            "elapsed_s": round(min(elapsed_s, self._load.end_s), 3),
+            "total_s": self._load.end_s,
+            "phase": phase.value,
+            "step": step,
             "scheduled": self._loop.due,
             "in_flight": self._loop.in_flight,
             "backlog": len(self._loop.pending),
             **self._desk.live.turn(now),
         }
 
-    def _phase(self, now: int) -> str:
-        if now - self._t0 > self._schedule.end_s * 1e9:
-            return Phase.DRAIN.value
-        return self._loop.last.phase if self._loop.last else Phase.WARMUP.value
-
     def _end_line(self, ended_at: int) -> dict[str, Any]:
-        at, load, live = self._desk.timebase.at, self._scenario.load, self._desk.live
-        end = self._t0 + round(self._schedule.end_s * 1e9)
-        interrupted = self._stopped_at is not None and self._loop.due < len(self._schedule)
-        until = min(end, self._stopped_at) if interrupted and self._stopped_at else end
+        at, load, live = self._desk.timebase.at, self._load, self._desk.live
+        end = self._t0 + round(load.end_s * 1e9)
+        until = min(end, self._stopped_at) if self._cut_short() and self._stopped_at else end
         measured_from = self._t0 + round(load.warmup_s * 1e9)
         return {
             "kind": "end",
@@ -225,18 +261,17 @@ class Engine:
             "measured_from_ns": at(min(measured_from, until)),
             "measured_until_ns": at(until),
             "ended_ns": at(ended_at),
-            "interrupted": interrupted,
+            "interrupted": self._cut_short(),
+            **({"aborted": True} if self._aborted else {}),
             "scheduled": self._loop.due,
             **live.totals(),
-            "task_errors": dict(self._task_errors.most_common()),
+            "task_errors": dict(self._notices.task_errors.most_common()),
         }
 
-
-def _users_and_jobs(scenario: Scenario, run_id: str) -> tuple[type[HarnessUser], Callable[[int], Any]]:
-    """The Locust user class of a scenario, and what its sessions do for an arrival, by its request id."""
-    seed = scenario.load.seed
-    if scenario.users is not None:
-        user_class = import_user(scenario.users)
-        return user_class, task_draws(list(user_class.tasks), seed)
-    sets = payload_sets(scenario.requests, scenario.target, run_id)
-    return ScenarioUser, Draws(sets, [r.weight for r in scenario.requests], seed)
+    def _cut_short(self) -> bool:
+        """Whether the run was stopped while something was still to be sent."""
+        if self._stopped_at is None:
+            return False
+        if self._jobs.schedule is not None:
+            return self._loop.due < len(self._jobs.schedule)
+        return self._stopped_at < self._t0 + round(self._load.end_s * 1e9)

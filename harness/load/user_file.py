@@ -1,4 +1,5 @@
-"""A user class named by a scenario, "path/flow.py:ReceiptUser", imported in the load process."""
+"""User classes named by a scenario, "path/flow.py:ReceiptUser" or "path/flow.py:Reader,Writer", imported in the load
+process."""
 
 from __future__ import annotations
 
@@ -8,32 +9,56 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
-from locust import TaskSet
+from locust import FastHttpUser, HttpUser, TaskSet, User
 
 from harness.errors import ScenarioError, nearest
 from harness.load.users import HarnessUser
 
+UserClass = Any  # a type; Locust's metaclass is none that mypy knows
+_KINDS: tuple[UserClass, ...] = (HarnessUser, HttpUser, FastHttpUser)
 
-def import_user(named: str) -> type[HarnessUser]:
-    """The class. Raises ScenarioError when the file cannot be imported or has no such class."""
-    file, _, name = named.rpartition(":")
+
+def import_users(named: str, closed: bool) -> list[UserClass]:
+    """The classes. Raises ScenarioError when the file cannot be imported, has no such class, or the class cannot be
+    run: under an open loop (not `closed`) an arrival runs one task of one class."""
+    file, _, names = named.rpartition(":")
     module = _imported(Path(file).absolute())
-    found = getattr(module, name, None)
-    if not inspect.isclass(found):
-        users = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, HarnessUser)]
-        users = [n for n in users if n != "HarnessUser"]
-        raise ScenarioError(f"{file} has no class {name!r}", nearest(name, users) if users else None)
-    if not issubclass(found, HarnessUser):
+    found = [_checked(module, file, name, closed) for name in names.split(",")]
+    found = [user for user in found if user.weight or user.fixed_count] or found
+    if len(found) > 1 and not closed:
         raise ScenarioError(
-            f"class {name} in {file} is no HarnessUser", "derive it from harness.load.HarnessUser; the tasks can stay"
+            f"{file} defines {len(found)} users: {', '.join(user.__name__ for user in found)}",
+            f"say which one: {file}:{found[-1].__name__}, or run them together with --users 8",
         )
+    return found
+
+
+def kind_of(user: UserClass) -> str:
+    """Which client it brings: HarnessUser, HttpUser or FastHttpUser."""
+    return next(str(kind.__name__) for kind in _KINDS if issubclass(user, kind))
+
+
+def _checked(module: ModuleType, file: str, name: str, closed: bool) -> UserClass:
+    found: Any = getattr(module, name, None)
+    if not isinstance(found, type):
+        users = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, User)]
+        users = [n for n in users if n not in {kind.__name__ for kind in _KINDS}]
+        raise ScenarioError(f"{file} has no class {name!r}", nearest(name, users) if users else None)
+    kinds: tuple[Any, ...] = _KINDS
+    if not issubclass(found, kinds):
+        raise ScenarioError(
+            f"class {name} in {file} is no HarnessUser, HttpUser or FastHttpUser",
+            "derive it from harness.load.HarnessUser; the tasks can stay",
+        )
+    found = cast(Any, found)
     if found.abstract or not found.tasks:
         raise ScenarioError(f"class {name} in {file} has no tasks", "mark at least one method with @task")
-    if any(inspect.isclass(task) and issubclass(task, TaskSet) for task in found.tasks):
+    if not closed and any(inspect.isclass(task) and issubclass(task, TaskSet) for task in found.tasks):
         raise ScenarioError(
             f"class {name} in {file} has a TaskSet among its tasks",
-            "an arrival runs one task: write @task methods on the user class itself",
+            "an arrival runs one task: write @task methods on the user class itself, or run it with --users 8",
         )
     return found
 

@@ -1,157 +1,105 @@
 """Locust user classes on our wire: `HarnessUser` for Python scenarios, `ScenarioUser` for `requests:` of a YAML one.
 
-Under an open loop a user is a session of a pool. Locust starts it and runs its one task, `serve_arrivals`; each arrival
-then runs one of the tasks its author wrote.
+Under an open loop a user is a session of a pool: Locust starts it and runs its one task, `serve_arrivals`; each arrival
+then runs one of the tasks its author wrote. In a closed loop Locust runs the tasks as it always does.
 """
 
 from __future__ import annotations
 
-import itertools
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+import gevent
 import locust
 import numpy as np
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+from locust.user.users import RestMixin
 
-from harness.load.channel import tls_context
-from harness.load.client import Client, event_fields
-from harness.load.desk import Desk, Slot, nowhere
-from harness.load.open_loop import Arrival, OpenLoop, Seat
-from harness.load.payloads import Kind, Payload
-from harness.load.wire import Connection, Exchange, Origin
-from harness.model import Phase
+from harness.load.client import Client
+from harness.load.desk import Slot
+from harness.load.open_loop import Arrival
+from harness.load.payloads import Payload
+from harness.load.place import Place, rig_of
+from harness.load.response import Response
+from harness.load.wire import Connection, Exchange
 
 _BLOCK = 8192
+_AFTER_NO_CONNECTION_S = 0.01  # a dead target would otherwise be hammered as fast as it can refuse
+_clock = time.perf_counter_ns
 
 
-@dataclass(slots=True)
-class Rig:
-    """What the users of one load process share; hangs on the Locust environment as `harness_rig`."""
-
-    desk: Desk
-    target: str | None
-    extra_ids: Iterator[int]  # for requests that are not the first of an arrival
-    open_loop: OpenLoop | None = None
-    no_request: Callable[[str], None] = lambda _task: None
-    over: bool = False
-    origins: dict[tuple[str, str], Origin] = field(default_factory=dict)
-    tls: Any = None
-
-    def origin(self, url: str) -> Origin:
-        """The origin of a URL, shared by all sessions so that names are looked up once."""
-        parts = urlsplit(url)
-        key = (parts.scheme, parts.netloc)
-        if key not in self.origins:
-            if parts.scheme == "https" and self.tls is None:
-                self.tls = tls_context()
-            self.origins[key] = Origin(url, self.tls)
-        return self.origins[key]
-
-
-def _rig_of(environment: Any) -> Rig:
-    rig = getattr(environment, "harness_rig", None)
-    if rig is None:  # plain `locust -f`: Locust schedules, counts and reports
-        run_id = f"locust-{time.time_ns()}"
-        rig = Rig(Desk(run_id, "0", 1.0, nowhere), None, itertools.count())
-        environment.harness_rig = rig
-    return rig
-
-
-class HarnessUser(locust.User):  # type: ignore[misc, unused-ignore]
+class HarnessUser(locust.User, RestMixin[Any]):  # type: ignore[misc, unused-ignore]
     """Base of the user classes of Python scenarios: `self.client` sends, `@task` methods say what.
 
-    Under `harness run` each arrival runs one task, drawn by weight; its first request counts from the scheduled
-    instant, later ones from their own start. Under plain `locust -f` it is a Locust user like any other.
+    Under `harness run` with a rate each arrival runs one task, drawn by weight; its first request counts from the
+    scheduled instant, later ones from their own start. With a number of users, and under plain `locust -f`, it is a
+    Locust user like any other. `default_headers` go with every request.
     """
 
     abstract = True
     tasks: list[Any]
+    default_headers: dict[str, str] | None = None
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        rig = _rig_of(environment)
-        self._rig = rig
-        self._arrival: Arrival | None = None  # whose first request is still to come
-        self._slot: Slot | None = None
-        self.seat: Seat | None = None
+        rig = rig_of(environment)
+        self.harness_place = place = Place(rig)
         # Locust's own statistics listen first; without them nobody else would see a plain Locust run.
-        self._listeners: list[Any] = environment.events.request._handlers
-        self._quiet_with = 0 if rig.open_loop is None else 1
+        listeners = environment.events.request._handlers
+        fire = environment.events.request.fire
+
+        def tell(response: Response) -> None:
+            if len(listeners) > rig.quiet_with:
+                fire(**response.request_meta)
+
         base = rig.target or self.host or ""
-        self.client = Client(rig.desk, base, rig.origin, self._next_slot, self._fire)
-        if rig.open_loop is not None:
-            self.tasks = [serve_arrivals]
-
-    def serve(self, arrival: Arrival) -> None:
-        """One arrival: run its task."""
-        self._arrival, self._slot = arrival, arrival.slot
-        arrival.job(self)
-        if self._arrival is not None:
-            self._arrival = None
-            self._rig.no_request(job_name(arrival.job))
-
-    def close_arrival(self, failure: str | None) -> None:
-        """Its task failed, or was cut off by the end of the run, before the first request."""
-        if self._arrival is not None:
-            arrival, self._arrival = self._arrival, None
-            self._rig.desk.never_sent(job_name(arrival.job), arrival.slot, failure)
-
-    def _next_slot(self) -> Slot:
-        rig = self._rig
-        if rig.over:
-            raise StopUser
-        if self._arrival is not None:
-            self._arrival = None
-            assert self._slot is not None  # noqa: S101 - set with the arrival
-            return self._slot
-        # What is sent before the first arrival (a login in on_start) is no part of the measured load.
-        phase, step = (Phase.WARMUP.value, 0) if self._slot is None else self._slot[2:]
-        return Slot(next(rig.extra_ids), None, phase, step)
-
-    def _fire(self, kind: Kind, x: Exchange, failure: str | None, response: Any, url: str) -> None:
-        if len(self._listeners) > self._quiet_with:
-            self.environment.events.request.fire(**event_fields(kind, x, failure, response, url))
+        self.client = Client(rig.desk, rig.held, base, rig.origin, place.next_slot, tell)
+        self.client.headers.update(self.default_headers or {})
+        self.client.context = self.context
+        place.settle = self.client.settle
 
 
-class ScenarioUser(HarnessUser):
+class ScenarioUser(locust.User):  # type: ignore[misc, unused-ignore]
     """Sends the requests of a scenario: a job is a payload."""
 
     abstract = True
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._url = self._rig.target or ""
-        self._connection = Connection(self._rig.origin(self._url))
+        rig = rig_of(environment)
+        self.harness_place = Place(rig)
+        self._url = rig.target or ""
+        self.connection = Connection(rig.origin(self._url))
+        self._fire = environment.events.request.fire
 
-    def serve(self, arrival: Arrival) -> None:
-        """One arrival: send its payload."""
-        payload: Payload = arrival.job
-        x = self._rig.desk.send(self._connection, payload, arrival.slot)
-        if len(self._listeners) > self._quiet_with:
-            self._fire(payload.kind, x, x.error, None, self._url)
+    def tell(self, payload: Payload, x: Exchange) -> None:
+        """Fire Locust's event, for those who listen."""
+        response = Response(self._url, payload.kind, x, (), b"", x.error)
+        self._fire(**response.request_meta)
 
     def on_stop(self) -> None:
         """The session ends."""
-        self._connection.close()
+        self.connection.close()
 
 
-def serve_arrivals(user: HarnessUser) -> None:
+# --- open loop ---------------------------------------------------------------------------------------------
+
+
+def serve_arrivals(user: Any) -> None:
     """The one task Locust sees under an open loop: take arrivals until the run ends."""
-    rig = user._rig
-    loop = rig.open_loop
+    place: Place = user.harness_place
+    rig, loop = place.rig, place.rig.open_loop
     assert loop is not None  # noqa: S101 - only set as a task under an open loop
-    seat = loop.sit()
-    user.seat = seat
+    serve = _send_payload if isinstance(user, ScenarioUser) else _run_task
+    seat = place.seat = loop.sit()
     try:
         while True:
             arrival = loop.take(seat)
             failure: str | None = None
             try:
-                user.serve(arrival)
+                serve(user, place, arrival)
             except (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately):
                 pass  # the task ended itself early, Locust's way
             except (StopUser, StopTest):
@@ -161,12 +109,83 @@ def serve_arrivals(user: HarnessUser) -> None:
                 user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
             finally:
                 loop.done()
-                user.close_arrival(failure)
+                _close_arrival(place, failure)
     finally:
-        user.client.close()
         unserved = loop.leave(seat)
         if unserved is not None:
             rig.desk.never_sent(job_name(unserved.job), unserved.slot)
+
+
+def _send_payload(user: ScenarioUser, place: Place, arrival: Arrival) -> None:
+    rig, payload = place.rig, arrival.job
+    x = rig.desk.send(user.connection, payload, arrival.slot)
+    if len(user.environment.events.request._handlers) > rig.quiet_with:
+        user.tell(payload, x)
+
+
+def _run_task(user: Any, place: Place, arrival: Arrival) -> None:
+    place.arrival, place.slot = arrival, arrival.slot
+    arrival.job(user)
+    place.settle()
+    if place.arrival is not None:
+        place.arrival = None
+        place.rig.no_request(job_name(arrival.job))
+
+
+def _close_arrival(place: Place, failure: str | None) -> None:
+    """Its task failed, or was cut off by the end of the run, before the first request."""
+    if place.arrival is not None:
+        arrival, place.arrival = place.arrival, None
+        place.rig.desk.never_sent(job_name(arrival.job), arrival.slot, failure)
+
+
+# --- closed loop -------------------------------------------------------------------------------------------
+
+
+def send_in_turn(draw: Callable[[int], Payload]) -> Callable[[ScenarioUser], None]:
+    """The one task of a scenario's users in a closed loop; `draw` gives the payload of a request id."""
+
+    def task(user: ScenarioUser) -> None:
+        place: Place = user.harness_place
+        rig, loop = place.rig, place.rig.closed_loop
+        assert loop is not None  # noqa: S101 - only set as a task in a closed loop
+        number, connection, send, ids = place.number, user.connection, rig.desk.send, rig.ids
+        listeners, quiet_with = user.environment.events.request._handlers, rig.quiet_with
+        pause = think_time(place)
+        try:
+            while number < loop.users:
+                request_id = next(ids)
+                payload = draw(request_id)
+                x = send(connection, payload, Slot(request_id, None, loop.phase, loop.step))
+                if x.done_at >= loop.until:
+                    loop.advance(x.done_at)
+                if len(listeners) > quiet_with:
+                    user.tell(payload, x)
+                if x.send_at is None:
+                    gevent.sleep(_AFTER_NO_CONNECTION_S)
+                if pause is not None:
+                    gevent.sleep(pause())
+                    loop.advance(_clock())
+        except (StopUser, StopTest):
+            raise
+        except Exception as error:  # a payload that could be made before, and cannot any more
+            rig.give_up(error)
+        raise StopUser
+
+    return task
+
+
+def think_time(place: Place) -> Callable[[], float] | None:
+    """How long this user thinks, seconds, drawn anew by each call; None when it does not."""
+    low, high = place.rig.think_s
+    if high <= 0:
+        return None
+    # Its number counts among all load processes, so that no two users of a run draw alike.
+    draws = random.Random(f"{place.rig.seed}/{place.number * place.rig.share.of + place.rig.share.index}")  # noqa: S311
+    return lambda: draws.uniform(low, high)
+
+
+# --- jobs --------------------------------------------------------------------------------------------------
 
 
 def job_name(job: Any) -> str:
