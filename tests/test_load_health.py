@@ -207,8 +207,16 @@ def test_counts_and_shares_are_those_given(busy: dict[str, dict[str, Any]]) -> N
     assert 20e6 < busy["memory"]["value"] < 500e6
 
 
-def test_in_a_closed_loop_lateness_is_absent_with_a_reason() -> None:
-    lateness = watched("gevent.sleep(0.06)")["lateness_p99"]
+def test_in_a_closed_loop_lateness_is_absent_with_a_reason_and_the_first_stop_counts() -> None:
+    # The second stop is after a drain: its idle waiting would thin out the CPU share of a phase that was all work.
+    lateness = watched("""
+gevent.sleep(0.06)
+health.stop()
+share = health._cpu_share
+gevent.sleep(0.1)
+health.stop()
+assert health._cpu_share == share > 0
+""")["lateness_p99"]
 
     assert lateness["value"] is None
     assert lateness["absent"] == "does not apply: a closed loop has no schedule"

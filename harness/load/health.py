@@ -54,7 +54,9 @@ class Health:
         self._ticker = gevent.spawn(self._tick)
 
     def stop(self) -> None:
-        """End of the measured phase; the readings stay."""
+        """End of the measured phase; the readings stay. A second call does nothing."""
+        if self._ended is not None:
+            return
         self._ended = machine.look()
         wall_s = self._ended.at_s - self._began.at_s
         self._cpu_share = (time.process_time() - self._cpu_at) / wall_s if wall_s > 0 else None
@@ -182,7 +184,7 @@ _STAMPED: _About = (
     None, None, "answers whose end the kernel stamped; the others were stamped when the generator read them", ""
 )  # fmt: skip
 _ANSWERS: _About = (None, None, "answers received, warm-up included", "")
-_SESSIONS: _About = (None, None, "sessions opened to keep the schedule", "")
+_SESSIONS: _About = (None, None, "client sessions open at the same time, at most", "")
 
 
 def _reading(name: str, value: float | None, unit: str, about: _About, absent: str = "") -> Reading:
