@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from harness import __version__
-from harness.commands import check, demo, init, report, run
+from harness.commands import check, demo, init, report, run, worker
 from harness.errors import ExitCode, HarnessError
 
 EXAMPLES = """
@@ -35,7 +35,7 @@ def cli() -> None:
     """Load-test an ML API and see which stage of each request takes the time."""
 
 
-for _module in (run, check, init, report, demo):
+for _module in (run, check, init, report, demo, worker):
     cli.add_command(_module.command)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError, Interrupted, UsageError
 from harness.interrupt import Interrupt
-from harness.run import OnEvent, Outcome, execute
+from harness.load.drive import OnEvent
+from harness.run import Outcome, execute
 from harness.scenario import Overrides, load_scenario
 from harness.spans import listen
 

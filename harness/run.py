@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,13 +17,13 @@ from pydantic import TypeAdapter
 
 from harness.conclude import conclude
 from harness.environment import fingerprint
-from harness.errors import ExitCode, HarnessError, Interrupted, NothingMeasured, RunFolderError, UsageError
+from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
 from harness.ledger import Ledger
 from harness.load import launch
-from harness.load.launch import LoadProcess
-from harness.load.order import Order
+from harness.load.drive import Loaded, OnEvent, drive
+from harness.load.order import ALONE, Crew, Order
 from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span, Step
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
@@ -33,14 +32,10 @@ from harness.scenario.target import host_of, is_loopback
 from harness.spans import listen
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
 
-OnEvent = Callable[[Mapping[str, object]], None]
-
-POLL_S = 0.25
 SPAN_QUIET_S = 1.0
 EXPORT_INTERVAL_S = 6.0
 """Plain OpenTelemetry exports every five seconds, unless it is told otherwise."""
 SPAN_DEADLINE_S = 2 * EXPORT_INTERVAL_S
-STOP_WITHIN_S = 10.0
 REPORTS = ("html", "md", "junit")
 
 
@@ -60,8 +55,9 @@ def execute(
     on_event: OnEvent,
     interrupt: Interrupt,
     listener: socket.socket | None = None,
+    crew: Crew = ALONE,
 ) -> Outcome:
-    """Run a scenario into a new folder below `parent`.
+    """Run a scenario into a new folder below `parent`. `crew` says which processes send the load.
 
     `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
     socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
@@ -77,7 +73,7 @@ def execute(
     record = _first_record(scenario, folder, started)
     folder.write_json("run.json", record)
     with _receiving(listener, folder) as receiver:
-        loaded = _drive(scenario, folder, on_event, interrupt)
+        loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew)
         if receiver is not None:
             on_event({"phase": "spans"})
             _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)
@@ -127,57 +123,6 @@ def _receiving(listener: socket.socket | None, folder: RunFolder) -> Iterator[Re
         child.stop()
 
 
-@contextmanager
-def _loading(scenario: Scenario, folder: RunFolder) -> Iterator[LoadProcess]:
-    """The load child for the length of a `with`: it never outlives it."""
-    child = launch.start(Order(scenario, str(folder.path), folder.run_id))
-    try:
-        yield child
-    finally:
-        if child.wait(STOP_WITHIN_S) is None:
-            child.kill()
-            child.wait(STOP_WITHIN_S)
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """How the load child ended. `end` is its last word, empty when it died without one; `failed` says why then."""
-
-    end: Mapping[str, object]
-    warnings: tuple[RunWarning, ...]
-    interrupted: bool
-    failed: HarnessError | None = None
-
-
-def _drive(scenario: Scenario, folder: RunFolder, on_event: OnEvent, interrupt: Interrupt) -> _Loaded:
-    """Run the load child to its end."""
-    warnings: list[RunWarning] = []
-    asked = False
-    with _loading(scenario, folder) as child:
-        while not child.over:
-            for event in child.events(POLL_S):
-                if event["kind"] == "progress":
-                    on_event(event)
-                elif event["kind"] == "warning":
-                    warnings.append(RunWarning(**{k: v for k, v in event.items() if k != "kind"}))
-                elif event["kind"] == "end":
-                    return _Loaded(event, tuple(warnings), asked)
-                elif event["kind"] == "failed":
-                    return _Loaded({}, tuple(warnings), asked, _failure(child, event))
-            if interrupt.stop and not asked:
-                asked = True
-                child.request_stop()
-            if interrupt.now:
-                child.kill()
-    return _Loaded({}, tuple(warnings), asked)
-
-
-def _failure(child: LoadProcess, event: Mapping[str, Any]) -> HarnessError:
-    """A load child that could not begin says so by its exit code; one that broke or was killed measured nothing."""
-    refused = child.wait(STOP_WITHIN_S) == ExitCode.USAGE
-    return (UsageError if refused else NothingMeasured)(event["message"], event["hint"])
-
-
 def _await_spans(receiver: ReceiverProcess, folder: RunFolder, run_s: float, interrupt: Interrupt) -> None:
     """Wait for the last spans: until every request has some, or no more can be expected.
 
@@ -221,7 +166,7 @@ def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> d
     }
 
 
-def _last_record(record: Mapping[str, object], loaded: _Loaded, received: ReceiverStatus | None) -> dict[str, object]:
+def _last_record(record: Mapping[str, object], loaded: Loaded, received: ReceiverStatus | None) -> dict[str, object]:
     warnings = [*loaded.warnings, *_receiver_warnings(received)]
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harness.commands.common import finish, say, silent
+from harness.commands.crew import crew_of, crew_options
 
 if TYPE_CHECKING:
+    from harness.load.drive import OnEvent
     from harness.scenario import Overrides
 
 
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
 @click.argument("scenario")
 @click.option("--target", metavar="URL", help="Where the API is; overrides the scenario.")
 @click.option("--rate", metavar="R", help="Arrivals per second or minute, e.g. 20/s; replaces the scenario's steps.")
+@click.option("--users", metavar="N", help="Users of a closed loop, instead of arrivals at a rate.")
 @click.option("--duration", metavar="D", help="Measured time per step, e.g. 60s.")
 @click.option("--warmup", metavar="D", help="Time before the measured part, e.g. 10s.")
 @click.option("--seed", metavar="N", help="Seed of arrivals, request mix and payloads.")
 @click.option("--slo", metavar="EXPR", multiple=True, help="One more limit, e.g. 'p95(latency) < 200ms'. Repeatable.")
+@crew_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -29,17 +33,29 @@ def command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: o
     """Stress the API as SCENARIO says, split every request, judge, report."""
     from harness.scenario import load_scenario, plan
 
+    announce = silent if as_json or quiet else say
+    crew = crew_of(overrides, announce)
     loaded = load_scenario(scenario, overrides_of(overrides))  # before the heavy imports: mistakes are answered at once
 
     from harness.interrupt import Interrupt
     from harness.report import live, plan_text
     from harness.run import execute
 
-    announce = silent if as_json or quiet else say
     announce(plan_text.headline(loaded, plan(loaded)))
     with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
-        outcome = execute(loaded, out, show, interrupt)
+        outcome = execute(loaded, out, _told(show, announce), interrupt, crew=crew)
     return finish(outcome, as_json)
+
+
+def _told(show: OnEvent, announce: Callable[[str], None]) -> OnEvent:
+    """`show`, and what an event has to say in words."""
+
+    def tell(event: Mapping[str, object]) -> None:
+        if "message" in event:
+            announce(str(event["message"]))
+        show(event)
+
+    return tell
 
 
 def overrides_of(options: Mapping[str, object]) -> Overrides:

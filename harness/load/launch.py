@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from harness.errors import NothingMeasured
-from harness.load.order import Order, dumped
+from harness.load.order import ALONE, Crew, Order, dumped, dumped_crew
 
 _TAIL_BYTES = 2000
 
@@ -102,6 +102,15 @@ class LoadProcess:
                     pipe.close()
         return code
 
+    def wait_for_company(self, timeout_s: float) -> None:
+        """After the process ended: let what it had started write its last samples, and kill what still runs then."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            while time.monotonic() < deadline:
+                os.killpg(self.pid, 0)
+                time.sleep(0.05)
+            os.killpg(self.pid, signal.SIGKILL)
+
 
 def _tail(path: Path) -> str:
     try:
@@ -111,12 +120,18 @@ def _tail(path: Path) -> str:
     return " | ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
-def start(order: Order) -> LoadProcess:
-    """Start a load process; it writes `samples-<worker>.arrows` and `load-<worker>.log` into the run folder."""
-    log = Path(order.run_dir) / f"load-{order.worker}.log"
+def start(order: Order, crew: Crew = ALONE) -> LoadProcess:
+    """Start a load process, or a master with the load processes of `crew`: to its parent it is one, too.
+
+    They write `samples-<worker>.arrows` and `load-<worker>.log` into the run folder, the master `load-master.log`.
+    """
+    alone = crew.size == 1 and not crew.expected
+    module, name = ("worker", order.worker) if alone else ("master", "master")
+    told = dumped(order) if alone else {"order": dumped(order), "crew": dumped_crew(crew)}
+    log = Path(order.run_dir) / f"load-{name}.log"
     with log.open("wb") as stderr:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "harness.load.worker"],
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", f"harness.load.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -124,7 +139,7 @@ def start(order: Order) -> LoadProcess:
         )
     assert child.stdin is not None  # noqa: S101 - started with pipes
     with contextlib.suppress(OSError):  # it died already: events() says so
-        child.stdin.write(json.dumps(dumped(order)).encode() + b"\n")
+        child.stdin.write(json.dumps(told).encode() + b"\n")
         child.stdin.flush()
     return LoadProcess(child, log)
 

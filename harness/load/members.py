@@ -1,0 +1,88 @@
+"""The workers of a master, and what is said about them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from harness.load.remote_chunks import ChunkFile
+
+
+class State(StrEnum):
+    """How far a worker has come."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    RUNNING = "running"
+    FINISHED = "finished"
+    LEFT = "left"  # its own user stopped it
+    LOST = "lost"
+
+
+GONE = (State.LEFT, State.LOST)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One admitted worker. `offset_s`: its clock less the master's, known to within `bound_s`."""
+
+    client_id: str
+    index: int
+    host: str
+    pid: int
+    cpus: int
+    child: subprocess.Popen[bytes] | None  # when the master started it
+    chunks: ChunkFile | None  # when its samples arrive as messages
+    state: State = State.PREPARING
+    offset_s: float | None = None
+    bound_s: float | None = None
+    progress: Mapping[str, Any] | None = None
+    end: Mapping[str, Any] | None = None
+    refusal: tuple[str, str | None] | None = field(default=None)  # why it cannot run the order
+
+    @property
+    def name(self) -> str:
+        """As in the samples' `worker` column."""
+        return str(self.index)
+
+    @property
+    def where(self) -> str:
+        """Which process it is."""
+        return f"pid {self.pid} on {self.host}"
+
+    def row(self) -> dict[str, Any]:
+        """What run.json keeps of it."""
+        return {
+            "worker": self.name,
+            "host": self.host,
+            "pid": self.pid,
+            "cpus": self.cpus,
+            "clock_offset_s": self.offset_s,
+            "clock_bound_s": self.bound_s,
+            "state": self.state.value,
+        }
+
+
+def lost_warning(member: Member, elapsed_s: float) -> dict[str, Any]:
+    """The warning of a worker that is gone before the end of the run."""
+    how = "was stopped where it runs" if member.state is State.LEFT else "was lost"
+    message = f"worker {member.name} ({member.where}) {how} {max(0.0, elapsed_s):.1f} s into the run: "
+    message += "its arrivals from then on were not sent"
+    if member.state is State.LOST:
+        message += ", and its last second of samples may be missing"
+    hint = f"the other workers went on; see load-{member.name}.log" if member.child else "the other workers went on"
+    return {"kind": "warning", "code": "lost_worker", "message": message, "hint": hint, "invalidates": True}
+
+
+def forwarded(member: Member, line: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker's warning, with its name."""
+    return {
+        "kind": "warning",
+        "code": str(line.get("code")),
+        "message": f"worker {member.name}: {line.get('message')}",
+        "hint": str(line.get("hint") or ""),
+        "invalidates": bool(line.get("invalidates")),
+    }

@@ -1,0 +1,235 @@
+"""The master's talk with its workers: takes them in, gives orders and files, keeps what they report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.arrivals import Share
+from harness.load.admission import Admission, Hello
+from harness.load.members import GONE, Member, State, forwarded, lost_warning
+from harness.load.merged import merged_end, merged_progress
+from harness.load.order import Crew, Order, dumped
+from harness.load.port import Fields, Master
+from harness.load.remote_chunks import ChunkFile
+from harness.load.shipping import PIECE_BYTES, Shipped
+
+START_IN_S = 0.3
+SILENT_S = 6.0
+"""A worker that says nothing for so long in the middle of the run is lost."""
+SILENT_WHILE_PREPARING_S = 60.0
+"""Importing a large library keeps a worker from answering."""
+
+LEFT_SILENT_S = 2.0
+"""A worker that left still hands over what was in flight; when it is silent for so long, it has gone."""
+
+
+class Roster:
+    """The admitted workers. `said` collects lines for the parent, to be taken from its left end."""
+
+    def __init__(
+        self,
+        master: Master,
+        order: Order,
+        crew: Crew,
+        files: Sequence[Shipped],
+        children: Sequence[subprocess.Popen[bytes]],
+    ) -> None:
+        self.members: dict[str, Member] = {}
+        self.said: deque[dict[str, Any]] = deque()
+        self.began_at: float | None = None
+        self._master = master
+        self._order = order
+        self._crew = crew
+        self._files = {file.path: file for file in files}
+        self._children = children
+        self._local_only = bool(children)
+        self.admission = Admission(master, crew.token, self._welcome)
+        for kind, listener in (
+            ("ml_ping", self._ping),
+            ("ml_fetch", self._fetch),
+            ("ml_ready", self._ready),
+            ("ml_line", self._line),
+            ("ml_samples", self._samples),
+            ("ml_over", self._over),
+            ("ml_failed", self._failed),
+            ("ml_leaving", self._leaving),
+        ):
+            master.listen(kind, listener)
+
+    # --- in ----------------------------------------------------------------------------------------------
+
+    def _welcome(self, client_id: str, hello: Hello) -> str | None:
+        taken = {member.index: member for member in self.members.values()}
+        child = next((c for c in self._children if c.pid == hello.pid), None)
+        if self._local_only and child is None:
+            return "this run has its own workers"
+        free = [i for i in range(self._crew.size) if i not in taken]
+        if self.began_at is not None or not free:
+            return f"the run has its {self._crew.size} workers already"
+        index = free[0] if child is None else self._children.index(child)
+        chunks = ChunkFile(Path(self._order.run_dir) / f"samples-{index}.arrows") if child is None else None
+        member = Member(client_id, index, hello.host, hello.pid, hello.cpus, child, chunks)
+        self.members[client_id] = member
+        own = replace(
+            self._order, worker=member.name, share=Share(index, self._crew.size), max_sessions=self._sessions()
+        )
+        files = [] if child else [[file.path, file.size, file.sha256] for file in self._files.values()]
+        self._master.tell(client_id, "ml_order", order=dumped(own), files=files, local=child is not None)
+        return None
+
+    def _sessions(self) -> int | None:
+        limit = self._order.max_sessions
+        return None if limit is None else max(1, limit // self._crew.size)
+
+    def _ping(self, client_id: str, fields: Fields) -> None:
+        self._master.tell(client_id, "ml_pong", at=fields.get("at"), master_ns=time.time_ns())
+
+    def _fetch(self, client_id: str, fields: Fields) -> None:
+        file, offset = self._files.get(str(fields.get("path"))), fields.get("offset")
+        if file is None or not isinstance(offset, int) or not 0 <= offset <= file.size:
+            return
+        try:
+            with open(file.path, "rb") as source:
+                piece = os.pread(source.fileno(), PIECE_BYTES, offset)
+        except OSError as error:
+            self.admission.refuse(client_id, f"the master cannot read {file.path}: {error.strerror}", None)
+            return
+        self._master.tell(client_id, "ml_piece", path=file.path, offset=offset, piece=piece)
+
+    def _ready(self, client_id: str, fields: Fields) -> None:
+        member = self.members.get(client_id)
+        if member is not None and member.state is State.PREPARING:
+            member.offset_s, member.bound_s = _seconds(fields.get("offset_s")), _seconds(fields.get("bound_s"))
+            member.state = State.READY
+
+    def _failed(self, client_id: str, fields: Fields) -> None:
+        member = self.members.get(client_id)
+        if member is None:
+            return
+        hint = fields.get("hint")
+        member.refusal = (str(fields.get("message"))[:2000], str(hint)[:2000] if hint else None)
+        if member.state is State.RUNNING:  # it broke on the way: that is one worker less
+            self.lose(member)
+
+    # --- the run -----------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        """Have all workers begin at the same instant."""
+        at_ns = time.time_ns() + round(START_IN_S * 1e9)
+        self.began_at = time.monotonic() + START_IN_S
+        for member in self.members.values():
+            member.state = State.RUNNING
+            self._master.tell(member.client_id, "ml_go", at_ns=at_ns)
+
+    def ask_to_stop(self) -> None:
+        """Have all workers end early."""
+        for member in self.members.values():
+            self._master.tell(member.client_id, "ml_stop")
+
+    def dismiss(self) -> None:
+        """Let all workers go."""
+        for member in self.members.values():
+            if member.chunks is not None:
+                member.chunks.close()
+            self._master.tell(member.client_id, "ml_leave")
+
+    def _line(self, client_id: str, fields: Fields) -> None:
+        member, line = self.members.get(client_id), fields.get("line")
+        if member is None or not isinstance(line, dict) or member.state in GONE:
+            return
+        if line.get("kind") == "warning":
+            self.said.append(forwarded(member, line))
+        elif line.get("kind") == "progress" and isinstance(line.get("elapsed_s"), int | float):
+            merged_progress([line])  # raises here, where nothing depends on it, when it is of no use
+            member.progress = line
+
+    def _samples(self, client_id: str, fields: Fields) -> None:
+        member = self.members.get(client_id)
+        if member is None or member.chunks is None or member.state is State.LOST:
+            return
+        failed_before = member.chunks.failure
+        below = member.chunks.take(fields.get("number"), fields.get("piece"))
+        number = fields.get("number")
+        kind = "ml_again" if isinstance(number, int) and number > below else "ml_taken"
+        self._master.tell(client_id, kind, below=below)
+        if member.chunks.failure and not failed_before:
+            message = f"samples cannot be written ({member.chunks.failure}): the last ones are lost"
+            hint = "free some disk space, or choose another place with --out"
+            warning = {"code": "recorder", "message": message, "hint": hint, "invalidates": True}
+            self.said.append(forwarded(member, warning))
+            self.ask_to_stop()
+
+    def _over(self, client_id: str, fields: Fields) -> None:
+        member, line = self.members.get(client_id), fields.get("line")
+        if member is None or not isinstance(line, dict) or member.state not in (State.RUNNING, State.LEFT):
+            return
+        merged_end({member.name: line})
+        member.end = line
+        member.state = State.FINISHED if member.state is State.RUNNING else State.LEFT
+        self._master.tell(client_id, "ml_leave")
+
+    def _leaving(self, client_id: str, fields: Fields) -> None:
+        del fields
+        member = self.members.get(client_id)
+        if member is not None and member.state not in (State.FINISHED, *GONE):
+            self.lose(member, State.LEFT)
+
+    def lose(self, member: Member, how: State = State.LOST) -> None:
+        """A worker is gone. Before the start another one may take its place."""
+        running, member.state = member.state is State.RUNNING, how
+        if running and self.began_at is not None:
+            self.said.append(lost_warning(member, time.monotonic() - self.began_at))
+            if member.progress is not None:
+                member.progress = {**member.progress, "in_flight": 0, "backlog": 0}
+        elif member.child is None and member.refusal is None:
+            del self.members[member.client_id]
+        if how is State.LOST:
+            self._master.tell(member.client_id, "ml_leave")
+
+    def find_lost(self) -> None:
+        """Notice who ended or fell silent."""
+        for member in list(self.members.values()):
+            if member.state in (State.FINISHED, *GONE):
+                continue
+            limit_s = SILENT_S if member.state is State.RUNNING and not member.child else SILENT_WHILE_PREPARING_S
+            ended = member.child is not None and member.child.poll() is not None
+            if ended or self._silent_s(member) > limit_s:
+                self.lose(member)
+
+    def working(self) -> bool:
+        """Whether somebody runs, or drains after having left."""
+        drains = (m for m in self.members.values() if m.state is State.LEFT and m.end is None)
+        return self.count(State.RUNNING) > 0 or any(self._silent_s(m) < LEFT_SILENT_S for m in drains)
+
+    def _silent_s(self, member: Member) -> float:
+        return time.monotonic() - self._master.heard_at[member.client_id]
+
+    # --- together ----------------------------------------------------------------------------------------
+
+    def count(self, *states: State) -> int:
+        """Members in one of these states."""
+        return sum(member.state in states for member in self.members.values())
+
+    def progress(self) -> dict[str, Any] | None:
+        """The newest progress of all workers as one line."""
+        newest = [member.progress for member in self.members.values() if member.progress is not None]
+        return merged_progress(newest) if newest else None
+
+    def end(self) -> dict[str, Any] | None:
+        """The end line of the run; None when no worker came to an end."""
+        members = sorted(self.members.values(), key=lambda member: member.index)
+        ends: dict[str, Mapping[str, Any]] = {member.name: member.end for member in members if member.end is not None}
+        if not ends:
+            return None
+        return {**merged_end(ends), "kind": "end", "workers": [member.row() for member in members]}
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
