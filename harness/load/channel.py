@@ -27,7 +27,8 @@ from gevent import getcurrent, monkey
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
 _SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the module `socket` does not name it
-_TIMESPEC = struct.Struct("@qq")
+_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
+_unpacked = struct.Struct("@qq").unpack
 _STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
 _SMALL, _LARGE = 1 << 14, 1 << 18
 
@@ -89,11 +90,9 @@ class PlainChannel:
             return None
         if len(chunk) == self._room:  # a small buffer suits small answers; one that was filled announces a large one
             self._room = _LARGE
-        if ancillary:
-            level, kind, payload = ancillary[0]
-            if kind == _SO_TIMESTAMPNS and level == socket.SOL_SOCKET and len(payload) == _TIMESPEC.size:
-                seconds, nanoseconds = _TIMESPEC.unpack(payload)
-                return chunk, seconds * 1_000_000_000 + nanoseconds
+        if ancillary and ancillary[0][:2] == _STAMP:
+            seconds, nanoseconds = _unpacked(ancillary[0][2])
+            return chunk, seconds * 1_000_000_000 + nanoseconds
         return chunk, None
 
     def _wait(self, watcher: Any) -> None:

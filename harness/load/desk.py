@@ -65,10 +65,10 @@ class Desk:
         if x.status is not None:
             timing = answer.header("server-timing")
             if x.error is None and not x.censored:
-                encoding = answer.header("content-encoding") if kind.terms.keep_body else None
-                failed = failed_checks(
-                    kind.expect, x.status, bytes(answer.body) if kind.terms.keep_body else b"", encoding, x.too_large
-                )
+                body, encoding = b"", None
+                if kind.terms.keep_body:
+                    body, encoding = bytes(answer.body), answer.header("content-encoding")
+                failed = failed_checks(kind.expect, x.status, body, encoding, x.too_large)
         self._keep(x, kind.name, slot, traceparent, failed, timing)
 
     def _keep(

@@ -87,7 +87,10 @@ class _Died(Exception):  # noqa: N818 - a connection's end, not an error yet
 
 
 class Connection:
-    """The keep-alive connection of one session. Not shared: one request at a time."""
+    """The keep-alive connection of one session. Not shared: one request at a time.
+
+    `answer` stays until the next request, for checks and user code, also when its connection is gone.
+    """
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
@@ -99,10 +102,12 @@ class Connection:
     def close(self) -> None:
         """Drop the connection; the next request opens another one."""
         self._deadline.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-            self.answer = Answer()
 
     def exchange(self, x: Exchange, head: bytes, body: bytes, terms: Terms) -> None:
         """Send `head` then `body`, read the answer into `self.answer`, fill `x`.
@@ -125,21 +130,17 @@ class Connection:
             self._deadline.end()
             if x.error is not None or x.censored or x.too_large or not self.answer.keep_alive:
                 x.status = self.answer.status if self.answer.head_complete else None
-                self._drop(x)
+                x.done_at = x.done_at or _clock()
+                self._hang_up()
             self._last_used_at = x.done_at
 
-    def _drop(self, x: Exchange) -> None:
-        # The answer outlives its connection: checks and user code still look at it.
-        if not x.done_at:
-            x.done_at = _clock()
-        answer = self.answer
-        self.close()
-        self.answer = answer
-
     def _attempts(self, x: Exchange, head: bytes, body: bytes, terms: Terms) -> str | None:
-        reused = self._reuse()
+        if self._channel is not None and x.start_at - self._last_used_at > _PEEK_AFTER_NS:
+            self._look_at_idle()
+        reused = True
         while True:
             if self._channel is None:
+                reused = False
                 self._open(x)
             self.answer.expect(terms.no_body, terms.keep_body)
             x.attempts += 1
@@ -149,24 +150,19 @@ class Connection:
             except _Died as died:
                 if not reused:
                     return died.error
-                reused = False
-                self.close()
+                self._hang_up()
                 x.send_at = x.sent_at = None
 
-    def _reuse(self) -> bool:
-        """Whether a connection is there that may still live. One that idled is looked at first: a server that closed
-        it, or said something unasked, would cost a resend or answer the wrong question."""
-        if self._channel is None:
-            return False
-        if _clock() - self._last_used_at > _PEEK_AFTER_NS:
-            try:
-                unasked = self._channel.read_now()
-            except OSError:
-                unasked = (b"", None)
-            if unasked is not None:
-                self.close()
-                return False
-        return True
+    def _look_at_idle(self) -> None:
+        """A server that closed an idle connection, or said something unasked, would cost a resend or answer the wrong
+        question."""
+        assert self._channel is not None  # noqa: S101 - asked by the caller
+        try:
+            unasked = self._channel.read_now()
+        except OSError:
+            unasked = (b"", None)
+        if unasked is not None:
+            self._hang_up()
 
     def _open(self, x: Exchange) -> None:
         self.answer = Answer()
@@ -174,39 +170,32 @@ class Connection:
         x.connected_at = _clock()
 
     def _write(self, x: Exchange, head: bytes, body: bytes) -> None:
+        assert self._channel is not None  # noqa: S101 - opened by the caller
         x.bytes_sent = 0
         x.send_at = _clock()
-        self._write_part(x, head)
-        if body and not self.answer.spent:
-            self._write_part(x, body)
+        for part in (head, body) if body else (head,):
+            left: bytes | memoryview = part
+            while left and not self.answer.spent:
+                try:
+                    count = self._channel.write(left)
+                except OSError as error:
+                    self._last_words(x, error)
+                    break
+                x.bytes_sent += count
+                if count == len(left):
+                    break
+                left = memoryview(left)[count:]
+                if count == 0:
+                    self._look_for_early_answer(x)
         x.sent_at = _clock()
 
-    def _write_part(self, x: Exchange, part: bytes) -> None:
-        assert self._channel is not None  # noqa: S101 - opened by the caller
-        left: bytes | memoryview = part
-        while True:
-            try:
-                count = self._channel.write(left)
-            except OSError as error:
-                self._last_words(x, error)
-                return
-            x.bytes_sent += count
-            if count == len(left):
-                return
-            left = memoryview(left)[count:]
-            if count == 0 and self._answered_early(x):
-                return
-
-    def _answered_early(self, x: Exchange) -> bool:
+    def _look_for_early_answer(self, x: Exchange) -> None:
         """The server may answer, and stop reading, before it has the whole body."""
         assert self._channel is not None  # noqa: S101
         received = self._channel.read_now()
-        if received is None:
-            return False
-        self._take(x, *received)
-        if self.answer.head_complete:
-            self.answer.spent = True  # the rest of the body was never sent
-        return self.answer.head_complete
+        if received is not None:
+            self._take(x, *received)
+            self.answer.spent = self.answer.head_complete  # then the rest of the body is never sent
 
     def _last_words(self, x: Exchange, error: OSError) -> None:
         """The write failed; an answer sent before the server hung up is still an answer."""
