@@ -18,7 +18,7 @@ import jmespath
 
 from harness.load.python_file import function_of
 from harness.model import Expect
-from harness.scenario.wanted import test_of
+from harness.scenario.wanted import wanted_test
 
 MAX_DECODED_BYTES = 256 << 20
 _MOST_SAID = 50
@@ -88,7 +88,7 @@ def _failed_json(expect: Expect, answer: Checked | None) -> list[str]:
 
 def _holds(path: str, wanted: object, document: Any) -> bool:
     try:
-        return test_of(wanted)(_compiled(path).search(document))
+        return wanted_test(wanted)(_compiled(path).search(document))
     except (jmespath.exceptions.JMESPathError, RecursionError):
         return False
 

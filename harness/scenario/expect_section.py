@@ -11,7 +11,7 @@ from harness.model import Expect
 from harness.scenario.document import Entry, Node
 from harness.scenario.functions import function_named
 from harness.scenario.values import entries_of, fields_of, json_of, one_or_more, parsed, whole_of
-from harness.scenario.wanted import test_of
+from harness.scenario.wanted import wanted_test
 from harness.units import parse_bytes, parse_share, quoted
 
 _KEYS = ("status", "json", "max_bytes", "python", "sample")
@@ -55,7 +55,7 @@ def _json_check(check: Entry, what: str) -> tuple[str, object]:
         raise ScenarioError(f"{what}: {quoted(check.key)} is not a path: {problem}", hint, check.where) from None
     wanted = json_of(check.node, what)
     try:
-        test_of(wanted)
+        wanted_test(wanted)
     except UsageError as error:
         raise ScenarioError(f"{what}: {error.message}", error.hint, check.where) from None
     return check.key, wanted

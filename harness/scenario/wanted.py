@@ -21,13 +21,13 @@ _NEARLY_LIMIT = re.compile(r"(<=|>=)\s*\S|[<>]\s+\S")
 _NEARLY_RANGE = re.compile(rf"{_NUMBER}\s*\.\.\s|.*\s\.\.\s*{_NUMBER}$", re.S)
 
 
-def test_of(wanted: object) -> Test:
+def wanted_test(wanted: object) -> Test:
     """The test that a value found in an answer has to pass. Raises UsageError for a text that cannot be read."""
-    return _test_of_text(wanted) if isinstance(wanted, str) else lambda found: same(wanted, found)
+    return _text_test(wanted) if isinstance(wanted, str) else lambda found: same(wanted, found)
 
 
 @lru_cache(maxsize=1024)
-def _test_of_text(wanted: str) -> Test:
+def _text_test(wanted: str) -> Test:
     if wanted.startswith("~"):
         return _matches(wanted[1:].strip())
     if wanted.startswith("= "):
