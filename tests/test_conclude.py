@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 
 from harness.conclude import Conclusion, conclude, load_line
 from harness.findings import Summary, Verdict
-from harness.model import Arrivals, LoadProfile, Sample, Scenario, Span, SpanSpec, Step
+from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step
 from harness.report import console
 from harness.report.files import FORMATS, render_as
 from harness.run_folder import RunFolder
 from tests.builders import a_root, a_sample, a_span, at, samples_table, spans_table, trace
 
 SLOS = ("p95(latency) < 1s", "p95(inference) < 1s", "mean(queue) < 1s", "share(transfer) < 50%", "error_rate < 2%")
+
+
+CPU = {"name": "cpu", "value": 0.1, "unit": "ratio", "suspect": 0.8, "invalid": 0.95, "meaning": "busy"}
 
 
 def a_scenario(**changes: Any) -> Scenario:
@@ -32,9 +36,8 @@ def concluded(tmp_path: Path, samples: list[Sample], recorded: list[Span], **cha
     folder = RunFolder(tmp_path)
     folder.write_table("samples", samples_table(*samples))
     folder.write_table("spans", spans_table(*recorded))
-    record = {"run_id": "r", "status": "finished", "started_ns": at(0), "loopback": True, "load": {"readings": [
-        {"name": "cpu", "value": 0.1, "unit": "ratio", "suspect": 0.8, "invalid": 0.95, "meaning": "busy"}
-    ]}}  # fmt: skip
+    record = {"run_id": "r", "status": "finished", "started_ns": at(0), "loopback": True, "load": {"readings": [CPU]}}
+    record |= changes.pop("record", {})
     return conclude(folder, a_scenario(**changes), record)
 
 
@@ -226,5 +229,101 @@ def test_a_killed_run_says_so_and_is_not_judged(tmp_path: Path) -> None:
     assert "cut_short" in [w.code for w in found.warnings]
 
 
-def test_the_load_profile_fits_on_one_line() -> None:
-    assert load_line(a_scenario()) == "constant 10/s, 0 s warm-up, 1 s, seed 1"
+# --- load profiles -----------------------------------------------------------------------------------------
+
+
+def a_load(*steps: Step, **changes: Any) -> LoadProfile:
+    return replace(LoadProfile(Arrivals.POISSON, steps, warmup_s=5.0, drain_s=1.0, seed=7), **changes)
+
+
+@pytest.mark.parametrize(
+    ("load", "line"),
+    [
+        (a_load(Step(4.0, 60.0)), "poisson 4/s, 5 s warm-up, 60 s, seed 7"),
+        (a_load(Step(2.0, 9.0), Step(4.0, 9.0)), "poisson 2/s -> 4/s, 5 s warm-up, 9 s each, seed 7"),
+        (a_load(Step(1.0, 60.0, 8.0)), "poisson 1/s -> 8/s in 60 s (ramp), 5 s warm-up, seed 7"),
+        (a_load(Step(5.0, 9.0), Step(50.0, 3.0), Step(5.0, 9.0), arrivals=Arrivals.CONSTANT),
+         "constant 5/s for 9 s -> 50/s for 3 s -> 5/s for 9 s, 5 s warm-up, seed 7"),
+        (a_load(Step(16.0, 60.0), arrivals=Arrivals.USERS, think_s=(0.2, 2.0)),
+         "16 users, think 200 ms to 2 s, 5 s warm-up, 60 s, seed 7"),
+        (a_load(Step(1.0, 60.0), arrivals=Arrivals.USERS, think_s=(0.2, 0.2)),
+         "1 user, think 200 ms, 5 s warm-up, 60 s, seed 7"),
+        (a_load(Step(1.0, 60.0, 32.0), arrivals=Arrivals.USERS), "1 -> 32 users in 60 s (ramp), 5 s warm-up, seed 7"),
+        (a_load(*(Step(float(n), 9.0) for n in range(1, 9)), arrivals=Arrivals.USERS),
+         "1 -> 2 -> 3 -> 4 -> ... -> 8 users (8 steps), 5 s warm-up, 9 s each, seed 7"),
+        (a_load(Step(20.0, 60.0), arrivals=Arrivals.REPLAY, replay=Replay("/x/arrivals.csv", 2.0)),
+         "replay of arrivals.csv at 2x: 1,200 arrivals in 60 s, 5 s warm-up, seed 7"),
+    ],
+)  # fmt: skip
+def test_every_load_profile_fits_on_one_line(load: LoadProfile, line: str) -> None:
+    assert load_line(a_scenario(load=load)) == line
+
+
+def test_a_closed_loop_makes_no_claim_about_a_rate_and_says_what_it_hides(tmp_path: Path) -> None:
+    load = a_load(Step(4.0, 1.0), Step(8.0, 1.0), arrivals=Arrivals.USERS)
+
+    found = concluded(tmp_path, *many(100), load=load).summary
+
+    assert (found.counts.offered_per_s, found.counts.completed_per_s) == (None, 50.0)
+    assert found.sentences[2] == (
+        "A closed loop: 4 to 8 users waited for each answer, so a slow service lowered the load and its latency is "
+        "understated against an open loop."
+    )
+    assert len(found.sentences) <= 6
+
+
+@pytest.mark.parametrize(
+    ("record", "measured_s"),
+    [
+        ({}, 10.0),  # finished: as planned, however early the last arrival was
+        ({"status": "interrupted", "load": {"measured_from_ns": at(0), "measured_until_ns": at(4000)}}, 4.0),
+        ({"load": {"measured_from_ns": at(0), "measured_until_ns": at(5000)}}, 5.0),  # stopped by itself
+        ({"status": "running"}, 2.0),  # killed: the last answer came 2 s after the first arrival
+        ({"status": "broken", "load": {}}, 2.0),
+    ],
+)
+def test_rates_stand_on_the_time_that_was_really_measured(
+    tmp_path: Path, record: dict[str, object], measured_s: float
+) -> None:
+    samples = [a_sample(i, scheduled_ns=at(100 * i), done_ns=at(2000)) for i in range(20)]
+
+    found = concluded(tmp_path, samples, [], load=a_load(Step(2.0, 10.0, 4.0)), record=record).summary
+
+    assert found.counts.offered_per_s == pytest.approx(20 / measured_s)
+
+
+def waiting(ms: float) -> list[Sample]:
+    """100 requests of 99 ms, of which ten wait for a session first."""
+    late = {"start_ns": at(1 + ms), "send_ns": at(3 + ms), "sent_ns": at(4 + ms), "connected_ns": at(2 + ms),
+            "first_byte_ns": at(98 + ms), "done_ns": at(100 + ms), "done_user_ns": at(100 + ms)}  # fmt: skip
+    return [a_sample(i, **(late if i % 10 == 0 else {})) for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("lateness_s", "why"),
+    [(0.002, "no session was free"), (0.35, "the generator was late by itself (lateness_p99 350 ms)")],
+)
+def test_waits_that_service_time_leaves_out_are_told_with_their_cause(
+    tmp_path: Path, lateness_s: float, why: str
+) -> None:
+    reading = {
+        "name": "lateness_p99",
+        "value": lateness_s,
+        "unit": "s",
+        "suspect": 0.005,
+        "invalid": 0.05,
+        "meaning": "",
+    }
+
+    found = concluded(tmp_path, waiting(400), [], record={"load": {"readings": [CPU, reading]}}).summary
+
+    (warning,) = [w for w in found.warnings if w.code == "omission"]
+    assert warning.message == (
+        "p99 is 500 ms from the scheduled instant and 99.0 ms from the real start: 10% of the requests waited for the "
+        "generator, 401 ms on average"
+    )
+    assert warning.hint.startswith(why)
+
+
+def test_waits_that_change_little_are_not_worth_a_warning(tmp_path: Path) -> None:
+    assert "omission" not in [w.code for w in concluded(tmp_path, waiting(8), []).summary.warnings]

@@ -25,6 +25,11 @@ def test_arrivals_without_a_session_are_shown_once_there_are_some() -> None:
     assert figures({**EVENT, "backlog": 7}).endswith("waiting 7")
 
 
+def test_a_closed_loop_begins_with_its_users() -> None:
+    assert figures({**EVENT, "users": 16}) == "16 users  4.1/s  p95 212 ms  errors 3  in flight 1"
+    assert figures({**EVENT, "users": 1}).startswith("1 user  ")
+
+
 def test_what_is_not_known_yet_is_a_dash() -> None:
     assert "p95 –" in figures({**EVENT, "p95_s": None})
 

@@ -26,6 +26,7 @@ from tests.builders import a_sample, samples_table, spans_table
 
 PATH = Path("runs/r/run.json")
 READING = asdict(Reading("cpu", 0.1, "ratio", 0.8, 0.95, "busy"))
+LOAD = {"readings": [READING], "measured_from_ns": 5, "measured_until_ns": 9}
 WARNING = asdict(RunWarning("rejected_spans", "3 spans were refused", "look at the exporter"))
 
 
@@ -36,7 +37,8 @@ def a_record() -> dict[str, Any]:
     return {
         "schema_version": 1, "run_id": "r", "status": "finished", "started_ns": 1_700_000_000_000_000_000,
         "loopback": True, "plan": TypeAdapter(Scenario).dump_python(scenario, mode="json"), "source": "",
-        "environment": {"python": "3.11"}, "warnings": [WARNING], "load": {"readings": [READING], "scheduled": 10},
+        "environment": {"python": "3.11"}, "warnings": [WARNING],
+        "load": {"readings": [READING], "measured_from_ns": 5, "measured_until_ns": 9, "scheduled": 10},
         "receiver": None,
     }  # fmt: skip
 
@@ -72,7 +74,7 @@ def test_a_whole_record_is_taken_as_it_is_and_so_is_one_of_a_run_that_was_killed
     whole = a_record()
     killed = {k: v for k, v in whole.items() if k not in ("load", "receiver")} | {"status": "running", "warnings": []}
 
-    assert validated(whole, PATH) == {**whole, "load": {"readings": [READING]}}
+    assert validated(whole, PATH) == {**whole, "load": LOAD}
     assert validated(killed, PATH)["load"] == {"readings": []}
 
 
@@ -82,7 +84,7 @@ def test_fields_that_are_not_known_are_ignored() -> None:
     record["plan"]["colour"] = "red"
 
     assert validated(record, PATH)["warnings"] == [WARNING]
-    assert validated(record, PATH)["load"] == {"readings": [READING]}
+    assert validated(record, PATH)["load"] == LOAD
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,16 @@ def test_fields_that_are_not_known_are_ignored() -> None:
         (("plan", "load", "steps", 0, "level"), 0, "plan.load.steps.0.level: 0 is not between"),
         (("plan", "load", "steps", 0, "duration_s"), math.inf, "plan.load.steps.0.duration_s: inf is not a number"),
         (("plan", "load", "steps", 0, "duration_s"), 1e300, "plan.load.steps.0.duration_s: 1e+300 is not between"),
+        (("plan", "load", "steps", 0, "to"), -1, "plan.load.steps.0.to: -1 is not between"),
+        (("plan", "load", "think_s"), [-1, 2], "plan.load.think_s.0: -1 is not between"),
+        (("plan", "load", "think_s"), [2, 1], "plan.load.think_s: the shortest pause, 2, is longer than the longest"),
+        (("plan", "load", "think_s"), [1], "plan.load.think_s"),
+        (("plan", "load", "abort_above"), 1.5, "plan.load.abort_above: 1.5 is not between 0 and 1"),
+        (("plan", "load", "replay"), {"path": "a.csv", "speed": 0}, "plan.load.replay.speed: 0 is not between"),
+        (("plan", "load", "replay"), {"path": "a.csv"}, "plan.load.replay: does not go with constant arrivals"),
+        (("plan", "load", "arrivals"), "replay", "plan.load.replay: does not go with replay arrivals"),
+        (("load", "measured_from_ns"), 1.5, "load.measured_from_ns: input should be a valid integer"),
+        (("load", "measured_until_ns"), 1, "load.measured_until_ns: 1 is before measured_from_ns"),
         (("plan", "load", "warmup_s"), -1, "plan.load.warmup_s: -1 is not between"),
         (("plan", "slo", 0), "p95 of all", "plan.slo.0: "),
     ],

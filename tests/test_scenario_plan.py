@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.model import Arrivals, LoadProfile, Scenario, Step
+from harness.report import plan_text
 from harness.scenario import Overrides, load_scenario, plan
 
 SCENARIO = """\
@@ -110,6 +111,55 @@ def test_the_plan_says_which_slos_it_can_decide(folder: Path) -> None:
         "error_rate < 2%": (149, 240.0, True),
         "mean(latency) < 1s": (None, 240.0, True),
     }
+
+
+def test_the_plan_of_a_closed_loop_promises_no_number_of_requests(folder: Path) -> None:
+    planned = plan(load(folder, SCENARIO.replace("steps: [2/s, 2/s]", "users: [4, 8]")))
+
+    assert (planned.requests, planned.warmup_requests, planned.kinds[0].requests) == (None, None, None)
+    assert [(step.level, step.requests) for step in planned.steps] == [(4.0, None), (8.0, None)]
+    assert [(slo.expected, slo.enough) for slo in planned.slos] == [(None, None)] * 3 + [(None, True)]
+
+
+TEXTS = {
+    "rate: 4/s": (
+        "poisson 4/s, about 140 requests in 35 s",
+        "load      poisson 4/s, seed 1",
+        "time      5 s warm-up (about 20 requests, not counted), 30 s measured, up to 30 s to drain",
+        "requests  about 120 measured",
+        "the plan gives about 120\n",
+    ),
+    "ramp: {from: 1/s, to: 3/s}, warmup: 0s, abort_on: error_rate > 50%": (
+        "poisson 1/s -> 3/s in 30 s (ramp), about 60 requests in 30 s",
+        "time      no warm-up, 30 s measured",
+        "abort     when more than 50% of the answers of the last seconds failed",
+        "the plan gives about 60, which is tight\n",
+    ),
+    "users: 16, think: [200ms, 2s]": (
+        "16 users, think 200 ms to 2 s, as many requests as the service answers in 35 s",
+        "time      5 s warm-up (not counted), 30 s measured",
+        "each user waits for its answer (a closed loop)",
+        "how many there will be depends on the service\n",
+    ),
+    "replay: arrivals.csv, warmup: 1s": (
+        "replay of arrivals.csv: 40 arrivals in 20 s, after 1 s of it to warm up",
+        "time      1 s warm-up (the first part of the recording, not counted), 20 s measured",
+        "requests  40 measured",
+        "the plan gives about 40: TOO FEW\n",
+        "replay a longer recording, or the answer will be: not enough data",
+    ),
+}
+
+
+@pytest.mark.parametrize("lines", TEXTS)
+def test_the_plan_says_what_each_load_profile_will_do(folder: Path, lines: str) -> None:
+    (folder / "arrivals.csv").write_text("".join(f"{i / 2}\n" for i in range(42)))
+    scenario = load(folder, SCENARIO.replace("steps: [2/s, 2/s], warmup: 10s, duration: 60s", lines))
+
+    text = plan_text.headline(scenario, plan(scenario)) + "\n" + plan_text.render(scenario, plan(scenario)) + "\n"
+
+    for said in TEXTS[lines]:
+        assert said in text
 
 
 @pytest.mark.parametrize(
