@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from load_support import in_child
+from load_support import a_scenario, in_child, misbehave, ran, raw_server
 
+from harness.analysis.health import judge
+from harness.findings import HealthState, Reading, Verdict
+from harness.gate import judge_run
 from harness.load import machine
 from harness.load.histogram import Histogram
+from harness.load.launch import start
+from harness.load.order import Order
 
 # --- the histogram -----------------------------------------------------------------------------------------
 
@@ -239,3 +247,29 @@ assert many - few < 100_000, (few, many)
 assert health._late.n == 1_050_000
 """
     assert watched(code)["lateness_p99"]["value"] == pytest.approx(0.001, rel=0.01)
+
+
+# --- a generator that is starved ---------------------------------------------------------------------------
+
+
+def test_a_starved_generator_makes_its_run_invalid_and_says_so(tmp_path: Path) -> None:
+    """100 arrivals a second for 2 s, and half a second of it the process may not run: a quarter of them are late."""
+    with raw_server(misbehave) as server:
+        process = start(Order(a_scenario(server.url, rate=100.0, duration_s=2.0), str(tmp_path), "run-1"))
+        try:
+            while not any(line["kind"] == "progress" and line["scheduled"] for line in process.events(0.5)):
+                assert not process.over
+            os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(0.5)
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+        outcome = ran(process, tmp_path)
+
+    health = judge([Reading(**reading) for reading in outcome.end["readings"]])
+
+    assert health.state is HealthState.INVALID
+    assert any(re.match(r"lateness_p99 is .*, beyond 50 ms .*: the generator was busy", r) for r in health.reasons)
+    assert judge_run([], health, [], 200) == (Verdict.INVALID, health.reasons)
+    assert len(outcome.samples) == 200  # late, not lost
+    late_s = (outcome.samples["done_ns"] - outcome.samples["scheduled_ns"]).max() / 1e9
+    assert late_s > 0.3  # and the latency holds it
