@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import ssl
-import subprocess
 import textwrap
 from pathlib import Path
 
-import pytest
-from load_support import in_child, misbehave, raw_server
+from load_support import in_child
 
 PARSER = """
 from hypothesis import example, given, settings, strategies as st
@@ -88,27 +85,6 @@ p, form = sets[0].get(1), sets[1].get(0)
 print(json.dumps({"same": drawn == again, "other": drawn == other, "read": sum(n == "read" for n, _ in drawn),
     "second": sum(x == ("read", True) for x in drawn), "sizes": [s.size for s in sets],
     "head": p.head.decode(), "tail": (p.tail + p.body).decode(), "form": (form.head + form.tail).decode()}))
-"""
-
-TLS = """
-import sys, time
-import gevent.monkey; gevent.monkey.patch_all()
-import gevent
-from harness.load.channel import tls_context
-from harness.load.wire import Connection, Exchange, Origin, Terms
-def get(connection):
-    x = Exchange(time.perf_counter_ns())
-    connection.exchange(x, b"GET /ok HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", b"", Terms(5.0))
-    return x
-trusting = tls_context()
-trusting.load_verify_locations(sys.argv[2])
-connection = Connection(Origin(sys.argv[1], trusting))
-first, second = get(connection), get(connection)
-connection.close()
-assert (first.error, first.status, second.error, second.status) == (None, 200, None, 200), (first, second)
-assert first.connected_at is not None and second.connected_at is None
-assert first.kernel_done_ns is None
-print(get(Connection(Origin(sys.argv[1], tls_context()))).error)
 """
 
 
@@ -235,23 +211,3 @@ def test_what_went_wrong_before_the_first_byte_has_a_short_name() -> None:
         assert (silent.error, silent.attempts) == ("timeout", 1) and silent.send_at is not None, silent
     """
     in_child(textwrap.dedent(code))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    made += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*made, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    return key, cert
-
-
-def test_tls_works_and_a_certificate_nobody_trusts_is_an_error(certificate: tuple[Path, Path]) -> None:
-    key, cert = certificate
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    with raw_server(misbehave, context) as server:
-        error = in_child(TLS, server.url.replace("http:", "https:"), str(cert)).strip()
-
-    assert error.startswith("tls: self")  # "self signed" or "self-signed", by the version of OpenSSL

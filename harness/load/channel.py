@@ -21,8 +21,11 @@ from typing import Any, Protocol
 
 import gevent
 import gevent.socket
-import gevent.ssl
 from gevent import getcurrent, monkey
+
+from harness.load.tls import tls_context
+
+__all__ = ["Channel", "Resolver", "keep_kernel_stamps_on", "open_channel", "tls_context"]
 
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
@@ -229,8 +232,3 @@ def _secured(plain: socket.socket, tls: Any, host: str) -> TlsChannel:
     except BaseException:
         wrapped.close()
         raise
-
-
-def tls_context() -> Any:
-    """One context per process: building it costs tens of milliseconds of CPU."""
-    return gevent.ssl.create_default_context()
