@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from harness.model import RunWarning
 
+ABORTED = "aborted"
+"""Code of the warning that a run was stopped because too many requests failed, as its scenario asked."""
+
 
 class Verdict(StrEnum):
     """The answer of the gate, and of one SLO."""

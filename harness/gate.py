@@ -18,7 +18,7 @@ from harness.analysis import early_stopping
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.quantiles import effective_size, estimate_mean, quantile
 from harness.evidence import WHOLE_REQUEST, Evidence, series, why_no_stage
-from harness.findings import Health, HealthState, SloFindings, Verdict
+from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning
 from harness.slo import Slo
 from harness.units import format_count, format_duration, format_share
@@ -185,10 +185,6 @@ def _answer(slo: Slo, verdict: Verdict, observed: float | None, n: int, reason: 
 
 
 # --- the whole run -----------------------------------------------------------------------------------------
-
-
-ABORTED = "aborted"
-"""Code of the warning that a run was stopped because too many requests failed, as its scenario asked."""
 
 
 def judge_run(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import xml.etree.ElementTree as ET  # only writes here; nothing is parsed
 
-from harness.findings import SloFindings, Summary, Verdict
-from harness.gate import ABORTED
+from harness.findings import ABORTED, SloFindings, Summary, Verdict
 from harness.report.figures import observed
 from harness.report.lines import VERDICT_WORDS, warning_lines
 from harness.report.text import visible

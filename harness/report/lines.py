@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.findings import Estimate, LatencyFindings, StageFindings, Summary, Verdict
-from harness.gate import ABORTED
+from harness.findings import ABORTED, Estimate, LatencyFindings, StageFindings, Summary, Verdict
 from harness.model import TRANSFER, RunWarning
 from harness.report.figures import decimals_for, interval, ms, share
 from harness.units import format_rate
