@@ -154,6 +154,8 @@ def test_a_bad_line_of_a_recording_is_named() -> None:
         ("replay: two.csv\nduration: 10s", "9: duration does not go with replay", "speed: 2"),
         ("replay: nowhere.csv", "8: replay in load: file 'nowhere.csv' does not exist", "two.csv"),
         ("replay: payloads", "payloads' is a folder without samples", "`harness run` wrote"),
+        ("replay: here.csv", "8: replay in load: 'here.csv' is not there, seen from the folder of the", "../here.csv"),
+        (f"replay: {'x' * 5000}", "does not exist", "two.csv"),
         ("replay: {speed: 2}", "8: replay in load does not say 'from'", "{from: PATH, speed: 2}"),
         ("replay: {from: two.csv, speed: 0}", "8: speed in replay should lie between 0.001 and 1000", "half the time"),
         ("replay: two.csv\nwarmup: 10s", "9: the recording ends after 2 s, within the warm-up of 10 s", "warmup: 0s"),
@@ -164,6 +166,7 @@ def test_a_bad_line_of_a_recording_is_named() -> None:
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_with_what_to_do(lines: str, message: str, hint: str) -> None:
     recorded("0\n1\n", "two.csv")
+    recorded("0\n1\n", "../here.csv")
     recorded("0\n0.0000005\n", "fast.csv")
 
     error = refusal(lines)

@@ -190,8 +190,11 @@ def _replay(
 
 def _recording_path(node: Node, folder: Path) -> str:
     written = text_of(node, "replay in load").strip()
-    if "\0" not in written and (folder / written).is_dir():
+    if os.path.isdir(folder / written):
         return os.path.abspath(folder / written)
+    if os.path.exists(written) and not os.path.exists(folder / written):  # runs are often stored below where one works
+        problem = f"replay in load: {quoted(written, 200)} is not there, seen from the folder of the scenario"
+        raise ScenarioError(problem, f"write replay: {os.path.relpath(written, folder)}", node.where)
     paths = payload_paths(node, "replay in load", folder)
     if isinstance(node, Items) or len(paths) != 1:
         raise ScenarioError("replay in load names more than one file", "name one recording", node.where)
