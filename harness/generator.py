@@ -97,11 +97,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the generator stands on. `stolen` and `throttled`: share of the time, None where the system does not say."""
+    """What the generator stands on. Shares, None where the system does not say: `others` of all cores that other
+    processes used meanwhile, `stolen` of all cores by other machines, `throttled` of the time."""
 
     cores: int
     descriptors: int
     timer: str
+    others: float | None
     stolen: float | None
     throttled: float | None
 
@@ -120,7 +122,7 @@ class Calibration:
 
 def calibrate(lengths: Lengths, interrupt: Interrupt, say: Callable[[str], None]) -> Calibration:
     """Measure. Raises Interrupted, NothingMeasured."""
-    began, before = time.monotonic(), _lost_s()
+    began, before = time.monotonic(), _used_s()
     own, other = _cores()
     with null_server.running(other) as server:
         bench = _Bench(server, own, lengths, interrupt)
@@ -146,7 +148,7 @@ def _highest(bench: _Bench, closed_per_s: float, until: float) -> tuple[Stretch 
     limited = stairs.server_busy > BUSY
     best: Stretch | None = None
     while (best is None or too_high / trial > 1.04) and trial >= 1.0:
-        tried = bench.twice(_load(Arrivals.POISSON, [trial], lengths.probe_s, lengths.warmup_s))
+        tried = bench.twice(_load(Arrivals.POISSON, [trial], lengths.probe_s, lengths.warmup_s), until)
         if tried.stretches[0].held:
             best = tried.stretches[0]
         else:
@@ -183,10 +185,10 @@ class _Bench:
             samples = read_chunks(sorted(Path(folder).glob("samples*.arrows")), Sample)
         return _probe_of(load, end, samples, _cpu_s(self.server.pid) - used)
 
-    def twice(self, load: LoadProfile) -> Probe:
+    def twice(self, load: LoadProfile, until: float) -> Probe:
         """The same, once more when it was not held: a hiccup of the machine is not a limit of the generator."""
         first = self.probe(load)
-        return first if first.stretches[0].held else self.probe(load)
+        return first if first.stretches[0].held or time.monotonic() > until else self.probe(load)
 
     def _drive(self, order: Order) -> dict[str, Any]:
         """The load process from start to end; its last word."""
@@ -263,22 +265,29 @@ def _cores() -> tuple[frozenset[int] | None, int | None]:
 
 def _machine(before: dict[str, float], took_s: float) -> Machine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lost = {name: (value - before[name]) / took_s for name, value in _lost_s().items() if name in before}
-    stolen = lost.get("stolen")
+    used = {name: (value - before[name]) / took_s for name, value in _used_s().items() if name in before}
+    own = used.pop("own")
+    all_cores = os.cpu_count() or 1  # /proc/stat counts those of the machine, not of the container
+    others = max(0.0, used["busy"] - own) / all_cores if "busy" in used else None
+    stolen = used["stolen"] / all_cores if "stolen" in used else None
     timer = "timerfd" if sys.platform == "linux" else "gevent, rounded to milliseconds"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return Machine(cores, hard, timer, None if stolen is None else stolen / cores, lost.get("throttled"))
+    return Machine(cores, hard, timer, others, stolen, used.get("throttled"))
 
 
-def _lost_s() -> dict[str, float]:
-    """Seconds that others took from this machine or this container so far, as far as the system says."""
-    return dict(_lost())
+def _used_s() -> dict[str, float]:
+    """Seconds so far, as far as the system says: used by this process and its ended children, by everything on this
+    machine, taken by other machines, and by the limit of this container."""
+    return dict(_used())
 
 
-def _lost() -> Iterator[tuple[str, float]]:
-    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux: proc(5); 8th number of the line "cpu"
+def _used() -> Iterator[tuple[str, float]]:
+    yield "own", sum(os.times()[:4])
+    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux: proc(5), the line "cpu"
         first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
-        yield "stolen", int(first.split()[8]) / os.sysconf("SC_CLK_TCK")
+        user, nice, system, _idle, _wait, irq, softirq, stolen = (int(ticks) for ticks in first.split()[1:9])
+        yield "busy", (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+        yield "stolen", stolen / os.sysconf("SC_CLK_TCK")
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/sys/fs/cgroup/cpu.stat").read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(" ")

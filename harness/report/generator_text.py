@@ -5,6 +5,8 @@ from __future__ import annotations
 from harness.generator import BUSY, LATENESS_LIMIT_S, USERS, Calibration, Machine, Probe, Stretch
 from harness.units import format_count, format_duration, format_rate, format_share
 
+OTHERS = 0.05
+"""Share of all cores from which other processes are worth a line."""
 _BUSY = "the null server was the limit: at least that much"
 
 
@@ -76,6 +78,8 @@ def _stamps(probe: Probe) -> str:
 def _lost(machine: Machine) -> list[str]:
     """Only what was seen to be taken."""
     found = []
+    if machine.others is not None and machine.others > OTHERS:
+        found.append(f"other processes used {format_share(machine.others)} of this machine meanwhile: stop them first")
     if machine.stolen is not None and machine.stolen > 0.001:
         found.append(f"{format_share(machine.stolen)} of the time was taken by other machines on this host (steal)")
     if machine.throttled:
@@ -85,7 +89,8 @@ def _lost(machine: Machine) -> list[str]:
 
 def _advice(found: Calibration) -> str:
     if found.held is None or found.held.offered is None:
-        return "this machine is too busy, or too slow, to generate load: measure from another one"
+        why = "too busy" if (found.machine.others or 0.0) > OTHERS else "too slow"
+        return f"this machine is {why} to generate load on time: measure from another one"
     most = format_rate(_rounded_down(found.held.offered))
     text = f"up to {most} with one load process"
     if found.machine.cores > 2:
