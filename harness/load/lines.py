@@ -48,18 +48,6 @@ class Lines:
                 self._rest = b""
 
 
-def first_line(fd: int) -> tuple[bytes, bytes]:
-    """The first line of stdin and what came after it; blocks, before there is anything to hold up."""
-    read = b""
-    while b"\n" not in read:
-        chunk = os.read(fd, 1 << 16)
-        if not chunk:
-            break
-        read += chunk
-    line, _, rest = read.partition(b"\n")
-    return line, rest
-
-
 def watch(fd: int, rest: bytes, stop: Callable[[], None]) -> None:
     """Call `stop` on a line "stop", or when stdin ends."""
     while b"stop" not in rest.split(b"\n"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,3 +71,15 @@ def dumped_crew(crew: Crew) -> dict[str, Any]:
 def loaded_crew(content: object) -> Crew:
     """The crew again. Raises pydantic.ValidationError."""
     return _CREW.validate_python(content)
+
+
+def first_line(fd: int) -> tuple[bytes, bytes]:
+    """The first line of stdin and what came after it; blocks, before there is anything to hold up."""
+    read = b""
+    while b"\n" not in read:
+        chunk = os.read(fd, 1 << 16)
+        if not chunk:
+            break
+        read += chunk
+    line, _, rest = read.partition(b"\n")
+    return line, rest

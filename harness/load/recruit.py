@@ -1,4 +1,4 @@
-"""One worker of a master: `python -m harness.load.worker --connect HOST:PORT [--local]`, the token in MLHARNESS_TOKEN.
+"""One worker of a master: `python -m harness.load.worker --connect HOST:PORT`, the token in MLHARNESS_TOKEN.
 
 It presents itself, gets its share of the arrivals and the files it lacks, prepares, begins when the master says so,
 and reports. stderr says what it does. Exit codes: 0 the run is over, 2 refused, or the scenario cannot be run,
@@ -7,7 +7,6 @@ and reports. stderr says what it does. Exit codes: 0 the run is over, 2 refused,
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -236,6 +235,8 @@ class Recruit:
 
     def _hand_over(self, end: dict[str, Any]) -> None:
         """Until the master has written all samples and knows that we are done; not for ever."""
+        if isinstance(self.ended, NothingMeasured):  # it is gone
+            return
         deadline = time.monotonic() + _TAKEN_S
         while self._sink is not None and self._sink.untaken_bytes and time.monotonic() < deadline:
             gevent.sleep(0.1)
@@ -251,23 +252,30 @@ def _line_of(text: object) -> str:
     return " ".join(str(text).split())[:500]
 
 
-def serve(arguments: list[str]) -> int:
-    """Join a master, work for it, say how it went. The exit code."""
-    parser = argparse.ArgumentParser(prog="python -m harness.load.worker")
-    parser.add_argument("--connect", required=True, metavar="HOST:PORT")
-    parser.add_argument("--local", action="store_true", help="started by the master; ends with stdin")
-    options = parser.parse_args(arguments)
-    host, _, port = options.connect.rpartition(":")
-    recruit = Recruit(host.strip("[]"), int(port), os.environ.pop("MLHARNESS_TOKEN", ""), options.local)
+def serve(connect: str) -> int:
+    """Join a master, work for it, say how it went. The exit code.
+
+    `connect` is HOST:PORT, with the token in MLHARNESS_TOKEN; or "stdin": started by the master, which writes one line
+    "HOST:PORT TOKEN" and whose end is the end of stdin.
+    """
+    local, rest = connect == "stdin", b""
+    token = os.environ.pop("MLHARNESS_TOKEN", "")
+    if local:
+        line, rest = orders.first_line(0)
+        connect, _, token = line.decode().partition(" ")
+    host, _, port = connect.rpartition(":")
+    if not host:
+        return int(NothingMeasured.exit_code)  # the master ended before it had an address
+    recruit = Recruit(host.strip("[]"), int(port), token, local)
     os.dup2(2, 1)  # whatever user code prints
     gevent.signal_handler(signal.SIGTERM, recruit.leave)
-    if options.local:
+    if local:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        gevent.spawn(watch, 0, b"", lambda: _master_died(recruit))
+        gevent.spawn(watch, 0, rest, lambda: _master_died(recruit))
     else:
         gevent.signal_handler(signal.SIGINT, recruit.leave)
     with TemporaryDirectory(prefix="harness-worker-", ignore_cleanup_errors=True) as folder:
-        return _served(recruit, Path(folder), options.local)
+        return _served(recruit, Path(folder), local)
 
 
 def _served(recruit: Recruit, folder: Path, local: bool) -> int:

@@ -47,7 +47,7 @@ def ship_list(scenario: Scenario) -> list[Shipped]:
 
 
 def files_of(scenario: Scenario) -> set[str]:
-    """Absolute paths of the files a scenario names, of Python files beside its code, of the samples of a replay folder."""
+    """Absolute paths: the files a scenario names, Python files beside its code, the samples of a replay folder."""
     found: set[str] = set()
 
     def note(path: str) -> str:

@@ -24,11 +24,11 @@ import gevent
 from harness.errors import HarnessError
 from harness.load import order
 from harness.load.engine import Engine
-from harness.load.lines import Lines, first_line, leave, watch
+from harness.load.lines import Lines, leave, watch
 
 
 def _run(lines: Lines) -> int:
-    line, rest = first_line(0)
+    line, rest = order.first_line(0)
     if not line.strip():
         lines.emit({"kind": "failed", "message": "the load process was started without a scenario", "hint": None})
         return 2
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--connect" in sys.argv:
+    if sys.argv[1:2] == ["--connect"]:
         from harness.load.recruit import serve
 
-        leave(serve(sys.argv[1:]))
+        leave(serve(sys.argv[2]))
     main()
