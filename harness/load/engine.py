@@ -158,7 +158,7 @@ class Engine:
 
     def _task_error(self, user_instance: Any, exception: BaseException, **about: Any) -> None:
         self._notices.task_error(user_instance, exception, **about)
-        user_instance.harness_place.settle()
+        getattr(user_instance, "user", user_instance).harness_place.settle()  # Locust may give a TaskSet
 
     def _stop_of_users(self, **_: Any) -> None:
         if not self._ending:  # user code has called runner.quit()
@@ -240,7 +240,7 @@ class Engine:
         return {
             "kind": "progress",
             "elapsed_s": round(min(elapsed_s, self._load.end_s), 3),
-            "total_s": self._load.end_s,
+            "total_s": round(self._load.end_s, 6),
             "phase": phase.value,
             "step": step,
             "scheduled": self._loop.due,
