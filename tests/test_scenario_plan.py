@@ -144,7 +144,8 @@ TEXTS = {
     "replay: arrivals.csv, warmup: 1s": (
         "replay of arrivals.csv: 40 arrivals in 20 s, after 1 s of it to warm up",
         "time      1 s warm-up (the first part of the recording, not counted), 20 s measured",
-        "requests  40 measured",
+        "requests  40 measured, each of the kind that is recorded",
+        "receipt  POST /v1/read",
         "the plan gives about 40: TOO FEW\n",
         "replay a longer recording, or the answer will be: not enough data",
     ),

@@ -63,8 +63,9 @@ def _warmup(plan: Plan) -> str:
 def _measured(plan: Plan) -> str:
     if plan.requests is None:
         return "as many as the service answers: each user waits for its answer (a closed loop), so no rate is promised"
-    about = "" if plan.arrivals == Arrivals.REPLAY else "about "
-    return f"{about}{_count(plan.requests)} measured"
+    if plan.arrivals == Arrivals.REPLAY:
+        return f"{_count(plan.requests)} measured, each of the kind that is recorded, or drawn by weight if none is"
+    return f"about {_count(plan.requests)} measured"
 
 
 def _length(seconds: float) -> str:
@@ -79,11 +80,13 @@ def _kinds(scenario: Scenario, plan: Plan) -> list[str]:
     if scenario.users is not None:
         return [f"          chosen by {visible(scenario.users)}"]
     width = min(24, max((len(visible(kind.name)) for kind in plan.kinds), default=0))
+    replayed = plan.arrivals == Arrivals.REPLAY
+    shares = ["" if replayed else f"{format_share(kind.share):>6}  " for kind in plan.kinds]
     return [
-        f"          {visible(kind.name):<{width}}  {format_share(kind.share):>6}  {kind.method} {visible(kind.path)}"
+        f"          {visible(kind.name):<{width}}  {share}{kind.method} {visible(kind.path)}"
         + (f"  {format_bytes(kind.body_bytes)} on average" if kind.body_bytes else "")
         + (f", {format_count(kind.payloads)} payloads" if kind.payloads else "")
-        for kind in plan.kinds
+        for kind, share in zip(plan.kinds, shares, strict=True)
     ]
 
 
