@@ -65,7 +65,7 @@ class Notices:
     def left_early(self, users: int) -> None:
         """Users of a closed loop that ended by themselves."""
         if users:
-            message = f"{users:,} users ended before the run did: the load was lower than planned since"
+            message = f"{users:,} of the users ended before the run did: the load was lower than planned since"
             self.warn("users_left", message, "a task or on_start raised, or stopped its user")
 
     def lost_rows(self, recorder: Recorder) -> None:
