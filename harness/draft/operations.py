@@ -99,15 +99,15 @@ def _why_left_out(operation: _Operation) -> str | None:
 def _parameters(operation: _Operation, request: Drafted) -> str:
     """Fill in what the request needs; returns the path."""
     schemas = operation.schemas
-    found: dict[tuple[object, object], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for holder in (operation.shared, operation.own):
         for node in listed(holder.get("parameters")):
             parameter = schemas.resolved(node)
-            found[parameter.get("in"), parameter.get("name")] = parameter
+            found[str(parameter.get("in")), str(parameter.get("name"))] = parameter
     in_path: dict[str, str] = {}
     cookies: list[str] = []
     for (place, name), parameter in found.items():
-        if not isinstance(name, str) or not _wanted(parameter, schemas):
+        if not _wanted(parameter, schemas):
             continue
         value = _value(parameter, name, schemas)
         if place == "path":

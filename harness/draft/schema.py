@@ -9,6 +9,7 @@ from typing import Any
 
 MOST_VALUES = 5000
 MOST_ITEMS = 1000
+LONGEST_TEXT = 10_000
 _DEEPEST = 12
 _TEXTS = {
     "date-time": "2026-01-31T12:00:00Z",
@@ -191,9 +192,8 @@ class Schemas:
         if isinstance(pattern := own.get("pattern"), str):
             return self._matching(pattern, text, name)
         least, most = own.get("minLength"), own.get("maxLength")
-        if isinstance(least, int) and len(text) < least <= 100_000:
-            text = (text + " ") * (least // (len(text) + 1) + 1)
-            text = text[:least].replace(" ", "e") if text[least - 1] == " " else text[:least]
+        if isinstance(least, int) and len(text) < least <= LONGEST_TEXT:
+            text = (f"{text} " * least)[:least]
         return text[:most] if isinstance(most, int) and most >= 0 else text
 
     def _matching(self, pattern: str, text: str, name: str) -> str:
