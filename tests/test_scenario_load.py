@@ -97,11 +97,11 @@ def test_a_recording_can_be_replayed_faster() -> None:
 
 
 def test_a_name_the_scenario_does_not_have_is_refused_with_the_nearest() -> None:
-    recorded("0,receipt\n9,recipt\n")
+    recorded("0,receipt\n9,receipts\n")
 
     error = refusal("replay: arrivals.csv")
 
-    assert str(error) == "s/x.yaml:8: the recording has requests named 'recipt', the scenario has none"
+    assert str(error) == "s/x.yaml:8: the recording has requests named 'receipts', the scenario has none"
     assert error.hint == "did you mean 'receipt'?"
 
 
