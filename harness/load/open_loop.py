@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import gevent
@@ -76,38 +77,38 @@ class OpenLoop:
     def run(self, t0: int) -> None:
         """Hand over every arrival at `t0` (monotonic ns) plus its offset. Returns after the last one."""
         alarm = Alarm()
+        in_a_row = 0
         try:
-            in_a_row = 0
-            for slot in self._slots(t0):
+            for slot, due_at in self._slots(t0):
                 arrival = Arrival(slot, self._job_of(slot.request_id))  # while there is time: it may read from disk
-                assert slot.scheduled_at is not None  # noqa: S101 - an arrival has its instant
-                if slot.scheduled_at > _clock():
-                    alarm.sleep_until(slot.scheduled_at)
+                if due_at > _clock():
+                    alarm.sleep_until(due_at)
                     in_a_row = 0
                 elif (in_a_row := in_a_row + 1) >= _BURST:
                     gevent.sleep(0)
                     in_a_row = 0
-                self._hand_over(arrival, slot.scheduled_at)
+                if self.due == self._schedule.warmups:
+                    self._health.restart()
+                self._health.lateness_s.append((_clock() - due_at) / 1e9)
+                self.due += 1
+                self.last = slot
+                self._hand_over(arrival)
         finally:
             alarm.close()
 
-    def _slots(self, t0: int) -> Iterator[Slot]:
+    def _slots(self, t0: int) -> Iterator[tuple[Slot, int]]:
+        """Each arrival's place in the run, and the monotonic instant it is due at."""
         s = self._schedule
         for at in range(0, len(s), _BLOCK):
             block = slice(at, at + _BLOCK)
-            offsets = (s.at_s[block] * 1e9).round().astype("int64").tolist()
-            rows = zip(s.request_id[block].tolist(), offsets, s.step[block].tolist(), strict=True)
-            for position, (request_id, offset, step) in enumerate(rows, start=at):
-                phase = Phase.WARMUP.value if position < s.warmups else Phase.MEASURE.value
-                yield Slot(request_id, t0 + offset, phase, step)
+            due = ((s.at_s[block] * 1e9).round().astype("int64") + t0).tolist()
+            in_warmup = max(0, s.warmups - at)
+            phases = chain(repeat(Phase.WARMUP.value, in_warmup), repeat(Phase.MEASURE.value))
+            yield from zip(
+                map(Slot, s.request_id[block].tolist(), due, phases, s.step[block].tolist()), due, strict=True
+            )
 
-    def _hand_over(self, arrival: Arrival, due_at: int) -> None:
-        slot = arrival.slot
-        if slot.phase == Phase.MEASURE.value and (self.last is None or self.last.phase != slot.phase):
-            self._health.restart()
-        self._health.lateness_s.append((_clock() - due_at) / 1e9)
-        self.due += 1
-        self.last = slot
+    def _hand_over(self, arrival: Arrival) -> None:
         if self._idle:
             seat, _ = self._idle.popitem()
             seat.arrival = arrival

@@ -13,9 +13,11 @@ import sys
 import time
 
 import gevent
+from gevent import getcurrent
 
 _CLOCK_MONOTONIC = 1
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+_clock = time.perf_counter_ns
 
 
 class _Itimerspec(ctypes.Structure):
@@ -30,29 +32,39 @@ class Alarm:
 
     def __init__(self) -> None:
         self._fd = -1
-        self._hub = gevent.get_hub()
+        hub = gevent.get_hub()
+        self._switch_away = hub.switch
         # perf_counter is CLOCK_MONOTONIC on Linux, the clock the timer is set by.
         if sys.platform == "linux":
             with contextlib.suppress(OSError, AttributeError):
-                self._libc = ctypes.CDLL(None, use_errno=True)
-                self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
+                libc = ctypes.CDLL(None, use_errno=True)
+                self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
+                self._set = libc.timerfd_settime
         if self._fd >= 0:
-            self._watcher = self._hub.loop.io(self._fd, 1)
+            self._at = _Itimerspec()
+            self._at_pointer = ctypes.byref(self._at)
+            self._watcher = hub.loop.io(self._fd, 1)
 
     def sleep_until(self, at_ns: int) -> None:
         """Return at the `perf_counter_ns` instant `at_ns` or just after it; at once when it has passed."""
         while True:
-            left = at_ns - time.perf_counter_ns()
+            left = at_ns - _clock()
             if left <= 0:
                 return
             if self._fd < 0:
                 gevent.sleep(left / 1e9)
-                continue
-            spec = _Itimerspec(0, 0, at_ns // 1_000_000_000, at_ns % 1_000_000_000)
-            self._libc.timerfd_settime(self._fd, 1, ctypes.byref(spec), None)  # 1: an absolute instant
-            self._hub.wait(self._watcher)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._fd, 8)
+            else:
+                self._wait(at_ns)
+
+    def _wait(self, at_ns: int) -> None:
+        self._at.value_s, self._at.value_ns = divmod(at_ns, 1_000_000_000)
+        # Setting the timer also forgets that it has fired, so nothing needs to be read. 1: an absolute instant.
+        self._set(self._fd, 1, self._at_pointer, None)
+        self._watcher.start(getcurrent().switch)
+        try:
+            self._switch_away()
+        finally:
+            self._watcher.stop()
 
     def close(self) -> None:
         """Give the descriptor back."""
