@@ -22,6 +22,7 @@ from harness.findings import Summary
 from harness.interrupt import Interrupt
 from harness.ledger import Ledger
 from harness.load import launch
+from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
 from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span, Step
@@ -73,7 +74,8 @@ def execute(
     record = _first_record(scenario, folder, started)
     folder.write_json("run.json", record)
     with _receiving(listener, folder) as receiver:
-        loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew)
+        cost = Cost(None if receiver is None else receiver.pid)
+        loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew, cost)
         if receiver is not None:
             on_event({"phase": "spans"})
             _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)

@@ -53,7 +53,7 @@ def crew_of(options: dict[str, Any], say: Callable[[str], None]) -> Crew:
     for name in names[2:]:
         if given[name]:
             raise UsageError(
-                f"--{name.replace('_', '-')} is about workers of a master", "add --master, or leave it out"
+                f"--{name.replace('_', '-')} is about the workers of a master", "add --master, or leave it out"
             )
     if processes is None:
         return ALONE

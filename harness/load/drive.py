@@ -10,8 +10,9 @@ from typing import Any
 from harness.errors import ExitCode, HarnessError, NothingMeasured, UsageError
 from harness.interrupt import Interrupt
 from harness.load import launch
+from harness.load.cost import Cost
 from harness.load.launch import LoadProcess
-from harness.load.order import ALONE, Crew, Order
+from harness.load.order import Crew, Order
 from harness.model import RunWarning
 
 OnEvent = Callable[[Mapping[str, object]], None]
@@ -30,19 +31,25 @@ class Loaded:
     failed: HarnessError | None = None
 
 
-def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew = ALONE) -> Loaded:
-    """Run the load child to its end; it does not outlive the call. `on_event` gets its progress lines."""
+def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew, cost: Cost) -> Loaded:
+    """Run the load child to its end; it does not outlive the call. `on_event` gets its progress lines.
+
+    The end line's readings are those of the load processes and of `cost` over the time that the load was on.
+    """
     warnings: list[RunWarning] = []
-    asked = False
+    asked = begun = False
     with _loading(order, crew) as child:
         while not child.over:
             for event in child.events(_POLL_S):
                 if event["kind"] == "progress":
+                    if "elapsed_s" in event and not begun:
+                        begun = True
+                        cost.begin()
                     on_event(event)
                 elif event["kind"] == "warning":
                     warnings.append(RunWarning(**{k: v for k, v in event.items() if k != "kind"}))
                 elif event["kind"] == "end":
-                    return Loaded(event, tuple(warnings), asked)
+                    return Loaded(_with(cost, event), tuple(warnings), asked)
                 elif event["kind"] == "failed":
                     return Loaded({}, tuple(warnings), asked, _failure(child, event))
             if interrupt.stop and not asked:
@@ -51,6 +58,10 @@ def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew = AL
             if interrupt.now:
                 child.kill()
     return Loaded({}, tuple(warnings), asked)
+
+
+def _with(cost: Cost, end: Mapping[str, Any]) -> dict[str, Any]:
+    return {**end, "readings": [*end.get("readings", ()), *cost.readings()]}
 
 
 @contextmanager

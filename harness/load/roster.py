@@ -146,6 +146,8 @@ class Roster:
             return
         if line.get("kind") == "warning":
             self.said.append(forwarded(member, line))
+            if line.get("code") == "aborted":  # what is too much for the share of one is too much
+                self.ask_to_stop()
         elif line.get("kind") == "progress" and isinstance(line.get("elapsed_s"), int | float):
             merged_progress([line])  # raises here, where nothing depends on it, when it is of no use
             member.progress = line
