@@ -332,6 +332,47 @@ def test_in_a_closed_loop_locust_runs_task_sets_waits_and_hooks(tmp_path: Path) 
     assert outcome.end["censored"] == 0
 
 
+OPTIONS = """
+from harness.load import HarnessUser
+from locust import events, task
+
+@events.init_command_line_parser.add_listener
+def options(parser):
+    parser.add_argument("--tenant", default="blue")
+    parser.add_argument("--stage", env_var="OWN_STAGE", required={required})
+
+class Flow(HarnessUser):
+    @task
+    def leave(self):
+        options = self.environment.parsed_options
+        self.client.get(f"/{{options.tenant}}/{{options.stage}}/{{options.run_time}}")
+        self.environment.runner.quit()
+"""
+
+
+def test_options_of_the_file_have_their_defaults_and_user_code_can_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN_STAGE", "test")
+    flow = tmp_path / "flow.py"
+    flow.write_text(OPTIONS.format(required=True))
+    with raw_server(misbehave) as server:
+        outcome = run(a_scenario(server.url, users=f"{flow}:Flow", rate=10.0, duration_s=60.0), tmp_path)
+
+    assert server.requests[0].path == "/blue/test/None"
+    assert outcome.end["interrupted"] is True
+    assert len(outcome.samples) < 100
+
+
+def test_an_option_that_has_to_be_given_is_refused(tmp_path: Path) -> None:
+    flow = tmp_path / "flow.py"
+    flow.write_text(OPTIONS.format(required=True))
+    outcome = run(a_scenario("http://127.0.0.1:9", users=f"{flow}:Flow"), tmp_path)
+
+    assert outcome.exit_code == 2
+    assert "has to be given" in outcome.lines[0]["message"]
+
+
 PLAIN = """
 from harness.load import HarnessUser
 from locust import constant, events, task

@@ -118,11 +118,14 @@ class ClosedLoop:
         spawned = 0
         for number in range(users):
             if number not in self.alive and not self.closed:
-                self.starting += 1
-                self.alive[number] = self._spawn_one(number)
+                self._start(number)
                 spawned += 1
                 if spawned % _SPAWNED_IN_A_ROW == 0:
                     gevent.sleep(0)
+
+    def _start(self, number: int) -> None:
+        self.starting += 1
+        self.alive[number] = self._spawn_one(number)
         self._health.sessions = max(self._health.sessions, len(self.alive))
 
     def _retire_surplus(self) -> None:
@@ -146,7 +149,7 @@ class ClosedLoop:
         self._retired.discard(number)
         if number < self.users and not self.over:
             if asked:  # and wanted again by now
-                self._fill(number + 1)
+                self._start(number)
             else:
                 self.left_early += 1
 

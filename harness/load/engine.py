@@ -29,7 +29,7 @@ from harness.load.order import Order
 from harness.load.place import Rig
 from harness.load.recorder import Recorder
 from harness.load.sessions import Sessions
-from harness.load.user_file import kind_of
+from harness.load.user_file import kind_of, options_of_file
 from harness.load.users import job_name, send_in_turn, serve_arrivals
 from harness.model import Arrivals
 
@@ -63,6 +63,8 @@ class Engine:
         self._environment = Environment(events=locust.events, host=target) if runner is None else runner.environment
         self._environment.user_classes = list(jobs.users)
         self._environment.harness_rig = self._rig
+        if jobs.payload is None and self._environment.parsed_options is None:
+            self._environment.parsed_options = options_of_file()
         for user_class in jobs.users:
             user_class.host = target
         self._runner = runner or self._environment.create_local_runner()
@@ -158,7 +160,8 @@ class Engine:
 
     def _task_error(self, user_instance: Any, exception: BaseException, **about: Any) -> None:
         self._notices.task_error(user_instance, exception, **about)
-        getattr(user_instance, "user", user_instance).harness_place.settle()  # Locust may give a TaskSet
+        user = user_instance if hasattr(user_instance, "harness_place") else user_instance.user  # of a TaskSet
+        user.harness_place.settle()
 
     def _stop_of_users(self, **_: Any) -> None:
         if not self._ending:  # user code has called runner.quit()

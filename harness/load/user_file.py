@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from locust import FastHttpUser, HttpUser, TaskSet, User
+from locust.argument_parser import get_parser
 
 from harness.errors import ScenarioError, nearest
 from harness.load.users import HarnessUser
@@ -33,6 +34,18 @@ def import_users(named: str, closed: bool) -> list[UserClass]:
             f"say which one: {file}:{found[-1].__name__}, or run them together with --users 8",
         )
     return found
+
+
+def options_of_file() -> Any:
+    """What user code finds in `environment.parsed_options`: Locust's options and the file's own, all at their defaults
+    or from their environment variables. Raises ScenarioError when the file's own cannot do without a command line."""
+    try:
+        return get_parser(default_config_files=[]).parse_args(args=[])
+    except SystemExit:
+        raise ScenarioError(
+            "the Python file adds a command line option that has to be given",
+            "give the option a default, or an environment variable (env_var=...)",
+        ) from None
 
 
 def kind_of(user: UserClass) -> str:
