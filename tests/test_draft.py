@@ -142,6 +142,28 @@ def test_a_service_that_only_takes_files_is_said_to_need_them() -> None:
     assert request.body.body == (str(Path("photo.jpg").absolute()),)
 
 
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [({"title": "Read it"}, "read-it"), ({"version": "1"}, "first"), ({"title": "É!"}, "first"), ("x", "first")],
+)
+def test_the_scenario_is_named_after_the_service(about: object, name: str) -> None:
+    drafted({"/": {"get": {}}}, info=about)
+
+    assert load_scenario("scenario.yaml", environ={}).name == name
+
+
+def test_what_the_comments_teach_is_accepted() -> None:
+    text = drafted({"/v1/see": {"get": {}}})
+    (expect,) = [line for line in text.splitlines() if line.startswith("#   expect:")]
+    text = text.replace("see\n", f"see\n    {expect.removeprefix('#').strip()}\n", 1)
+    text = text.replace("GET /v1/see\n", "GET /v1/see\n    timeout: 30s\n")
+    Path("scenario.yaml").write_text(text.replace("# slo:", "slo:").replace("#   - ", "  - "))
+
+    scenario = load_scenario("scenario.yaml", environ={})
+    assert [path for path, _ in scenario.requests[0].expect.json] == ["lines[0].text", "score"]
+    assert len(scenario.slo) == 3
+
+
 def test_what_is_all_there_is_is_sent() -> None:
     text = drafted({"/health": {"get": {}}, "/old": {"get": {"deprecated": True}}, "/x": {"delete": {}}})
 

@@ -19,7 +19,7 @@ _EPILOG = """\
 \b
 Examples:
   harness init http://127.0.0.1:8000                          from the /openapi.json it serves
-  harness init http://127.0.0.1:8000 --file image=receipts/*.jpg
+  harness init http://127.0.0.1:8000 --file 'image=receipts/*.jpg'
   harness init openapi.json -o smoke.yaml
   harness init http://127.0.0.1:8000 --request "POST /v1/embed" --json '{"text": "hello"}'
 """
@@ -68,9 +68,9 @@ def _from_api(url: str, timeout: str, given: Given, output: Path) -> Draft:
     _refuse_unused(given)
     if not requests:
         raise HarnessError(f"{api.source} describes no operation", "describe one request: --request 'GET /'")
-    about = f"{api.source} ({api.title})" if api.title else api.source
-    title = api.title.rpartition(" ")[0] or api.title
-    return write_draft(title, api.target, requests, output.parent, about)
+    called = f"{api.title} {api.version}".strip()
+    about = f"{api.source} ({called})" if called else api.source
+    return write_draft(api.title, api.target, requests, output.parent, about)
 
 
 def _refuse_unused(given: Given) -> None:

@@ -30,10 +30,18 @@ class Api:
 
     @property
     def title(self) -> str:
-        """The name the service gives itself, with its version; may be empty."""
+        """The name the service gives itself; may be empty."""
+        return self._about("title")
+
+    @property
+    def version(self) -> str:
+        """The version the service gives itself; may be empty."""
+        return self._about("version")
+
+    def _about(self, key: str) -> str:
         about = self.tree.get("info")
-        parts = [about.get("title"), about.get("version")] if isinstance(about, dict) else []
-        return " ".join(str(part) for part in parts if part)
+        value = about.get(key) if isinstance(about, dict) else None
+        return value if isinstance(value, str) else ""
 
 
 def read_api(where: str, timeout_s: float) -> Api:
