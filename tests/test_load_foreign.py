@@ -173,8 +173,10 @@ def test_listeners_of_the_file_hear_of_each_request_once(mixed: tuple[Ran, Serve
 def test_the_run_is_told_once_what_such_a_client_cannot_do(mixed: tuple[Ran, Server]) -> None:
     warnings = [line for line in mixed[0].lines if line["kind"] == "warning" and line["code"] == "foreign_client"]
 
-    assert [line["message"].split()[0] for line in warnings] == ["FastHttpUser", "HttpUser"]
-    assert not any(line["invalidates"] for line in warnings)
+    assert [line["message"].split(":")[0] for line in warnings] == [
+        "FastHttpUser and HttpUser time their requests in Python"
+    ]
+    assert not warnings[0]["invalidates"]
 
 
 FLAT = """
@@ -212,8 +214,7 @@ def test_with_a_rate_each_arrival_runs_one_task(tmp_path: Path, base: str) -> No
     assert {line["code"] for line in outcome.lines if line["kind"] == "warning"} == {"foreign_client", "no_request"}
 
 
-@pytest.mark.parametrize("base", ["HttpUser", "FastHttpUser"])
-def test_a_request_killed_in_flight_is_censored_and_no_success(tmp_path: Path, base: str) -> None:
+def test_a_request_killed_in_flight_is_censored_and_no_success(tmp_path: Path) -> None:
     async def hang(request: Request) -> bool:
         if len(server.requests) > 3:
             await asyncio.sleep(30)
@@ -221,9 +222,10 @@ def test_a_request_killed_in_flight_is_censored_and_no_success(tmp_path: Path, b
         return True
 
     flow = tmp_path / "locustfile.py"
-    flow.write_text(FLAT.format(base=base))
+    other = FLAT.format(base="FastHttpUser").replace("class Flat", "class Fast")
+    flow.write_text(FLAT.format(base="HttpUser") + other)
     with raw_server(hang) as server:
-        outcome = in_a_closed_loop(flow, "Flat", server, 2, tmp_path, duration_s=0.5, drain_s=0.3)
+        outcome = in_a_closed_loop(flow, "Flat,Fast", server, 2, tmp_path, duration_s=0.5, drain_s=0.3)
 
     s = outcome.samples
     assert outcome.end["ok"] == 3
@@ -232,25 +234,42 @@ def test_a_request_killed_in_flight_is_censored_and_no_success(tmp_path: Path, b
     assert s[s["censored"]]["error"].isna().all()
 
 
-def test_task_sets_and_several_classes_need_users_not_a_rate(tmp_path: Path) -> None:
-    flow = tmp_path / "locustfile.py"
-    flow.write_text(LOCUSTFILE)
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a child says of classes in a file, and of users dealt to classes."""
+    flow = tmp_path_factory.mktemp("file") / "locustfile.py"
+    flow.write_text(LOCUSTFILE + FLAT.format(base="HttpUser"))
     code = """
         import sys
         import locust
+        from collections import Counter
         from harness.errors import HarnessError
+        from harness.load.sessions import next_class
         from harness.load.user_file import import_users
-        for names in ("Fast", "Slow,Fast"):
+        for names in ("Fast", "Flat,Flat"):
             try: import_users(f"{sys.argv[1]}:{names}", closed=False)
             except HarnessError as error: print(error, "|", error.hint)
         print([user.__name__ for user in import_users(f"{sys.argv[1]}:Slow,Fast", closed=True)])
+        class Twice: weight, fixed_count = 2, 0
+        class Once: weight, fixed_count = 1, 0
+        class Fixed: weight, fixed_count = 9, 1
+        counts = Counter()
+        for _ in range(7):
+            counts[next_class([Twice, Once, Fixed], counts)] += 1
+        print(counts[Twice], counts[Once], counts[Fixed])
     """
-    said = in_child(textwrap.dedent(code), str(flow)).splitlines()
+    return in_child(textwrap.dedent(code), str(flow)).splitlines()
 
+
+def test_task_sets_and_several_classes_need_users_not_a_rate(said: list[str]) -> None:
     assert "has a TaskSet among its tasks" in said[0]
     assert "--users 8" in said[0]
-    assert "has a TaskSet" in said[1]
+    assert "defines 2 users: Flat, Flat | say which one" in said[1]
     assert said[2] == "['Slow', 'Fast']"
+
+
+def test_users_are_dealt_to_classes_by_weight_and_fixed_count(said: list[str]) -> None:
+    assert said[3].split() == ["4", "2", "1"]
 
 
 def test_classes_are_found_by_reading_the_file(tmp_path: Path) -> None:
@@ -263,21 +282,3 @@ def test_classes_are_found_by_reading_the_file(tmp_path: Path) -> None:
         find_user(flow, None)
     with pytest.raises(ScenarioError, match="defines no class 'Slo'"):
         find_user(flow, "Slo,Fast")
-
-
-def test_users_are_dealt_to_classes_by_weight_and_fixed_count() -> None:
-    code = """
-        import locust
-        from collections import Counter
-        from types import SimpleNamespace as Class
-        from harness.load.sessions import next_class
-        class Twice: weight, fixed_count = 2, 0
-        class Once: weight, fixed_count = 1, 0
-        class Fixed: weight, fixed_count = 9, 1
-        counts = Counter()
-        for _ in range(7):
-            counts[next_class([Twice, Once, Fixed], counts)] += 1
-        print(counts[Twice], counts[Once], counts[Fixed])
-    """
-
-    assert in_child(textwrap.dedent(code)).split() == ["4", "2", "1"]

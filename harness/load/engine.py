@@ -109,8 +109,7 @@ class Engine:
         kinds = sorted({kind for kind in kinds if kind != "HarnessUser"})
         if not kinds:
             return None
-        for kind in kinds:
-            self._notices.foreign_client(kind)
+        self._notices.foreign_clients(kinds)
         foreign = Foreign(self._desk, sampled, self._recorder)
         self._environment.events.request.add_listener(foreign.on_request)
         self._rig.quiet_with += 1

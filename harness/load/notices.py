@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.load.live import Live
@@ -53,14 +53,14 @@ class Notices:
         if self._once(f"no_request {task}"):
             self.warn("no_request", f"the task {task} ended without a request", "its arrivals leave no sample")
 
-    def foreign_client(self, kind: str) -> None:
-        """A class brings a client that is not ours."""
-        if self._once(f"foreign_client {kind}"):
-            message = (
-                f"{kind} times its requests in Python: connect and upload are not told apart, and its own CPU time is"
-                " in the latency"
-            )
-            self.warn("foreign_client", message, "derive the class from harness.load.HarnessUser; the tasks can stay")
+    def foreign_clients(self, kinds: Sequence[str]) -> None:
+        """Classes bring clients that are not ours."""
+        does, its = ("times its", "its") if len(kinds) == 1 else ("time their", "their")
+        message = (
+            f"{' and '.join(kinds)} {does} requests in Python: connect and upload are not told apart, and {its} own CPU"
+            " time is in the latency"
+        )
+        self.warn("foreign_client", message, "derive the class from harness.load.HarnessUser; the tasks can stay")
 
     def left_early(self, users: int) -> None:
         """Users of a closed loop that ended by themselves."""
