@@ -61,7 +61,8 @@ def test_the_flow_in_python_has_two_weighted_tasks() -> None:
 def test_the_plain_locustfile_imports_nothing_of_harness() -> None:
     source = (SCENARIOS / "locustfile.py").read_text()
 
-    assert "import harness" not in source and "from harness" not in source
+    assert "import harness" not in source
+    assert "from harness" not in source
     assert (
         load_scenario(SCENARIOS / "locustfile.py", Overrides(target="http://reader:9000", users="4")).users is not None
     )
