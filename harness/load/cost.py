@@ -42,7 +42,7 @@ class Cost:
         value = None if now_s is None or before_s is None or wall_s <= 0 else (now_s - before_s) / wall_s
         absent = "it is gone" if value is None else ""
         limits = {"suspect": suspect, "invalid": None, "meaning": meaning, "advice": advice}
-        return {"name": name, "value": value, "unit": "ratio", **limits, "absent": absent}
+        return {"name": name, "value": value, "unit": "ratio", **limits, "worker": "", "absent": absent}
 
 
 def _cpu_s(pid: int) -> float | None:

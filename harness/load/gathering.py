@@ -70,18 +70,18 @@ class Gathering:
         deadline = time.monotonic() + wait_s
         shown = ""
         while self._roster.count(State.READY) < self._crew.size:
-            self._turn()
-            if self._stopped.is_set():
-                raise Interrupted("interrupted before all workers were there")
-            self._refuse_failures()
             here = len(self._roster.members)
-            if here < self._crew.size and time.monotonic() > deadline:
-                raise self._too_few(here, wait_s)
             text = self._waiting(here)
             if text != shown:
                 shown = text
                 said = {"message": text} if self._crew.expected else {}
                 self._lines.emit({"kind": "progress", "phase": "waiting", **said})
+            if here < self._crew.size and time.monotonic() > deadline:
+                raise self._too_few(here, wait_s)
+            self._turn()
+            if self._stopped.is_set():
+                raise Interrupted("interrupted before all workers were there")
+            self._refuse_failures()
 
     def _refuse_failures(self) -> None:
         for member in self._roster.members.values():

@@ -68,7 +68,8 @@ class Member:
 
 def lost_warning(member: Member, elapsed_s: float) -> dict[str, Any]:
     """The warning of a worker that is gone before the end of the run."""
-    how = "was stopped where it runs" if member.state is State.LEFT else "was lost"
+    broke = f"broke ({member.refusal[0]})" if member.refusal else "was lost"
+    how = "was stopped where it runs" if member.state is State.LEFT else broke
     message = f"worker {member.name} ({member.where}) {how} {max(0.0, elapsed_s):.1f} s into the run: "
     message += "its arrivals from then on were not sent"
     if member.state is State.LOST:

@@ -28,6 +28,7 @@ SILENT_WHILE_PREPARING_S = 60.0
 
 LEFT_SILENT_S = 2.0
 """A worker that left still hands over what was in flight; when it is silent for so long, it has gone."""
+_DEAF_S = 2.0
 
 
 class Roster:
@@ -44,6 +45,7 @@ class Roster:
         self.members: dict[str, Member] = {}
         self.said: deque[dict[str, Any]] = deque()
         self.began_at: float | None = None
+        self._looked_at = time.monotonic()
         self._master = master
         self._order = order
         self._crew = crew
@@ -173,8 +175,11 @@ class Roster:
         if member is None or not isinstance(line, dict) or member.state not in (State.RUNNING, State.LEFT):
             return
         merged_end({member.name: line})
-        member.end = line
-        member.state = State.FINISHED if member.state is State.RUNNING else State.LEFT
+        if member.state is State.RUNNING:
+            member.state = State.FINISHED
+            member.end = line
+        else:  # it stopped early, the run did not
+            member.end = {**line, "interrupted": False}
         self._master.tell(client_id, "ml_leave")
 
     def _leaving(self, client_id: str, fields: Fields) -> None:
@@ -196,13 +201,21 @@ class Roster:
             self._master.tell(member.client_id, "ml_leave")
 
     def find_lost(self) -> None:
-        """Notice who ended or fell silent."""
+        """Notice who ended or fell silent. Time in which we could not listen ourselves counts against nobody."""
+        now = time.monotonic()
+        if now - self._looked_at > _DEAF_S:
+            for client_id in self._master.heard_at:
+                self._master.heard_at[client_id] = now
+        self._looked_at = now
         for member in list(self.members.values()):
             if member.state in (State.FINISHED, *GONE):
                 continue
-            limit_s = SILENT_S if member.state is State.RUNNING and not member.child else SILENT_WHILE_PREPARING_S
-            ended = member.child is not None and member.child.poll() is not None
-            if ended or self._silent_s(member) > limit_s:
+            if member.child is not None:
+                gone = member.child.poll() is not None
+            else:
+                limit_s = SILENT_S if member.state is State.RUNNING else SILENT_WHILE_PREPARING_S
+                gone = self._silent_s(member) > limit_s
+            if gone:
                 self.lose(member)
 
     def working(self) -> bool:
