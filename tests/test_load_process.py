@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from load_support import OK, Request, a_request, a_scenario, in_child, misbehave
 from harness.errors import NothingMeasured
 from harness.load.launch import LoadProcess, preflight, start
 from harness.load.order import Order
+from harness.model import TlsSpec
 
 USERS = """
 from harness.load import HarnessUser
@@ -230,3 +232,12 @@ def test_preflight_is_content_with_a_listening_socket() -> None:
 def test_preflight_names_a_host_that_is_not_known() -> None:
     with pytest.raises(NothingMeasured, match=r"'no-such-host\.invalid' is not known"):
         preflight("http://no-such-host.invalid")
+
+
+def test_what_tls_needs_is_read_before_anything_is_sent(tmp_path: Path) -> None:
+    ca = str(tmp_path / "no-such-ca.pem")
+    outcome = run(replace(a_scenario("https://127.0.0.1:9"), tls=TlsSpec(ca=ca)), tmp_path)
+
+    assert outcome.exit_code == 2
+    assert outcome.lines[0]["message"] == f"cannot read the certificate authority {ca}: no such file or directory"
+    assert len(outcome.samples) == 0

@@ -60,6 +60,7 @@ class Engine:
         self._desk = Desk(order.run_id, order.worker, sampled, self._recorder)
         self._rig = self._new_rig(jobs, Held(self._desk, sampled, self._recorder))
         target = order.scenario.target
+        self._rig.origin(target)  # certificates that cannot be read are refused before anything is sent
         self._environment = Environment(events=locust.events, host=target) if runner is None else runner.environment
         self._environment.user_classes = list(jobs.users)
         self._environment.harness_rig = self._rig

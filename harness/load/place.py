@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +13,11 @@ import gevent
 from locust.exception import StopUser
 
 from harness.arrivals import ALL, Share
-from harness.load.channel import tls_context
 from harness.load.closed_loop import ClosedLoop
 from harness.load.desk import Desk, Slot, nowhere
 from harness.load.held import Held
 from harness.load.open_loop import Arrival, OpenLoop, Seat
+from harness.load.tls import tls_context
 from harness.load.wire import Origin
 from harness.model import Phase, TlsSpec
 
@@ -50,19 +49,15 @@ class Rig:
     tls_context: Any = None
 
     def origin(self, url: str) -> Origin:
-        """The origin of a URL, shared by all sessions so that names are looked up once."""
+        """The origin of a URL, shared by all sessions so that names are looked up once. Raises ScenarioError when
+        what TLS needs cannot be read."""
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
         if key not in self.origins:
             if parts.scheme == "https" and self.tls_context is None:
-                self.tls_context = _context(self.tls)
+                self.tls_context = tls_context(self.tls)
             self.origins[key] = Origin(url, self.tls_context)
         return self.origins[key]
-
-
-def _context(spec: TlsSpec) -> Any:
-    build: Callable[..., Any] = tls_context
-    return build(spec) if inspect.signature(tls_context).parameters else build()
 
 
 def rig_of(environment: Any) -> Rig:

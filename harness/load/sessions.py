@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from harness.errors import ScenarioError
+from harness.errors import HarnessError, ScenarioError
 from harness.load.foreign import Foreign
 from harness.load.place import Place, Rig
 from harness.load.users import ScenarioUser, think_time
@@ -52,6 +52,8 @@ class Sessions:
         kind = self._class_of(number)
         try:
             user = kind(self._environment)
+        except HarnessError:
+            raise
         except Exception as error:
             message = f"a user of class {kind.__name__} cannot be made: {type(error).__name__}: {error}"
             raise ScenarioError(message, "look at its __init__") from error
