@@ -1,6 +1,8 @@
-"""A server that answers each request after a fixed time, and may freeze once:
+"""A server that takes a given time for each request, and may freeze once:
 
-    slow_server.py PORT SERVICE_S [FREEZE_AFTER_S FREEZE_S LOG]
+    slow_server.py PORT SERVICE_S[+MEAN_S] [FREEZE_AFTER_S FREEZE_S LOG]
+
+To SERVICE_S comes an exponential time of MEAN_S on average, when that is given.
 
 The freeze begins FREEZE_AFTER_S after the first request: nothing is accepted, read or answered for FREEZE_S. Its two
 instants, ns since the epoch, go to the file LOG. A loop of its own, without a framework: what piled up in the freeze
@@ -10,12 +12,13 @@ is worked off in a few milliseconds, so that the truth can be computed.
 from __future__ import annotations
 
 import contextlib
+import heapq
+import random
 import resource
 import select
 import socket
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 from harness.load.null_server import ANSWER
@@ -26,10 +29,13 @@ _SPIN_S = 0.0015  # epoll waits in whole milliseconds; the rest is waited for aw
 class Slow:
     """The server. Requests are small, come one at a time on a connection, and are recognised by their last byte."""
 
-    def __init__(self, port: int, service_s: float, freeze: list[str]) -> None:
-        self.service_s, self.freeze = service_s, freeze
+    def __init__(self, port: int, service: str, freeze: list[str]) -> None:
+        fixed_s, _, mean_s = service.partition("+")
+        self.fixed_s, self.mean_s = float(fixed_s), float(mean_s or 0)
+        self.freeze = freeze
         self.begun, self.freeze_at = False, float("inf")
-        self.due: deque[tuple[float, socket.socket]] = deque()  # in order: every request takes equally long
+        self.due: list[tuple[float, int, socket.socket]] = []  # a heap; the number keeps equal instants in order
+        self.count = 0
         self.open: dict[int, socket.socket] = {}
         self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.listener.setblocking(False)
@@ -76,13 +82,15 @@ class Slow:
             sock.close()
         elif chunk.endswith((b"}", b"\r\n\r\n")) and not (chunk.startswith(b"POST") and chunk.endswith(b"\r\n\r\n")):
             now = time.perf_counter()
-            self.due.append((now + self.service_s, sock))
+            extra_s = random.expovariate(1 / self.mean_s) if self.mean_s else 0.0
+            self.count += 1
+            heapq.heappush(self.due, (now + self.fixed_s + extra_s, self.count, sock))
             if self.freeze and not self.begun:
                 self.begun, self.freeze_at = True, now + float(self.freeze[0])
 
     def answer(self) -> None:
         while self.due and self.due[0][0] <= time.perf_counter():
-            _, sock = self.due.popleft()
+            _, _, sock = heapq.heappop(self.due)
             with contextlib.suppress(OSError):
                 sock.send(ANSWER)
 
@@ -90,4 +98,4 @@ class Slow:
 if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    Slow(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:6]).serve()
+    Slow(int(sys.argv[1]), sys.argv[2], sys.argv[3:6]).serve()
