@@ -8,13 +8,14 @@ somebody asks: the parser would make two strings and two calls of each line of e
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 MAX_HEAD_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 13  # a first chunk longer than this is cut to the head: idle connections hold on to it
 _NO_BODY = bytearray()
-_nowhere = deque[str](maxlen=0).append  # takes what the parser reports without a Python frame
+_nowhere: Callable[[str], None] = deque[str](maxlen=0).append  # takes what the parser reports without a Python frame
 
 
 class NotHTTP(Exception):  # noqa: N818 - reads as the condition it reports
@@ -24,10 +25,17 @@ class NotHTTP(Exception):  # noqa: N818 - reads as the condition it reports
 class Answer(HTTPResponseParser):
     """Parser and parsed answer in one. `expect` starts an answer, `feed_bytes` advances it until `complete`."""
 
+    # The parser looks its callbacks up by name for each event, first in the instance: slots spare it the dict.
+    __slots__ = (
+        "_head", "_heads_before", "_on_header_field", "_on_header_value", "_trailers", "_value_seen", "body",
+        "body_bytes", "complete", "head_complete", "interims", "keep_body", "no_body", "spent", "status", "surplus",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         super().__init__()
         self._trailers: list[list[str]] | None = None
         self._value_seen = True
+        self._on_header_field = self._on_header_value = _nowhere
         self.expect(no_body=False, keep_body=False)
 
     def expect(self, no_body: bool, keep_body: bool) -> None:
@@ -46,7 +54,7 @@ class Answer(HTTPResponseParser):
         self._heads_before = 0  # of interim answers, in the kept bytes
         if self._trailers is not None:
             self._trailers, self._value_seen = None, True
-            del self._on_header_field, self._on_header_value
+            self._on_header_field = self._on_header_value = _nowhere
 
     def feed_bytes(self, chunk: bytes) -> None:
         """Parse what arrived; `b""` is the end of the stream. Raises NotHTTP."""
@@ -102,8 +110,6 @@ class Answer(HTTPResponseParser):
     # --- called by the C parser ---------------------------------------------------------------------------
 
     _on_status = staticmethod(_nowhere)
-    _on_header_field = staticmethod(_nowhere)
-    _on_header_value = staticmethod(_nowhere)
 
     def _on_message_begin(self) -> None:
         if self.complete:

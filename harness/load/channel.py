@@ -33,7 +33,7 @@ _SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the module `socket` does not nam
 _STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _unpacked = struct.Struct("@qq").unpack
 _STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
-_SMALL, _LARGE = 1 << 14, 1 << 18
+_SMALL, _LARGE = 1 << 12, 1 << 18
 
 Address = tuple[int, tuple[Any, ...]]  # (family, sockaddr)
 
@@ -92,7 +92,7 @@ class PlainChannel:
         except BlockingIOError:
             return None
         if len(chunk) == self._room:  # a small buffer suits small answers; one that was filled announces a large one
-            self._room = _LARGE
+            self._room = min(4 * self._room, _LARGE)
         if ancillary and ancillary[0][:2] == _STAMP:
             seconds, nanoseconds = _unpacked(ancillary[0][2])
             return chunk, seconds * 1_000_000_000 + nanoseconds
