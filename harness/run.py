@@ -21,7 +21,7 @@ from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
 from harness.ledger import Ledger
-from harness.load import launch
+from harness.load import clocks, launch
 from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
@@ -76,11 +76,12 @@ def execute(
     with _receiving(listener, folder) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
         loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew, cost)
+        moved = _on_one_clock(folder, loaded)
         if receiver is not None:
             on_event({"phase": "spans"})
             _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)
     on_event({"phase": "report"})
-    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None)
+    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, moved)
     if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
         folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
@@ -168,8 +169,19 @@ def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> d
     }
 
 
-def _last_record(record: Mapping[str, object], loaded: Loaded, received: ReceiverStatus | None) -> dict[str, object]:
-    warnings = [*loaded.warnings, *_receiver_warnings(received)]
+def _on_one_clock(folder: RunFolder, loaded: Loaded) -> list[RunWarning]:
+    try:
+        return clocks.align(folder.path, loaded.end.get("workers", ()))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"samples of workers with another clock could not be moved onto ours: {reason}"
+        return [RunWarning("worker_clock", message, "free some disk space, or use another --out", invalidates=True)]
+
+
+def _last_record(
+    record: Mapping[str, object], loaded: Loaded, received: ReceiverStatus | None, moved: list[RunWarning]
+) -> dict[str, object]:
+    warnings = [*loaded.warnings, *moved, *_receiver_warnings(received)]
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
         warnings.append(RunWarning("load_process", loaded.failed.message, hint, invalidates=True))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.chunks import ChunkWriter, read_chunks
 from harness.errors import UsageError
 from harness.load import trust
+from harness.load.clocks import align, move
 from harness.load.fetch import fetch
 from harness.load.merged import merged_end, merged_progress
 from harness.load.remote_chunks import UNTAKEN_BYTES, ChunkFile, ChunkSink
 from harness.load.shipping import PIECE_BYTES, Shipped, files_of, parsed_list, placed, relocated, ship_list
-from harness.model import BodySpec, TlsSpec
+from harness.model import BodySpec, Sample, TlsSpec, columns
 from tests.load_support import a_request, a_scenario
 
 # --- lines -------------------------------------------------------------------------------------------------
@@ -180,6 +183,56 @@ def test_what_is_not_the_next_piece_is_not_written(tmp_path: Path, number: objec
     assert file.take(number, piece) == 0
     file.close()
     assert (tmp_path / "samples-0.arrows").read_bytes() == b""
+
+
+# --- clocks ------------------------------------------------------------------------------------------------
+
+
+def a_sample(**fields: object) -> tuple[object, ...]:
+    hints = get_type_hints(Sample)
+    blank = {int: 1_000_000_000, str: "x", bool: False}
+    return tuple(fields.get(name, blank.get(hints[name])) for name in columns(Sample))
+
+
+def chunks_of(path: Path, *rows: tuple[object, ...]) -> Path:
+    writer = ChunkWriter(path, Sample)
+    for row in rows:
+        writer.append(row)
+        writer.flush()
+    writer.close()
+    return path
+
+
+def test_samples_of_a_clock_that_is_ahead_are_moved_back(tmp_path: Path) -> None:
+    path = chunks_of(tmp_path / "samples-1.arrows", a_sample(send_ns=None), a_sample(send_ns=7_000_000_000))
+
+    warnings = align(tmp_path, [{"worker": "1", "clock_offset_s": 0.25, "clock_bound_s": 0.001}])
+
+    table = read_chunks([path], Sample)
+    assert table.column("done_ns").to_pylist() == [750_000_000] * 2
+    assert table.column("send_ns").to_pylist() == [None, 6_750_000_000]
+    assert table.column("request_id").to_pylist() == [1_000_000_000] * 2
+    assert "the clock of worker 1 is 250 ms, known to 1.00 ms, ahead of the master's" in warnings[0].message
+
+
+@pytest.mark.parametrize(("offset_s", "bound_s"), [(0.0009, 0.001), (-0.001, 0.001), (None, None), (0.2, None)])
+def test_an_offset_that_may_be_none_moves_nothing(
+    tmp_path: Path, offset_s: float | None, bound_s: float | None
+) -> None:
+    path = chunks_of(tmp_path / "samples-1.arrows", a_sample())
+    before = path.read_bytes()
+
+    assert align(tmp_path, [{"worker": "1", "clock_offset_s": offset_s, "clock_bound_s": bound_s}]) == []
+    assert path.read_bytes() == before
+
+
+def test_a_torn_file_is_moved_as_far_as_it_can_be_read(tmp_path: Path) -> None:
+    path = chunks_of(tmp_path / "samples-0.arrows", a_sample(), a_sample())
+    path.write_bytes(path.read_bytes()[:-200])
+
+    move(path, 5)
+
+    assert read_chunks([path], Sample).column("done_ns").to_pylist() == [1_000_000_005]
 
 
 # --- tokens ------------------------------------------------------------------------------------------------
