@@ -25,6 +25,9 @@ from harness.load.wire import Connection, Origin, Terms
 from harness.model import Expect
 
 DEFAULT_TIMEOUT_S = 30.0
+_MOST_BUILT = 100
+_END_OF_HEAD = b"\r\n\r\n"
+_JOIN_BYTES = 1 << 16  # a body up to this size goes out in one write with its head
 FileArgument = Any  # bytes, a path, an open file, or (name, one of those[, media type])
 Fields = Any  # a mapping, or pairs
 _ANY_2XX = Expect()
@@ -56,7 +59,8 @@ class Client:
         self._origin = origin
         self._next_slot = next_slot
         self._fire = fire
-        self._idle: dict[tuple[str, str], list[Connection]] = {}
+        self._idle: dict[str, list[Connection]] = {}
+        self._built: dict[Any, payloads.Payload] = {}  # requests by all that is in their heads
         self._unsettled: weakref.WeakSet[Response] = weakref.WeakSet()
 
     @property
@@ -106,22 +110,43 @@ class Client:
                 "ask for the new place yourself, or derive the class from locust.HttpUser, which follows them",
             )
         full = payloads.joined_url(self.base_url, url, _pairs(params))
-        parts = urlsplit(full)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ScenarioError(f"{full!r} is no http or https URL", "set `target:`, or `host` on the user class")
-        body, content_type = _body(json, data, files)
         method = method.upper()
-        terms = Terms(_timeout_s(timeout), None, no_body=method == "HEAD", keep_body=True)
-        expect = _ANY_2XX if allow_redirects is None else _ANY_2XX_OR_3XX
-        kind = payloads.Kind(name or self.request_name or parts.path or "/", method, terms, expect)
+        body, content_type = _body(json, data, files)
         given = self._headers(full, headers, cookies, auth or self.auth)
-        own = payloads.with_user_headers(payloads.run_headers(self._desk.run_id), given)
-        payload = payloads.payload_of(kind, full, own, body, content_type)
+        own_name, timeout_s, strict = name or self.request_name, _timeout_s(timeout), allow_redirects is None
+        key = (method, full, own_name, timeout_s, strict, content_type, -1 if body is None else len(body), *given)
+        like = self._built.get(key)
+        if like is None:
+            like = self._build(method, full, own_name, timeout_s, strict, given, body, content_type)
+            if len(self._built) >= _MOST_BUILT:
+                self._built.clear()
+            self._built[key] = like
+        sent = body or b""
+        joined = len(sent) <= _JOIN_BYTES
+        payload = payloads.Payload(
+            like.kind, like.head, _END_OF_HEAD + (sent if joined else b""), b"" if joined else sent
+        )
         return self._send(full, payload, catch_response, context)
+
+    def _build(
+        self, method: str, url: str, name: str | None, timeout_s: float, strict: bool, given: list[tuple[str, str]],
+        body: bytes | None, content_type: str | None,
+    ) -> payloads.Payload:  # fmt: skip
+        """The kind and head of a request, for this and all that differ from it in their bytes only."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ScenarioError(f"{url!r} is no http or https URL", "set `target:`, or `host` on the user class")
+        terms = Terms(timeout_s, None, no_body=method == "HEAD", keep_body=True)
+        kind = payloads.Kind(name or parts.path or "/", method, terms, _ANY_2XX if strict else _ANY_2XX_OR_3XX)
+        own = payloads.with_user_headers(payloads.run_headers(self._desk.run_id), given)
+        whole = payloads.payload_of(kind, url, own, body, content_type)
+        return payloads.Payload(kind, whole.head, b"", b"")
 
     def _headers(
         self, url: str, headers: Mapping[str, Any] | None, cookies: Mapping[str, str] | None, auth: Any
     ) -> list[tuple[str, str]]:
+        if not (self.headers or headers or cookies or auth or self.cookies):
+            return []
         given: Any = CaseInsensitiveDict(self.headers)
         given.update(headers or {})
         found = {name: _text(value) for name, value in given.items() if value is not None}
@@ -136,8 +161,8 @@ class Client:
 
     def _send(self, url: str, payload: payloads.Payload, catch: bool, context: Mapping[str, Any] | None) -> Response:
         slot = self._next_slot()
-        parts = urlsplit(url)
-        idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
+        origin = url[: url.find("/", 8)] if url.count("/") > 2 else url
+        idle = self._idle.setdefault(origin, [])
         connection = idle.pop() if idle else Connection(self._origin(url))
         row = None
         try:
@@ -223,6 +248,8 @@ def _without_user(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def _pairs(fields: Fields) -> list[tuple[str, str]]:
+    if not fields:
+        return []
     pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields or ())
     found = []
     for key, value in pairs:

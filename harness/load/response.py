@@ -58,7 +58,8 @@ class Response:
         self.status_code = x.status or 0
         self.error = x.error
         self.failed = failure  # what went wrong by status, checks or wire; None when nothing did
-        self.headers: Mapping[str, str] = _joined(headers)
+        self._lines = headers
+        self._headers: Mapping[str, str] | None = None
         self.elapsed_s = (x.done_at - x.start_at) / 1e9
         self._started = time.time() - self.elapsed_s
         self._kind = kind
@@ -82,6 +83,13 @@ class Response:
     def failure_text(self) -> str | None:
         """What counts against this answer by now; None when it is ok."""
         return None if self.ok else self._found or self.failed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name in any case; several lines of one name are joined with commas."""
+        if self._headers is None:
+            self._headers = _joined(self._lines)
+        return self._headers
 
     @property
     def content(self) -> bytes:
