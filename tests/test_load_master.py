@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -200,6 +201,18 @@ def test_workers_that_do_not_come_end_the_wait(tmp_path: Path) -> None:
     assert lines.exit_code == 3
     assert lines.lines[-1]["message"] == "0 of 2 workers came within 0.3 s"
     assert "harness worker --master HOST:" in lines.lines[-1]["hint"]
+
+
+def test_a_taken_address_is_refused_before_anyone_waits(tmp_path: Path) -> None:
+    order = Order(a_scenario("http://127.0.0.1:1"), str(tmp_path), "run-1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        lines = ran(start(order, Crew(expected=1, port=port)), tmp_path)
+
+    assert lines.exit_code == 2
+    assert lines.lines[-1]["message"] == f"the master cannot listen on 127.0.0.1:{port}: address already in use"
+    assert "--bind" in lines.lines[-1]["hint"]
 
 
 HOSTILE = """

@@ -22,7 +22,7 @@ scenario: shared
 target: {target}
 requests:
   - {{name: post, http: POST /predict, json: {{x: 1}}}}
-load: {{arrivals: constant, rate: 40/s, warmup: 0s, duration: 7s, drain: 2s}}
+load: {{arrivals: constant, rate: 40/s, warmup: 0s, duration: 5s, drain: 2s}}
 spans: {{source: none}}
 slo: [p50(latency) < 5s]
 """
@@ -113,17 +113,6 @@ def test_more_processes_than_cores_are_allowed_with_a_note(tmp_path: Path) -> No
 
     assert ended.stderr.splitlines()[0].startswith(f"note: {many} load processes share ")
     assert "nowhere.yaml" in ended.stderr.splitlines()[1]
-
-
-def test_a_taken_address_of_the_master_is_refused(tmp_path: Path) -> None:
-    with raw_server(answer) as server:
-        (tmp_path / "shared.yaml").write_text(SCENARIO.format(target=server.url))
-        bind = f"127.0.0.1:{server.port}"
-
-        ended = harness("run", "shared.yaml", "--master", "--expect-workers", "1", "--bind", bind, cwd=tmp_path)
-
-    assert ended.code == 2
-    assert f"error: the master cannot listen on {bind}: address already in use" in ended.stderr
 
 
 def test_a_worker_of_an_unknown_host_is_refused(tmp_path: Path) -> None:
