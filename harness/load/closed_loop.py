@@ -55,6 +55,7 @@ class ClosedLoop:
         self._go = Event()
         self.alive: dict[int, Any] = {}
         self._retired: set[int] = set()
+        self.unjudged: Callable[[], int] = lambda: 0  # requests answered, and waiting for user code to judge them
         self.left_early = 0  # users that ended by themselves
         self.starting = 0
         self.pending: deque[Any] = deque()  # nothing ever waits here
@@ -67,8 +68,8 @@ class ClosedLoop:
 
     @property
     def in_flight(self) -> int:
-        """Requests begun and not yet recorded."""
-        return self._live.sent - self._live.answers - self._live.censored
+        """Requests begun and not yet answered."""
+        return self._live.sent - self._live.answers - self._live.censored - self.unjudged()
 
     @property
     def due(self) -> int:

@@ -100,6 +100,8 @@ class Engine:
             rig.closed_loop = ClosedLoop(
                 self._load, order.share, self._desk.live, sessions.spawn, sessions.retire, self._health
             )
+            if self._foreign is not None:
+                rig.closed_loop.unjudged = self._foreign.unreported
             return rig.closed_loop
         cap = order.max_sessions or MAX_SESSIONS
         rig.open_loop = OpenLoop(jobs.schedule, jobs.job_of, sessions.spawn, self._health, cap)

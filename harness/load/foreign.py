@@ -59,7 +59,8 @@ class Foreign:
         request, send = client.request, client._send_request_safe_mode
 
         def watched(method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
-            return self._watch(place, request, method, url, arguments, options)
+            name = options.get("name") or (arguments[0] if arguments else None) or client.request_name or url
+            return self._watch(place, str(name), lambda: request(method, url, *arguments, **options))
 
         def injected(method: str, url: str, **options: Any) -> Any:
             ticket = self._current.get(gevent.getcurrent())
@@ -74,18 +75,18 @@ class Foreign:
         client.request, client._send_request_safe_mode = watched, injected
         place.settle = lambda: self.settle(place)
 
-    def _watch(self, place: Place, request: Any, method: Any, url: Any, arguments: Any, options: Any) -> Any:
+    def _watch(self, place: Place, name: str, request: Callable[[], Any]) -> Any:
         ticket = Ticket(place.next_slot(), next(self._traceparents))
         own = gevent.getcurrent()
         self._desk.live.sent += 1
         self._current[own] = ticket
         try:
-            response = request(method, url, *arguments, **options)
+            response = request()
         except gevent.GreenletExit:
-            self._record(ticket, _name(url, options), None, censored=True)
+            self._record(ticket, name, None, censored=True)
             raise
         except BaseException as error:
-            self._record(ticket, _name(url, options), None, error=transport_error(error))
+            self._record(ticket, name, None, error=transport_error(error))
             raise
         finally:
             self._current.pop(own, None)
@@ -100,6 +101,10 @@ class Foreign:
         waiting.append(ticket)
         if len(waiting) > _MOST_UNREPORTED:
             self._report_late(waiting.pop(0))
+
+    def unreported(self) -> int:
+        """Requests that were answered and of which no event has told yet."""
+        return sum(not ticket.done for tickets in self._unreported.values() for ticket in tickets)
 
     def settle(self, place: Place) -> None:
         """Record what a user has sent and no event has told of: its task failed in the block, or never entered it."""
@@ -167,10 +172,6 @@ class Foreign:
 def _with_context(headers: Any, ticket: Ticket, run_id: str) -> dict[Any, Any]:
     kept = {name: value for name, value in dict(headers or {}).items() if str(name).lower() != "traceparent"}
     return {**kept, "traceparent": ticket.traceparent, "x-mlharness-run": run_id}
-
-
-def _name(url: object, options: dict[str, Any]) -> str:
-    return str(options.get("name") or url)
 
 
 def _outcome(exception: Any, response: Any, status: int | None) -> tuple[str | None, str | None]:
