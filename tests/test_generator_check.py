@@ -142,7 +142,7 @@ def test_the_table_says_what_was_held_and_what_one_process_is_good_for() -> None
     assert lines["open loop"].startswith("23456/s held, Poisson arrivals, late by 90.0 us at p50, 3.20 ms at p99")
     assert lines["CPU"] == "27.0 us a request in the closed loop; 2% of a core at 100/s"
     assert lines["advice"] == "up to 23000/s with one load process; beyond that use --processes"
-    assert "cores" not in lines
+    assert lines["limit"] == "its own CPU: a load process uses one core"
 
 
 def test_a_busy_null_server_makes_the_figure_an_at_least() -> None:
@@ -150,6 +150,7 @@ def test_a_busy_null_server_makes_the_figure_an_at_least() -> None:
 
     assert "at least" in lines_of(found)["closed loop"]
     assert "at least" in lines_of(found)["open loop"]
+    assert lines_of(found)["limit"] == "the null server, which had no core left"
 
 
 def test_a_machine_that_others_use_is_named_as_the_reason() -> None:

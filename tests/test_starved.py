@@ -18,7 +18,7 @@ SCENARIO = """
 scenario: starved
 target: {target}
 requests: [{{name: small, http: GET /}}]
-load: {{arrivals: constant, rate: 50/s, warmup: 0s, duration: 3s, drain: 2s}}
+load: {{arrivals: constant, rate: 50/s, warmup: 0s, duration: 2s, drain: 2s}}
 spans: {{source: none}}
 slo: ["p50(latency) < 10s"]
 """
@@ -65,4 +65,4 @@ def test_a_run_whose_generator_is_starved_is_invalid_although_its_slo_holds(tmp_
     assert summary["verdict"] == "invalid"
     assert summary["health"]["state"] == "invalid"
     assert any("lateness_p99" in reason for reason in summary["health"]["reasons"])
-    assert summary["counts"]["ok"] == summary["counts"]["scheduled"] == 150
+    assert summary["counts"]["ok"] == summary["counts"]["scheduled"] == 100

@@ -22,7 +22,7 @@ def render(found: Calibration) -> str:
         _line("kernel stamps", _stamps(found.calm)),
         _line("timer", machine.timer),
         _line("descriptors", f"{format_count(machine.descriptors)}, one for each connection"),
-        *(_line("cores", text) for text in _lost(machine)),
+        *(_line("limit", text) for text in _limits(found)),
         _line("advice", _advice(found)),
     ]
     return "\n".join(lines)
@@ -73,6 +73,14 @@ def _stamps(probe: Probe) -> str:
     if probe.kernel_stamped == 0:
         return "none: the end of an answer is when the generator got round to reading it"
     return f"of {format_share(probe.kernel_stamped)} of the answers: a busy generator does not inflate latency"
+
+
+def _limits(found: Calibration) -> list[str]:
+    """What kept the generator from more, as far as it was seen."""
+    limits = _lost(found.machine)
+    if _server_bound(found.closed) or found.held_by_server:
+        limits.append("the null server, which had no core left")
+    return limits or ["its own CPU: a load process uses one core"]
 
 
 def _lost(machine: Machine) -> list[str]:
