@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from load_support import in_child
 
 from harness.chunks import read_chunks
 from harness.load.recorder import FLUSH_ROWS, Recorder
@@ -118,3 +119,30 @@ def test_a_full_disk_is_told_and_later_rows_are_counted_as_lost(tmp_path: Path) 
     recorder.close()
     recorder.close()
     assert recorder.lost == FLUSH_ROWS + 7
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from harness.load.live import Live
+from harness.load.recorder import Recorder
+recorder, live = Recorder(Path(sys.argv[1])), Live(0)
+def record(ids):
+    for i in ids:
+        times = [1_790_000_000_000_000_000 + i] * 4
+        recorder((i, f"{i:032x}", f"{i:016x}", "x", "measure", 0, "0", *times[:2], None, *times[:3], *times[:2], "user",
+                  200, f"error {i}", None, 500, 180, 1, f"app;dur={i}", False))
+        live.count(i, f"error {i}" if i % 2 else None, False, True)
+        if i % 10_000 == 0:
+            live.turn(i)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = record(range(60_000))
+print((record(range(60_000, 200_000)) - before) / 1024, len(live.errors))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(tmp_path: Path) -> None:
+    grown_mib, names = in_child(MEMORY, str(tmp_path / "samples-0.arrows")).split()
+
+    assert float(grown_mib) < 8  # 140,000 rows kept as Python objects would be 100 MiB
+    assert int(names) == 51  # fifty names of errors and "other"

@@ -97,7 +97,7 @@ class Answer(HTTPResponseParser):
 
     def header(self, name: str) -> str | None:
         """All lines of a header joined with ", "; None when there is none. `name` in lower case."""
-        if self._trailers is None and name.encode() not in self._head.lower():
+        if not self._trailers and name.encode() not in self._head.lower():
             return None
         values = [value for key, value in self.headers() if key.lower() == name]
         return ", ".join(values) if values else None
