@@ -12,7 +12,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from harness.commands import run
+from harness.commands import run, worker
 from harness.errors import UsageError
 from tests.cli import Ended, begin, end, harness
 from tests.load_support import OK, Request, raw_server
@@ -49,12 +49,12 @@ def wounded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path, int]
         while sum(path.stat().st_size > 4000 for path in folder.glob("runs/*/samples-*.arrows")) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        workers = load_workers(command.pid)
-        workers[0].kill()
+        children = load_workers(command.pid)
+        children[0].kill()
         ended = end(command)
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(child.is_running() for child in children)
     (stored,) = (folder / "runs").iterdir()
-    return ended, stored, workers[0].pid
+    return ended, stored, children[0].pid
 
 
 def test_a_run_that_lost_a_worker_is_invalid_and_names_it(wounded: tuple[Ended, Path, int]) -> None:
@@ -113,6 +113,13 @@ def test_more_processes_than_cores_are_allowed_with_a_note(tmp_path: Path) -> No
 
     assert ended.stderr.splitlines()[0].startswith(f"note: {many} load processes share ")
     assert "nowhere.yaml" in ended.stderr.splitlines()[1]
+
+
+def test_a_worker_runs_no_code_of_another_machine_without_a_token() -> None:
+    refused = CliRunner().invoke(worker.command, ["--master", "192.0.2.1"], env={"MLHARNESS_TOKEN": ""}).exception
+
+    assert isinstance(refused, UsageError)
+    assert refused.message == "whoever answers at 192.0.2.1 could have this machine run its code"
 
 
 def test_a_worker_of_an_unknown_host_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _master(given: Mapping[str, Any]) -> Crew:
     wait_s = parse_duration_s(given["expect_workers_max_wait"] or _DEFAULT_WAIT)
     host, port = address_of(given["bind"] or "127.0.0.1", "--bind")
     token = token_of(given["token"])
-    if not token and not given["insecure"] and not _is_loopback(host):
+    if not token and not given["insecure"] and not on_loopback(host):
         raise UsageError(
             f"whoever reaches {host} could join the run and read the scenario",
             f"add --token T (or {TOKEN_VARIABLE}), the same at the workers; or --insecure",
@@ -108,7 +108,8 @@ def token_of(given: str | None) -> str:
     return given if given is not None else os.environ.get(TOKEN_VARIABLE, "")
 
 
-def _is_loopback(host: str) -> bool:
+def on_loopback(host: str) -> bool:
+    """Whether an address is one of this machine only."""
     from harness.scenario.target import is_loopback
 
     return is_loopback(host)
