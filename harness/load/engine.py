@@ -232,11 +232,13 @@ class Engine:
             self._emit(self._progress())
 
     def _abort_if_failing(self) -> None:
-        found = self._watch.look(self._desk.live)
-        if found is not None and self._stopped_at is None and self._watch.above is not None:
-            self._aborted = True
-            self._notices.aborted((_clock() - self._t0) / 1e9, *found, self._watch.above)
-            self.stop()
+        found, after_s = self._watch.look(self._desk.live), (_clock() - self._t0) / 1e9
+        if found is None or self._stopped_at is not None or after_s > self._load.end_s:
+            return
+        assert self._watch.above is not None  # noqa: S101 - nothing is found without a limit
+        self._aborted = True
+        self._notices.aborted(after_s, *found, self._watch.above)
+        self.stop()
 
     def _progress(self) -> dict[str, Any]:
         now = _clock()
