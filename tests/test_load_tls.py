@@ -15,7 +15,6 @@ from load_support import Server, in_child, misbehave, raw_server
 CLIENT = """
 import json, sys
 import gevent.monkey; gevent.monkey.patch_all()
-from harness.errors import HarnessError
 from harness.load.channel import tls_context
 from harness.load.desk import Desk, Slot
 from harness.load.payloads import Kind, payload_of
@@ -24,11 +23,7 @@ from harness.model import Expect, Sample, TlsSpec, columns
 url, options, path = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 rows = []
 desk = Desk("run-1", "0", 1.0, rows.append)
-try:
-    context = tls_context(TlsSpec(**options)) if options else tls_context()
-except HarnessError as refused:
-    print(json.dumps({"message": refused.message, "hint": refused.hint}))
-    sys.exit()
+context = tls_context(TlsSpec(**options)) if options else tls_context()
 connection = Connection(Origin(url, context))
 payload = payload_of(Kind("tls", "GET", Terms(5.0), Expect()), url + path, [], None, None)
 for i in range(2):
@@ -37,62 +32,15 @@ connection.close()
 print(json.dumps([dict(zip(columns(Sample), row)) for row in rows]))
 """
 
-
-@dataclass
-class Pki:
-    """A private authority, a certificate of it for 127.0.0.1, and one for a client."""
-
-    folder: Path
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    pki = Pki(tmp_path_factory.mktemp("tls"))
-    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    signed = ["-CA", pki.path("ca.pem"), "-CAkey", pki.path("ca.key")]
-    _openssl(*new, "-keyout", pki.path("ca.key"), "-out", pki.path("ca.pem"), "-subj", "/CN=authority")
-    for name, address in (("server", "IP:127.0.0.1"), ("client", "DNS:tester")):
-        files = ["-keyout", pki.path(f"{name}.key"), "-out", pki.path(f"{name}.pem"), "-subj", f"/CN={name}"]
-        _openssl(*new, *signed, *files, "-addext", f"subjectAltName={address}")
-    return pki
-
-
-@pytest.fixture(scope="module")
-def server(pki: Pki) -> Iterator[Server]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
-    with raw_server(misbehave, context) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def strict(pki: Pki) -> Iterator[Server]:
-    """A server that talks only to clients with a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(pki.path("ca.pem"))
-    with raw_server(misbehave, context) as running:
-        yield running
-
-
-def rows(server: Server, host: str = "127.0.0.1", path: str = "/ok", **options: object) -> list[dict[str, object]]:
-    found = json.loads(in_child(CLIENT, f"https://{host}:{server.port}", json.dumps(options), path))
-    assert isinstance(found, list), found
-    return found
-
-
-def refusal(**options: object) -> dict[str, str]:
-    found = json.loads(in_child(CLIENT, "https://127.0.0.1:1", json.dumps(options), "/"))
-    assert isinstance(found, dict), found
-    return found
+REFUSED = """
+import json, sys
+import gevent.monkey; gevent.monkey.patch_all()
+from harness.errors import HarnessError
+from harness.load.channel import tls_context
+from harness.model import TlsSpec
+def refusals(*specs: dict[str, str]) -> list[tuple[str, str]]:
+    """(message, hint) of each."""
+    return [(message, hint) for message, hint in json.loads(in_child(REFUSED, json.dumps(specs)))]
 
 
 def test_a_private_authority_is_trusted_and_the_connection_kept(server: Server, pki: Pki) -> None:
@@ -144,22 +92,24 @@ def test_a_server_that_wants_to_know_the_client_gets_its_certificate(strict: Ser
 
 
 def test_files_that_cannot_be_used_are_refused_with_one_sentence(pki: Pki, tmp_path: Path) -> None:
-    nowhere, text = str(tmp_path / "nowhere.pem"), tmp_path / "text.pem"
-    text.write_text("no certificate")
-
-    assert refusal(ca=nowhere)["message"] == (
-        f"cannot read the certificate authority {nowhere}: no such file or directory"
+    nowhere, text, locked = (str(tmp_path / name) for name in ("nowhere.pem", "text.pem", "locked.key"))
+    Path(text).write_text("no certificate")
+    _openssl("ec", "-in", pki.path("client.key"), "-out", locked, "-aes128", "-passout", "pass:secret")
+    client, key = pki.path("client.pem"), pki.path("client.key")
+    missing, no_pem, no_cert, lonely_key, others, encrypted = refusals(
+        {"ca": nowhere},
+        {"ca": text},
+        {"cert": nowhere},
+        {"key": key},
+        {"cert": client, "key": pki.path("server.key")},
+        {"cert": client, "key": locked},
     )
-    assert refusal(ca=str(text))["message"] == f"cannot use the certificate authority {text}: it is no such PEM file"
-    assert refusal(cert=nowhere)["message"].startswith(f"cannot read the client certificate {nowhere}: no such file")
-    assert refusal(key=pki.path("client.key"))["hint"] == "name the certificate too, or leave both out"
-    other = refusal(cert=pki.path("client.pem"), key=pki.path("server.key"))
-    assert other["message"].endswith(": they do not belong together")
-    assert all(word in other["hint"] for word in ("PEM", "encrypted"))
 
-
-def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_password(pki: Pki, tmp_path: Path) -> None:
-    locked = tmp_path / "locked.key"
-    _openssl("ec", "-in", pki.path("client.key"), "-out", str(locked), "-aes128", "-passout", "pass:secret")
-
-    assert "cannot use the client certificate" in refusal(cert=pki.path("client.pem"), key=str(locked))["message"]
+    assert missing[0] == f"cannot read the certificate authority {nowhere}: no such file or directory"
+    assert missing[1] == "check the path and who may read it"
+    assert no_pem[0] == f"cannot use the certificate authority {text}: it is no such PEM file"
+    assert no_cert[0] == f"cannot read the client certificate {nowhere}: no such file or directory"
+    assert lonely_key[1] == "name the certificate too, or leave both out"
+    assert others[0].endswith(": they do not belong together")
+    assert encrypted[0].startswith(f"cannot use the client certificate {client} with the key {locked}")
+    assert "a key must not be encrypted" in encrypted[1]  # and nobody was asked for its password
