@@ -38,6 +38,67 @@ import gevent.monkey; gevent.monkey.patch_all()
 from harness.errors import HarnessError
 from harness.load.channel import tls_context
 from harness.model import TlsSpec
+def refusal(options):
+    try:
+        tls_context(TlsSpec(**options))
+    except HarnessError as refused:
+        return [refused.message, refused.hint]
+print(json.dumps([refusal(options) for options in json.loads(sys.argv[1])]))
+"""
+
+
+@dataclass
+class Pki:
+    """A private authority, a certificate of it for 127.0.0.1, and one for a client."""
+
+    folder: Path
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    pki = Pki(tmp_path_factory.mktemp("tls"))
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    signed = ["-CA", pki.path("ca.pem"), "-CAkey", pki.path("ca.key")]
+    _openssl(*new, "-keyout", pki.path("ca.key"), "-out", pki.path("ca.pem"), "-subj", "/CN=authority")
+    for name, address in (("server", "IP:127.0.0.1"), ("client", "DNS:tester")):
+        files = ["-keyout", pki.path(f"{name}.key"), "-out", pki.path(f"{name}.pem"), "-subj", f"/CN={name}"]
+        _openssl(*new, *signed, *files, "-addext", f"subjectAltName={address}")
+    return pki
+
+
+@pytest.fixture(scope="module")
+def server(pki: Pki) -> Iterator[Server]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
+    with raw_server(misbehave, context) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def strict(pki: Pki) -> Iterator[Server]:
+    """A server that talks only to clients with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(pki.path("ca.pem"))
+    with raw_server(misbehave, context) as running:
+        yield running
+
+
+def rows(server: Server, host: str = "127.0.0.1", path: str = "/ok", **options: object) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(
+        in_child(CLIENT, f"https://{host}:{server.port}", json.dumps(options), path)
+    )
+    return found
+
+
 def refusals(*specs: dict[str, str]) -> list[tuple[str, str]]:
     """(message, hint) of each."""
     return [(message, hint) for message, hint in json.loads(in_child(REFUSED, json.dumps(specs)))]
