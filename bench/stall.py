@@ -9,6 +9,7 @@ few times only.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,7 @@ FREEZE_S = 2.0
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 GATED = (0.9, 0.95, 0.99)
 WITHIN = 0.03
+DISTURBED_S, TRIES = 0.015, 4  # a server that something else holds up, too, has no computed truth
 USERS = 20  # of the closed-model peers, each at a twentieth of the rate
 
 Array = np.ndarray[Any, Any]
@@ -33,12 +35,19 @@ Array = np.ndarray[Any, Any]
 
 def frozen(seconds: float, measure: Callable[[str], Any]) -> tuple[Any, tuple[int, int]]:
     """What `measure` gives for a server that freezes at a third of the time, and when it did."""
-    with tempfile.TemporaryDirectory(prefix="bench-stall-") as folder:
-        log = Path(folder) / "freeze"
-        with servers.python("slow_server.py", str(SERVICE_S), f"{seconds / 3:g}", str(FREEZE_S), str(log)) as server:
-            found = measure(server.url)
-        begun, ended = log.read_text().split()
-    return found, (int(begun), int(ended))
+    for again in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="bench-stall-") as folder:
+            log = Path(folder) / "freeze"
+            freeze = (f"{seconds / 3:g}", str(FREEZE_S), str(log))
+            with servers.python("slow_server.py", str(SERVICE_S), *freeze) as server:
+                found = measure(server.url)
+            seen = json.loads(log.read_text())
+        if seen["lag_s"] < DISTURBED_S:
+            break
+        which = "repeated" if again + 1 < TRIES else "kept: the truth is not exact"
+        print(f"the machine kept the server waiting for {seen['lag_s'] * 1e3:.0f} ms on its own: {which}", flush=True)
+    begun, ended = seen["frozen_ns"]
+    return found, (begun, ended)
 
 
 def truth_s(scheduled_ns: Array, freeze: tuple[int, int]) -> Array:

@@ -18,9 +18,11 @@ EXAMPLES = """
 \b
 Examples:
   harness demo                                       a real service, a real run, a report: one minute
+  harness init http://127.0.0.1:8000                 a first scenario, from the service's openapi.json
   harness check scenarios/read-receipts.yaml         what would be sent, and what each number needs
   harness run scenarios/read-receipts.yaml           stress, split, judge, report
   harness run flow.yaml --target http://host:8000 --rate 20/s --duration 2min
+  harness run locustfile.py --target http://host:8000 --users 16
   harness report runs/20261121T101500Z-read-receipts --format html,md
 
 \b

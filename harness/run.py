@@ -32,6 +32,7 @@ from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.target import host_of, is_loopback
 from harness.spans import listen
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
+from harness.units import format_share
 
 SPAN_QUIET_S = 1.0
 EXPORT_INTERVAL_S = 6.0
@@ -165,7 +166,7 @@ def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> d
         "plan": _plan(scenario),
         "source": scenario.source,
         "environment": dict(fingerprint()),
-        "warnings": [],
+        "warnings": [asdict(warning) for warning in _sampled_checks(scenario)],
     }
 
 
@@ -181,6 +182,8 @@ def _on_one_clock(folder: RunFolder, loaded: Loaded) -> list[RunWarning]:
 def _last_record(
     record: Mapping[str, object], loaded: Loaded, received: ReceiverStatus | None, moved: list[RunWarning]
 ) -> dict[str, object]:
+    known = record["warnings"]
+    assert isinstance(known, list)  # noqa: S101 - made by _first_record
     warnings = [*loaded.warnings, *moved, *_receiver_warnings(received)]
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
@@ -190,8 +193,22 @@ def _last_record(
         "status": "interrupted" if loaded.interrupted else "finished" if loaded.end else "broken",
         "load": {k: v for k, v in loaded.end.items() if k != "kind"},
         "receiver": asdict(received) if received is not None else None,
-        "warnings": [asdict(warning) for warning in warnings],
+        "warnings": [*known, *(asdict(warning) for warning in warnings)],
     }
+
+
+def _sampled_checks(scenario: Scenario) -> list[RunWarning]:
+    """What is only looked at in part must be said: the error rate does not know the rest."""
+    return [
+        RunWarning(
+            "sampled_checks",
+            f"the bodies of {format_share(request.expect.sampled)} of the answers to {request.name} are checked, the "
+            "others by their status alone: more may be wrong than the error rate shows",
+            "raise `sample` in its expect, if the generator has the CPU",
+        )
+        for request in scenario.requests
+        if request.expect.sampled < 1
+    ]
 
 
 def _receiver_warnings(received: ReceiverStatus | None) -> list[RunWarning]:
@@ -213,7 +230,7 @@ def _plan(scenario: Scenario) -> dict[str, object]:
 
 
 def _bare(request: RequestSpec) -> RequestSpec:
-    return replace(request, params=(), headers=(), body=BodySpec(), expect=Expect())
+    return replace(request, params=(), headers=(), body=BodySpec(), expect=Expect(sampled=request.expect.sampled))
 
 
 def _stored_scenario(plan: object) -> Scenario:

@@ -5,17 +5,20 @@
 To SERVICE_S comes an exponential time of MEAN_S on average, when that is given.
 
 The freeze begins FREEZE_AFTER_S after the first request: nothing is accepted, read or answered for FREEZE_S. Its two
-instants, ns since the epoch, go to the file LOG. A loop of its own, without a framework: what piled up in the freeze
-is worked off in a few milliseconds, so that the truth can be computed.
+instants, ns since the epoch, go to the file LOG at the end, beside the longest time that the machine kept the server
+from its work. A loop of its own, without a framework: what piled up in the freeze is worked off in a few
+milliseconds, so that the truth can be computed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import heapq
+import json
 import random
 import resource
 import select
+import signal
 import socket
 import sys
 import time
@@ -36,6 +39,8 @@ class Slow:
         self.begun, self.freeze_at = False, float("inf")
         self.due: list[tuple[float, int, socket.socket]] = []  # a heap; the number keeps equal instants in order
         self.count = 0
+        self.frozen: list[int] = []
+        self.lag_s = 0.0  # longest that the machine, not the freeze, kept this process from its work
         self.open: dict[int, socket.socket] = {}
         self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.listener.setblocking(False)
@@ -45,16 +50,19 @@ class Slow:
     def serve(self) -> None:
         while True:
             self.answer()
-            for fd, _ in self.poll.poll(self.patience_s()):
+            began, patience_s = time.perf_counter(), self.patience_s()
+            ready = self.poll.poll(patience_s)
+            self.lag_s = max(self.lag_s, time.perf_counter() - began - patience_s)
+            for fd, _ in ready:
                 if fd == self.listener.fileno():
                     self.accept()
                 else:
                     self.read(self.open[fd])
             if time.perf_counter() >= self.freeze_at:
                 self.freeze_at = float("inf")
-                began = time.time_ns()
+                self.frozen.append(time.time_ns())
                 time.sleep(float(self.freeze[1]))
-                Path(self.freeze[2]).write_text(f"{began} {time.time_ns()}")
+                self.frozen.append(time.time_ns())
 
     def patience_s(self) -> float:
         next_at = min(self.due[0][0] if self.due else float("inf"), self.freeze_at)
@@ -98,4 +106,10 @@ class Slow:
 if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    Slow(int(sys.argv[1]), sys.argv[2], sys.argv[3:6]).serve()
+    server = Slow(int(sys.argv[1]), sys.argv[2], sys.argv[3:6])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        server.serve()
+    finally:
+        if sys.argv[5:]:
+            Path(sys.argv[5]).write_text(json.dumps({"frozen_ns": server.frozen, "lag_s": server.lag_s}))

@@ -184,6 +184,7 @@ class Engine:
         sender = gevent.spawn(self._send)
         gevent.wait([sender, self._stopped], count=1)
         sender.kill()
+        self._health.stop()  # an idle drain would dilute its shares
         if isinstance(self._loop, ClosedLoop):
             self._loop.finish()
         drain_s = self._load.drain_s

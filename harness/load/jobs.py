@@ -72,5 +72,9 @@ def _replayed(draws: Draws, arrivals: Schedule, scenario: Scenario) -> Callable[
             "name the scenario's requests as they are named in the recording",
         )
     index_of = [own[name] for name in arrivals.kind_names]
-    kinds = dict(zip(arrivals.request_id.tolist(), arrivals.kind.tolist(), strict=True))
-    return lambda request_id: draws(request_id, index_of[kinds[request_id]])
+    ids, kinds = arrivals.request_id, arrivals.kind
+
+    def payload(request_id: int) -> Payload:
+        return draws(request_id, index_of[kinds[int(ids.searchsorted(request_id))]])
+
+    return payload

@@ -156,8 +156,8 @@ def counts_line(summary: Summary) -> str:
     parts = [f"{counts.scheduled:,} scheduled", f"{counts.sent:,} sent", f"{counts.ok:,} ok"]
     rest = (("failed", counts.failed), ("censored", counts.censored), ("more in warm-up", counts.warmup))
     parts += [f"{n:,} {word}" for word, n in rest if n]
-    rates = f"offered {format_rate(counts.offered_per_s)}, completed {format_rate(counts.completed_per_s)}"
-    return ", ".join(parts) + "; " + rates
+    offered = "" if counts.offered_per_s is None else f"offered {format_rate(counts.offered_per_s)}, "
+    return ", ".join(parts) + f"; {offered}completed {format_rate(counts.completed_per_s)}"
 
 
 WARNING_WORDS = ("invalid", "failed", "warning")

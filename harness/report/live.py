@@ -42,6 +42,7 @@ def _bar(out: TextIO) -> Iterator[OnProgress]:
         TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
+        refresh_per_second=2,  # as often as the load process reports; drawing costs CPU the service may need
     )
     task = bar.add_task("run", total=None, phase="start", figures="")
 

@@ -56,7 +56,8 @@ def load_scenario(
     environ = os.environ if environ is None else environ
     file, user = split_user(shown)
     if file.endswith(".py"):
-        name = find_user(Path(file), user).rpartition(":")[2]
+        several = overrides is not None and overrides.users is not None
+        name = find_user(Path(file), user, several=several).rpartition(":")[2]
         text = f"users: {Path(file).name}:{name}\nload: {{rate: {RATE_OF_PYTHON_SCENARIOS}}}\n"
         shown = file
     else:
