@@ -52,12 +52,12 @@ class Slow:
             self.answer()
             began, patience_s = time.perf_counter(), self.patience_s()
             ready = self.poll.poll(patience_s)
-            self.lag_s = max(self.lag_s, time.perf_counter() - began - patience_s)
             for fd, _ in ready:
                 if fd == self.listener.fileno():
                     self.accept()
                 else:
                     self.read(self.open[fd])
+            self.lag_s = max(self.lag_s, time.perf_counter() - began - patience_s)
             if time.perf_counter() >= self.freeze_at:
                 self.freeze_at = float("inf")
                 self.frozen.append(time.time_ns())
