@@ -18,6 +18,7 @@ from support import cores, ours, peers, servers, table
 LIMIT_S = 0.005
 LEAST = 0.9
 USERS = 16
+SHORT_RUNS = 14  # of the search, at most
 
 
 def held(ran: ours.Ran) -> bool:
@@ -32,21 +33,27 @@ def p99_s(ran: ours.Ran) -> float:
 def highest(url: str, start: float, seconds: float) -> tuple[float, ours.Ran | None]:
     """Up or down by a third from `start`, halving with runs of a quarter of the length, then confirmation."""
 
+    left = SHORT_RUNS
+
     def short(rate: float) -> bool:
-        load = ours.arrivals(rate, seconds / 4)
-        return held(ours.run(url, load)) or held(ours.run(url, load))  # a hiccup of the machine is no limit
+        nonlocal left
+        for _ in range(2):  # a hiccup of the machine is no limit
+            left -= 1
+            if held(ours.run(url, ours.arrivals(rate, seconds / 4))):
+                return True
+        return False
 
     low, high = start, start
     if short(start):
-        while short(high := low * 1.33):
+        while left > 0 and short(high := low * 1.33):
             low = high
     else:
-        while low > 100 and not short(low := low / 1.33):
+        while left > 0 and not short(low := low / 1.33):
             high = low
-    while high / low > 1.05:
+    while left > 0 and high / low > 1.05:
         middle = (low + high) / 2
         low, high = (middle, high) if short(middle) else (low, middle)
-    for rate in (low, low, low * 0.95, low * 0.9, low * 0.8, low * 0.65):
+    for rate in (low, low, low * 0.93, low * 0.8, low * 0.6):
         ran = ours.run(url, ours.arrivals(rate, seconds))
         if held(ran):
             return rate, ran
