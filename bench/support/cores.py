@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 
 _USABLE = sorted(os.sched_getaffinity(0))
@@ -24,7 +26,9 @@ def pin(pid: int, core: int) -> None:
 
 
 def headline() -> str:
-    """Where generator and server run, and with what."""
+    """Make this process ready to measure; where generator and server run, and what else goes on."""
+    os.sched_setaffinity(0, {SERVER})  # what the bench itself does must not disturb the generator
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # the servers are stopped, too
     apart = f"generator on core {GENERATOR}, server on core {SERVER}"
     if GENERATOR == SERVER:
         apart = "ONE CORE for generator and server: the ratios say little"
@@ -36,7 +40,6 @@ def options(doc: str | None, rounds: tuple[int, int], seconds: tuple[float, floa
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds[FULL], help="interleaved rounds; medians are shown")
     parser.add_argument("--seconds", type=float, default=seconds[FULL], help="length of one measurement")
-    os.sched_setaffinity(0, {SERVER})  # what the bench itself does must not disturb the generator
     return parser.parse_args()
 
 
