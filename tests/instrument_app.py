@@ -54,7 +54,7 @@ async def background(tasks: BackgroundTasks) -> dict[str, bool]:
 
 @app.get("/sync")
 def sync() -> None:
-    time.sleep(0.15)
+    time.sleep(0.5)
 
 
 @app.get("/boom")

@@ -141,7 +141,7 @@ def test_a_background_task_is_not_part_of_the_window(service: Service, sink: Sin
 
 
 def test_more_calls_than_threads_show_as_queue(service: Service, sink: Sink) -> None:
-    # 45 calls of 150 ms and 40 threads: five wait for a thread, less the time the 45 took to come in.
+    # 45 calls of 500 ms and 40 threads: five wait for a thread, less the time the 45 took to come in.
     traces = [secrets.token_hex(16) for _ in range(45)]
     connections = [service.connect() for _ in traces]
     for connection, trace_id in zip(connections, traces, strict=True):
@@ -154,7 +154,8 @@ def test_more_calls_than_threads_show_as_queue(service: Service, sink: Sink) -> 
         child
         for trace_id in traces
         for child in sink.trace(trace_id)[1]
-        if child.attributes.get("harness.resource") == "threadpool" and child.ms >= 60
+        if child.attributes.get("harness.resource") == "threadpool"
+        and child.ms >= 60  # which may be long on a busy machine
     ]
     assert len(waits) >= 5
     assert {wait.attributes["harness.stage"] for wait in waits} == {"queue"}
