@@ -142,3 +142,25 @@ def _batches(path: Path) -> list[pa.RecordBatch]:
         except (StopIteration, pa.ArrowInvalid, OSError):
             # StopIteration is the proper end; the others are a file cut off inside a batch or its head.
             return found
+
+
+def convert_without_pandas() -> None:
+    """For processes that only write rows. pyarrow imports pandas at its first conversion, to know pandas objects when it
+    sees them: a second of CPU in the middle of the run, and memory, for rows that are never pandas objects."""
+    if "pandas" in sys.modules:  # user code wants it: then pyarrow should know it too
+        pa.array([0])
+        return
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    """An import finder that knows for certain there is no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)

@@ -48,7 +48,7 @@ class Port(rpc.Server):  # type: ignore[misc]
         except zmq.ZMQError as error:
             self.socket.close(linger=0)
             raise UsageError(
-                f"the master cannot listen on {name}:{port}: {zmq.strerror(error.errno).lower()}",
+                f"the master cannot listen on {name}:{port}: {zmq.strerror(error.errno or 0).lower()}",
                 "choose another address with --bind HOST:PORT; port 0 takes a free one",
             ) from None
         self.port = int(self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])

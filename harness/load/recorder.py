@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import pyarrow as pa
-
-from harness.chunks import ChunkWriter
+from harness.chunks import ChunkWriter, convert_without_pandas
 from harness.model import Sample
 
 FLUSH_ROWS = 1000  # converting more at once would hold the hub for milliseconds
@@ -26,7 +23,7 @@ class Recorder:
         self._rows: list[tuple[object, ...]] = []
         self.failure: str | None = None
         self.lost = 0
-        _convert_once_without_pandas()
+        convert_without_pandas()
 
     def __call__(self, row: tuple[object, ...]) -> None:
         """Keep one row."""
@@ -56,25 +53,3 @@ class Recorder:
             if self.failure is None:
                 self.lost += len(rows)
                 self.failure = (error.strerror or str(error)).lower()
-
-
-def _convert_once_without_pandas() -> None:
-    """pyarrow imports pandas at its first conversion, to know pandas objects when it sees them: a second of CPU in the
-    middle of the run, and memory in every load process, for rows that are never pandas objects."""
-    if "pandas" in sys.modules:  # user code wants it: then pyarrow should know it too
-        pa.array([0])
-        return
-    sys.meta_path.insert(0, _NoPandas)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(_NoPandas)
-
-
-class _NoPandas:
-    """An import finder that knows for certain there is no pandas."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name)

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import uvicorn
 
-from harness.chunks import ChunkWriter
+from harness.chunks import ChunkWriter, convert_without_pandas
 from harness.model import Span
 from harness.spans import otlp
 from harness.spans.bodies import ClientGone, Held, Receive, Refusal, gunzip, read_body
@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the chunk file to write")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    convert_without_pandas()
     _limit_memory()
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         os.set_blocking(1, False)
