@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import struct
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -145,8 +146,8 @@ def _batches(path: Path) -> list[pa.RecordBatch]:
 
 
 def convert_without_pandas() -> None:
-    """For processes that only write rows. pyarrow imports pandas at its first conversion, to know pandas objects when it
-    sees them: a second of CPU in the middle of the run, and memory, for rows that are never pandas objects."""
+    """For processes that only write rows. pyarrow imports pandas at its first conversion, to know pandas objects when
+    it sees them: a second of CPU in the middle of the run, and memory, for rows that are never pandas objects."""
     if "pandas" in sys.modules:  # user code wants it: then pyarrow should know it too
         pa.array([0])
         return
