@@ -12,7 +12,7 @@ import pytest
 
 BENCH = Path(__file__).parent.parent / "bench"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
-STARTED = ("connections", "frugal", "open_loop", "stall", "throughput", "workers")  # the others are run below
+STARTED = ("connections", "frugal", "memory", "open_loop", "stall", "throughput", "workers")  # saturation is run below
 
 
 def bench(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,12 +51,3 @@ def test_saturation_shows_the_kernel_and_the_user_beside_each_other() -> None:
     assert "wrk, 1 user" in ended.stdout
     assert "harness, 16 users, kernel-stamped" in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith(("holds: ", "DOES NOT HOLD: "))
-
-
-@pytest.mark.usefixtures("nginx")
-def test_memory_extrapolates_to_ten_million() -> None:
-    ended = bench("memory", "--seconds", "0.5", "--rows", "20000")
-
-    assert ended.returncode in (0, 1), ended.stderr
-    assert "at ten million" in ended.stdout
-    assert "sealing into Parquet" in ended.stdout

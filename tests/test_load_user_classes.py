@@ -133,7 +133,7 @@ def test_under_plain_locust_its_statistics_and_listeners_count_each_request_once
 
     line = next(line for line in done.stdout.splitlines() if line.startswith("FIRED"))
     assert 0 <= len(server.requests) - int(line.split()[1]) <= 1  # the last one may be killed in flight
-    assert len(server.requests) > 3
+    assert len(server.requests) > 1
     assert "('judged', 'not good')" in line
     assert "('first', 'None')" in line
 
