@@ -218,6 +218,8 @@ def _warnings(
     found = doubts.find(
         samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves, own_health.readings
     )
+    if any(warning.code == "foreign_client" for warning in recorded):  # that says why there are no kernel stamps
+        found = [warning for warning in found if warning.code != "user_stamps"]
     return (*recorded, *found)
 
 

@@ -43,8 +43,8 @@ assert check("wrong", b"", 503) == "status"
 assert check("breaks", b"", too_large=True) == "max_bytes,python:breaks"
 for _ in range(3):
     assert check("plausible", b'{"score": 0.1}') == "python:plausible"
-    assert check("plausible", b"no json") == "python:plausible"
-    assert check("breaks", b"x") == "python:breaks"
+    assert check("plausible", b"no json") == "python:plausible raised JSONDecodeError"
+    assert check("breaks", b"x") == "python:breaks raised KeyError"
 assert check("plausible", b'{"score": 0.2}', json=(("score", "0.5 .. 1"),)) == "json:score,python:plausible"
 assert failed_checks(Expect(json=(("score", ">= 0.5"),)), 200, b'{"score": 0.7}', None, False) is None
 print("all held")
@@ -101,7 +101,7 @@ def of(outcome: Ran, name: str) -> pd.Series[str]:
 def test_failures_are_counted_by_check(outcome: Ran) -> None:
     assert of(outcome, "low").unique().tolist() == ["python:plausible"]
     assert of(outcome, "high").isna().all()
-    assert of(outcome, "breaks").unique().tolist() == ["python:breaks"]
+    assert of(outcome, "breaks").unique().tolist() == ["python:breaks raised KeyError"]
     assert outcome.log.count("KeyError: 'lines'") == 1
 
 

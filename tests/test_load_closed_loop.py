@@ -192,7 +192,7 @@ def test_a_run_is_stopped_when_too_many_answers_fail(tmp_path: Path) -> None:
     assert warning["code"] == "aborted"
     assert warning["message"].startswith("stopped after ")
     assert "100 % of the last" in warning["message"]
-    assert warning["message"].endswith("answers failed (abort_on: error_rate > 50%)")
+    assert "answers failed (abort_on: error_rate > 50%), most with: status 503 (" in warning["message"]
     assert outcome.end["aborted"] is True
     assert outcome.end["interrupted"] is True
     assert outcome.end["measured_until_ns"] < outcome.end["started_ns"] + 30_000_000_000

@@ -40,7 +40,7 @@ load:
 # slo:
 #   - p95(latency) < 1s
 #   - error_rate < 1%
-#   - p90(inference) < 600ms            # stages need spans of the service: harness check SCENARIO --connect
+#   - p90(inference) < 600ms            # stages need instrument(app) in the service, or its spans
 """
 
 

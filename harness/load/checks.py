@@ -69,8 +69,10 @@ def failed_checks(expect: Expect, status: int, body: bytes, encoding: str | None
     if expect.json or expect.python:
         answer = None if too_large else Checked(status, body, encoding)  # a cut answer holds nothing
         failed += _failed_json(expect, answer)
-        if expect.python and "status" not in failed and (answer is None or not _plausible(expect.python, answer)):
-            failed.append(f"python:{expect.python.rpartition(':')[2]}")
+        if expect.python and "status" not in failed:
+            implausible = "" if answer is None else _implausible(expect.python, answer)
+            if implausible is not None:
+                failed.append(f"python:{expect.python.rpartition(':')[2]}{implausible}")
     return ",".join(failed) or None
 
 
@@ -98,21 +100,22 @@ def _compiled(path: str) -> Any:
     return jmespath.compile(path)
 
 
-def _plausible(named: str, answer: Checked) -> bool:
+def _implausible(named: str, answer: Checked) -> str | None:
+    """None when the user's function finds nothing wrong; else what to add to its name: that it raised, or nothing."""
     name = named.rpartition(":")[2]
     try:
         said = function_of(named)(answer)
     except Exception as error:  # user code may raise anything
         if _first_time(f"{named} {type(error).__name__}"):
             sys.stderr.write(f"the check python:{name} failed: {traceback.format_exc()}")
-        return False
+        return f" raised {type(error).__name__}"
     if said is None:
-        return True
+        return None
     if isinstance(said, str):
         if said and _first_time(f"{named} {said}"):
             sys.stderr.write(f"python:{name}: {' '.join(said.split())[:500]}\n")
-        return not said
-    return bool(said)
+        return "" if said else None
+    return None if said else ""
 
 
 def _first_time(words: str) -> bool:

@@ -48,6 +48,8 @@ def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew, cos
                     on_event(event)
                 elif event["kind"] == "warning":
                     warnings.append(RunWarning(**{k: v for k, v in event.items() if k != "kind"}))
+                    if warnings[-1].invalidates or warnings[-1].code == "aborted":
+                        on_event({"message": f"warning: {warnings[-1].message}"})
                 elif event["kind"] == "end":
                     return Loaded(_with(cost, event), tuple(warnings), asked)
                 elif event["kind"] == "failed":

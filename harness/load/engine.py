@@ -238,7 +238,7 @@ class Engine:
             return
         assert self._watch.above is not None  # noqa: S101 - nothing is found without a limit
         self._aborted = True
-        self._notices.aborted(after_s, *found, self._watch.above)
+        self._notices.aborted(after_s, *found, self._watch.above, self._desk.live.errors)
         self.stop()
 
     def _progress(self) -> dict[str, Any]:

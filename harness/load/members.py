@@ -66,12 +66,12 @@ class Member:
         }
 
 
-def lost_warning(member: Member, elapsed_s: float) -> dict[str, Any]:
-    """The warning of a worker that is gone before the end of the run."""
+def lost_warning(member: Member, elapsed_s: float, unsent: int | None) -> dict[str, Any]:
+    """The warning of a worker that is gone before the end of the run. `unsent`: how many arrivals it still had."""
     broke = f"broke ({member.refusal[0]})" if member.refusal else "was lost"
     how = "was stopped where it runs" if member.state is State.LEFT else broke
     message = f"worker {member.name} ({member.where}) {how} {max(0.0, elapsed_s):.1f} s into the run: "
-    message += "its arrivals from then on were not sent"
+    message += f"its {'' if unsent is None else f'{unsent:,} '}arrivals from then on were not sent"
     if member.state is State.LOST:
         message += ", and its last second of samples may be missing"
     hint = f"the other workers went on; see load-{member.name}.log" if member.child else "the other workers went on"

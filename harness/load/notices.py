@@ -84,13 +84,14 @@ class Notices:
             hint = "spans of these seconds may be cut; is a time service setting this machine's clock?"
             self.warn("clock_step", message, hint, invalidates=abs(step.by_ns) > _INVALID_STEP_NS)
 
-    def aborted(self, after_s: float, share: float, answers: int, above: float) -> None:
-        """Too much failed."""
+    def aborted(self, after_s: float, share: float, answers: int, above: float, errors: Counter[str]) -> None:
+        """Too much failed; `errors` so far, by name."""
         message = (
             f"stopped after {after_s:.1f} s: {100 * share:.0f} % of the last {answers:,} answers failed"
-            f" (abort_on: error_rate > {100 * above:g}%)"
+            f" (abort_on: error_rate > {100 * above:g}%), most with: "
+            + ", ".join(f"{name} ({count:,})" for name, count in errors.most_common(3))
         )
-        self.warn("aborted", message, "the errors are named in the report; is the service up to this load?")
+        self.warn("aborted", message, "is the service up to this load?")
 
 
 class FailureWatch:

@@ -109,11 +109,11 @@ class Recruit:
 
     def leave(self) -> None:
         """The user of this machine wants it back."""
-        if self.ended is not None:
+        if self.ended is not None or not hasattr(self, "_link"):  # nobody knows of us yet
+            _say("stopped before a master was found" if self.ended is None else "left at once")
             os._exit(int(Interrupted.exit_code))
         _say("leaving the run; once more to leave at once")
-        if hasattr(self, "_link"):
-            self._link.tell("ml_leaving")
+        self._link.tell("ml_leaving")
         self.end_early(Interrupted("stopped here before the run was over"))
 
     def fail(self, message: str, hint: str | None) -> None:

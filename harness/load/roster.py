@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.arrivals import Share
+from harness.arrivals import Share, schedule
 from harness.load.admission import Admission, Hello
 from harness.load.members import GONE, Member, State, forwarded, lost_warning
 from harness.load.merged import merged_end, merged_progress
@@ -19,6 +19,7 @@ from harness.load.order import Crew, Order, dumped
 from harness.load.port import Fields, Master
 from harness.load.remote_chunks import ChunkFile
 from harness.load.shipping import PIECE_BYTES, Shipped
+from harness.model import Arrivals
 
 START_IN_S = 0.3
 SILENT_S = 6.0
@@ -192,13 +193,23 @@ class Roster:
         """A worker is gone. Before the start another one may take its place."""
         running, member.state = member.state is State.RUNNING, how
         if running and self.began_at is not None:
-            self.said.append(lost_warning(member, time.monotonic() - self.began_at))
+            last_at = time.monotonic() if how is State.LEFT else self._master.heard_at[member.client_id]
+            elapsed_s = last_at - self.began_at
+            self.said.append(lost_warning(member, elapsed_s, self._unsent(member, elapsed_s)))
             if member.progress is not None:
-                member.progress = {**member.progress, "in_flight": 0, "backlog": 0}
+                member.progress = {**member.progress, "in_flight": 0, "backlog": 0, "rate_per_s": 0.0}
         elif member.child is None and member.refusal is None:
             del self.members[member.client_id]
         if how is State.LOST:
             self._master.tell(member.client_id, "ml_leave")
+
+    def _unsent(self, member: Member, elapsed_s: float) -> int | None:
+        """Arrivals of its share after an instant of the run; None where that is not planned."""
+        load = self._order.scenario.load
+        if load.arrivals not in (Arrivals.POISSON, Arrivals.CONSTANT):
+            return None
+        at_s = schedule(load, Share(member.index, self._crew.size)).at_s
+        return len(at_s) - int(at_s.searchsorted(max(0.0, elapsed_s)))
 
     def find_lost(self) -> None:
         """Notice who ended or fell silent. Time in which we could not listen ourselves counts against nobody."""
