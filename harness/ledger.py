@@ -28,7 +28,7 @@ from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split
 
 _KEYS = ("request_id", "trace_id", "name", "phase", "step")
 _INSTANTS = ("scheduled_ns", "start_ns", "send_ns", "done_ns")
-_READ = (*_KEYS, *_INSTANTS, "status", "error", "failed_checks", "censored")
+_READ = (*_KEYS, *_INSTANTS, "sent_ns", "status", "error", "failed_checks", "censored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ def build(samples: pa.Table, halves: Sequence[ServerHalf | None], own_host: str 
         ok = sample["error"] is None and sample["status"] is not None and sample["failed_checks"] is None
         head = (*(sample[name] for name in _KEYS), ok)
         scheduled_ns, start_ns, send_ns, done_ns = (sample[name] for name in _INSTANTS)
-        rows.append(head + _split(scheduled_ns, start_ns, send_ns, done_ns, half, offset))
+        connected = sample["sent_ns"] is not None or sample["status"] is None
+        rows.append(head + _split(scheduled_ns, start_ns, send_ns, done_ns, half, offset, connected))
         if half is not None:
             calls.extend(_calls(sample["request_id"], half.intervals, offset))
     return Ledger(
@@ -124,14 +125,18 @@ def _split(
     done_ns: int,
     half: ServerHalf | None,
     offset: ClockOffset | None,
+    connected: bool,
 ) -> tuple[object, ...]:
-    """The columns of LedgerRow from `split` on."""
+    """The columns of LedgerRow from `split` on.
+
+    Without `connected` the client timed the exchange as a whole, and how much of it went into connecting is not known.
+    """
     latency = (done_ns - scheduled_ns) / 1e9
     service = (done_ns - start_ns) / 1e9
     backlog = (start_ns - scheduled_ns) / 1e9
     if send_ns is None:  # nothing was written: the whole attempt was connecting
         return _unsplit(latency, service, backlog, connect=service, unsplit=0.0)
-    connect = (send_ns - start_ns) / 1e9
+    connect = (send_ns - start_ns) / 1e9 if connected else None
     if half is None:
         return _unsplit(latency, service, backlog, connect, unsplit=(done_ns - send_ns) / 1e9)
     if half.start_ns is None or half.end_ns is None or offset is None:
@@ -140,14 +145,18 @@ def _split(
         upload, download, stages, clipped = _window(send_ns, done_ns, half, offset.offset_ns)
     exchange = (done_ns - send_ns) / 1e9
     named = sum(stages.values())
-    transfer = connect + exchange - named
+    transfer = (connect or 0.0) + exchange - named
     split = half.split if upload is not None else Split.DURATIONS
+    if connect is None:
+        upload = None
     server = tuple(stages[stage] for stage in SERVER_STAGES)
     known = (connect, upload, download, transfer, None, *server, stages["other"], 0.0, clipped)
     return (split.value, latency, service, backlog, *known)
 
 
-def _unsplit(latency: float, service: float, backlog: float, connect: float, unsplit: float) -> tuple[object, ...]:
+def _unsplit(
+    latency: float, service: float, backlog: float, connect: float | None, unsplit: float
+) -> tuple[object, ...]:
     unknown = (None,) * (len(SERVER_STAGES) + 2)  # queue_est, the server's stages, other
     return (Split.NONE.value, latency, service, backlog, connect, None, None, connect, *unknown, unsplit, None)
 

@@ -14,7 +14,7 @@ from harness.clock import estimate
 from harness.join import join
 from harness.ledger import Ledger, build, with_server_half
 from harness.model import STAGES, LedgerRow, Sample, Span, columns
-from tests.builders import MS, a_root, a_sample, a_span, samples_table, spans_table, trace
+from tests.builders import MS, a_root, a_sample, a_span, at, samples_table, spans_table, trace
 
 HOST = "abcabcabcabc"
 
@@ -110,6 +110,19 @@ def test_a_refused_connection_is_all_connect() -> None:
     assert not row["ok"]
     assert row["connect_s"] == 99
     assert row["unsplit_s"] == 0
+
+
+def test_a_client_that_times_itself_as_a_whole_has_a_transfer_and_no_parts_of_it() -> None:
+    row = one(
+        a_sample(send_ns=at(1), sent_ns=None, connected_ns=None),
+        a_root(10, 90),
+        a_span("det", 20, 60, stage="inference"),
+    )
+
+    assert row["connect_s"] is None
+    assert row["upload_s"] is None
+    assert row["transfer_s"] == 19
+    assert row["backlog_s"] + row["transfer_s"] + row["inference_s"] + row["other_s"] == row["latency_s"] == 100
 
 
 def test_a_window_that_outlives_the_answer_is_clipped_and_the_rest_kept() -> None:
