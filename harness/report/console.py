@@ -134,7 +134,7 @@ def _bar(line: StageLine, cells: int) -> Text:
 
 
 def _latency(summary: Summary) -> RenderableType:
-    table = _table("Latency (ms)", ("", "from the scheduled instant", "from the real start"), words=(0, 1, 2))
+    table = _table("Latency (ms)", ("", "latency", "service"), words=(0, 1, 2))
     lines = latency_lines(summary)
     digits = max(len(cell.value) for line in lines for cell in (line.latency, line.service))
     for line in lines:

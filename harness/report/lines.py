@@ -138,7 +138,8 @@ def name_lines(summary: Summary) -> list[tuple[str, ...]]:
 def latency_note(summary: Summary) -> str:
     """What the rows of the latency table stand on."""
     ok, ranked = summary.latency.mean.n, summary.latency.p50.n
-    note = f"n = {ok:,}; in brackets the {confidence(summary)} interval"
+    note = f"latency from the scheduled instant, service from the real start; n = {ok:,}; in brackets the "
+    note += f"{confidence(summary)} interval"
     if ranked <= ok:
         return note
     missing = f"{ranked - ok:,} more requests failed or never ended"

@@ -105,7 +105,7 @@ def _latency(summary: Summary) -> str:
         (line.statistic, *(cell.value + _aside(cell.interval, cell.refusal) for cell in (line.latency, line.service)))
         for line in latency_lines(summary)
     ]
-    table = _table(("ms", "from the scheduled instant", "from the real start"), rows, words=(0, 1, 2))
+    table = _table(("ms", "latency", "service"), rows, words=(0, 1, 2))
     note = f"{latency_note(summary)}."
     return f"### Latency\n\n{table}\n\n<sub>{note}</sub>"
 
