@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,12 +16,11 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from harness.conclude import conclude
+from harness.conclude import Conclusion, conclude
 from harness.environment import fingerprint
 from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
-from harness.ledger import Ledger
 from harness.load import clocks, launch
 from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
@@ -39,6 +39,7 @@ EXPORT_INTERVAL_S = 6.0
 """Plain OpenTelemetry exports every five seconds, unless it is told otherwise."""
 SPAN_DEADLINE_S = 2 * EXPORT_INTERVAL_S
 REPORTS = ("html", "md", "junit")
+_WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Outcome:
     summary: Summary
     ledger: pd.DataFrame
     spans: pa.Table
+    unwritten: tuple[str, ...] = ()  # a sentence per file of the run folder that could not be written
 
 
 def execute(
@@ -84,7 +86,8 @@ def execute(
     on_event({"phase": "report"})
     record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, moved)
     if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
-        folder.write_json("run.json", record)
+        with suppress(RunFolderError):  # why nothing was measured matters more
+            folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
     return _finish(folder, scenario, record)
 
@@ -187,7 +190,7 @@ def _last_record(
     warnings = [*loaded.warnings, *moved, *_receiver_warnings(received)]
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
-        warnings.append(RunWarning("load_process", loaded.failed.message, hint, invalidates=True))
+        warnings.append(RunWarning(loaded.code, loaded.failed.message, hint, invalidates=True))
     return {
         **record,
         "status": "interrupted" if loaded.interrupted else "finished" if loaded.end else "broken",
@@ -251,9 +254,8 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object])
         conclusion = conclude(folder, scenario, {**record, "warnings": [*known, asdict(warning)]})
         return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
     conclusion = conclude(folder, scenario, record)
-    _write_tables(folder, conclusion.ledger, conclusion.spans)
-    write_reports(conclusion.summary, conclusion.rows, (*REPORTS, "json"), folder.path)
-    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+    unwritten = _stored(folder, conclusion)
+    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans, unwritten)
 
 
 def _seal(folder: RunFolder, record: Mapping[str, object]) -> None:
@@ -262,10 +264,24 @@ def _seal(folder: RunFolder, record: Mapping[str, object]) -> None:
     folder.seal(Span, "spans")
 
 
-def _write_tables(folder: RunFolder, ledger: Ledger, spans: pa.Table) -> None:
-    folder.write_table("spans", spans)
-    folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False))
-    folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False))
+def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
+    """Write what was concluded, each file on its own; what could not be written, in words."""
+    ledger = conclusion.ledger
+    steps: list[Callable[[], object]] = [
+        lambda: folder.write_table("spans", conclusion.spans),
+        lambda: folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False)),
+        lambda: folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False)),
+        *(partial(write_reports, conclusion.summary, conclusion.rows, (name,), folder.path) for name in _WRITTEN),
+    ]
+    return tuple(message for message in map(_failure_of, steps) if message is not None)
+
+
+def _failure_of(step: Callable[[], object]) -> str | None:
+    try:
+        step()
+    except RunFolderError as error:
+        return error.message
+    return None
 
 
 assert set(REPORTS) <= set(FORMATS)  # noqa: S101

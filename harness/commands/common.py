@@ -28,6 +28,10 @@ def finish(outcome: Outcome, as_json: bool) -> int:
         for name in ("report.html", "report.md"):
             if (outcome.folder.path / name).exists():
                 click.echo(f"{name:<12} {shown(outcome.folder.path / name)}")
+    for sentence in outcome.unwritten:
+        say(f"error: {sentence}")
+    if outcome.unwritten:
+        say("hint: free some disk space, then `harness report` writes the reports again")
     return _exit_code(outcome)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from harness.errors import ExitCode, HarnessError, NothingMeasured, UsageError
 from harness.interrupt import Interrupt
-from harness.load import launch
+from harness.load import launch, stack
 from harness.load.cost import Cost
 from harness.load.launch import LoadProcess
 from harness.load.order import Crew, Order
+from harness.load.patience import OVERDUE_S, STOP_CREW_WITHIN_S, STOP_WITHIN_S, Limits, Patience
 from harness.model import RunWarning
 
 OnEvent = Callable[[Mapping[str, object]], None]
 
-STOP_WITHIN_S = 10.0
 _POLL_S = 0.25
 
 
@@ -29,27 +29,30 @@ class Loaded:
     warnings: tuple[RunWarning, ...]
     interrupted: bool
     failed: HarnessError | None = None
+    code: str = "load_process"  # of the warning about `failed`
 
 
 def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew, cost: Cost) -> Loaded:
     """Run the load child to its end; it does not outlive the call. `on_event` gets its progress lines.
 
-    The end line's readings are those of the load processes and of `cost` over the time that the load was on.
+    The end line's readings are those of the load processes and of `cost` over the time that the load was on. A child
+    that hangs is killed; what it has recorded until then stays.
     """
     warnings: list[RunWarning] = []
     asked = begun = False
+    patience = Patience(_limits(order, crew))
     with _loading(order, crew) as child:
         while not child.over:
             for event in child.events(_POLL_S):
+                patience.heard()
                 if event["kind"] == "progress":
                     if "elapsed_s" in event and not begun:
                         begun = True
                         cost.begin()
+                        patience.begin()
                     on_event(event)
                 elif event["kind"] == "warning":
-                    warnings.append(RunWarning(**{k: v for k, v in event.items() if k != "kind"}))
-                    if warnings[-1].invalidates or warnings[-1].code == "aborted":
-                        on_event({"message": f"warning: {warnings[-1].message}"})
+                    warnings.append(_warned(event, on_event))
                 elif event["kind"] == "end":
                     return Loaded(_with(cost, event), tuple(warnings), asked)
                 elif event["kind"] == "failed":
@@ -57,9 +60,33 @@ def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew, cos
             if interrupt.stop and not asked:
                 asked = True
                 child.request_stop()
+                patience.ask_to_stop()
             if interrupt.now:
                 child.kill()
+            elif patience.is_over():
+                return Loaded({}, tuple(warnings), asked, _blocked(child, on_event), "blocked")
     return Loaded({}, tuple(warnings), asked)
+
+
+def _limits(order: Order, crew: Crew) -> Limits:
+    load = order.scenario.load
+    alone = crew.size == 1 and not crew.expected
+    return Limits(load.end_s + load.drain_s + OVERDUE_S, stop_s=STOP_WITHIN_S if alone else STOP_CREW_WITHIN_S)
+
+
+def _blocked(child: LoadProcess, on_event: OnEvent) -> NothingMeasured:
+    """End a child that hangs, and say where it does."""
+    message = stack.blocked_sentence(stack.of_blocked(child.pid, child.log))
+    on_event({"message": f"warning: {message}; it is ended"})
+    child.kill()
+    return NothingMeasured(message, "what was recorded until then is kept; look for a loop or a pattern without an end")
+
+
+def _warned(event: Mapping[str, Any], on_event: OnEvent) -> RunWarning:
+    warning = RunWarning(**{k: v for k, v in event.items() if k != "kind"})
+    if warning.invalidates or warning.code == "aborted":
+        on_event({"message": f"warning: {warning.message}"})
+    return warning
 
 
 def _with(cost: Cost, end: Mapping[str, Any]) -> dict[str, Any]:

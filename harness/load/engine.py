@@ -16,6 +16,7 @@ from locust.env import Environment
 
 from harness.arrivals import phase_at
 from harness.errors import HarnessError
+from harness.load import stack
 from harness.load.channel import keep_kernel_stamps_on
 from harness.load.closed_loop import ClosedLoop
 from harness.load.desk import Desk
@@ -124,20 +125,22 @@ class Engine:
             self._stopped_at = _clock()
         self._stopped.set()
 
-    def run(self, wait_for_start: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    def run(self, wait_for_start: Callable[[], int | None] = lambda: None) -> dict[str, Any]:
         """The whole run; returns the end line. Raises HarnessError when the run cannot begin.
 
-        `wait_for_start` is called when all is ready for the first arrival, and returns when the others are, too.
+        `wait_for_start` is called when all is ready for the first arrival, and returns when the others are, too: the
+        instant to begin at (monotonic ns; we are late when it is past), or None for as soon as may be.
         """
         raise_descriptor_limit()
+        stack.say_when_asked()
         stamps = keep_kernel_stamps_on()
         self._announce()
         self._open_sessions()
         gc.collect()
         gc.freeze()  # what is loaded by now is never garbage: later collections need not look at it
-        wait_for_start()
+        begin_at = wait_for_start()
         self._health.start()
-        self._t0 = _clock() + 20_000_000
+        self._t0 = _clock() + 20_000_000 if begin_at is None else begin_at
         chores = gevent.spawn(self._chores)
         try:
             self._send_and_drain()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -41,12 +41,20 @@ class Member:
     bound_s: float | None = None
     progress: Mapping[str, Any] | None = None
     end: Mapping[str, Any] | None = None
-    refusal: tuple[str, str | None] | None = field(default=None)  # why it cannot run the order
+    refusal: tuple[str, str | None] | None = None  # why it cannot run the order, or go on
+    warnings: int = 0
 
     @property
     def name(self) -> str:
         """As in the samples' `worker` column."""
         return str(self.index)
+
+    @property
+    def clock_s(self) -> float:
+        """Its clock less the master's, as far as that is certain: what is within its bound may be nothing at all."""
+        if self.offset_s is None or self.bound_s is None or abs(self.offset_s) <= self.bound_s:
+            return 0.0
+        return self.offset_s
 
     @property
     def where(self) -> str:
@@ -76,14 +84,3 @@ def lost_warning(member: Member, elapsed_s: float, unsent: int | None) -> dict[s
         message += ", and its last second of samples may be missing"
     hint = f"the other workers went on; see load-{member.name}.log" if member.child else "the other workers went on"
     return {"kind": "warning", "code": "lost_worker", "message": message, "hint": hint, "invalidates": True}
-
-
-def forwarded(member: Member, line: Mapping[str, Any]) -> dict[str, Any]:
-    """A worker's warning, with its name."""
-    return {
-        "kind": "warning",
-        "code": str(line.get("code")),
-        "message": f"worker {member.name}: {line.get('message')}",
-        "hint": str(line.get("hint") or ""),
-        "invalidates": bool(line.get("invalidates")),
-    }

@@ -36,6 +36,7 @@ from harness.load.order import Order
 from harness.load.port import Fields, Worker
 from harness.load.remote_chunks import ChunkSink
 from harness.load.shipping import parsed_list, placed, relocated
+from harness.load.start import await_instant
 
 CONNECT_S = 60.0
 _ANSWER_S = 30.0
@@ -225,13 +226,11 @@ class Recruit:
             _say(f"warning: {line.get('message')}")
         self._link.tell("ml_line", line=line)
 
-    def _await_start(self) -> None:
+    def _await_start(self) -> int | None:
         bound_s = None if self._bound_ns is None else self._bound_ns / 1e9
         self._link.tell("ml_ready", offset_s=self._offset_ns / 1e9, bound_s=bound_s)
         _, go, _ = self._next("ml_go", within_s=None)
-        at_ns = go.get("at_ns")
-        wait_s = (at_ns + self._offset_ns - time.time_ns()) / 1e9 if isinstance(at_ns, int) else 0.0
-        gevent.sleep(min(max(0.0, wait_s), 5.0))
+        return await_instant(go.get("at_ns"), self._offset_ns, self._bound_ns)
 
     def _hand_over(self, end: dict[str, Any]) -> None:
         """Until the master has written all samples and knows that we are done; not for ever."""

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.arrivals import Share, schedule
+from harness.load import stack, testimony
 from harness.load.admission import Admission, Hello
-from harness.load.members import GONE, Member, State, forwarded, lost_warning
+from harness.load.members import GONE, Member, State, lost_warning
 from harness.load.merged import merged_end, merged_progress
 from harness.load.order import Crew, Order, dumped
 from harness.load.port import Fields, Master
@@ -30,6 +31,10 @@ SILENT_WHILE_PREPARING_S = 60.0
 LEFT_SILENT_S = 2.0
 """A worker that left still hands over what was in flight; when it is silent for so long, it has gone."""
 _DEAF_S = 2.0
+_BLOCKED_S = 20.0
+"""A worker started here is known to live, so it may be silent for longer."""
+_BLOCKED_STOPPING_S = 8.0
+_MOST_WARNINGS = 100
 
 
 class Roster:
@@ -46,6 +51,8 @@ class Roster:
         self.members: dict[str, Member] = {}
         self.said: deque[dict[str, Any]] = deque()
         self.began_at: float | None = None
+        self._go_at_ns = 0
+        self._stop_asked = False
         self._looked_at = time.monotonic()
         self._master = master
         self._order = order
@@ -109,7 +116,12 @@ class Roster:
     def _ready(self, client_id: str, fields: Fields) -> None:
         member = self.members.get(client_id)
         if member is not None and member.state is State.PREPARING:
-            member.offset_s, member.bound_s = _seconds(fields.get("offset_s")), _seconds(fields.get("bound_s"))
+            try:
+                member.offset_s, member.bound_s = testimony.clock(fields.get("offset_s"), fields.get("bound_s"))
+            except testimony.Unusable as why:
+                self.admission.refuse(client_id, str(why), None)
+                self.lose(member)
+                return
             member.state = State.READY
 
     def _failed(self, client_id: str, fields: Fields) -> None:
@@ -117,7 +129,7 @@ class Roster:
         if member is None:
             return
         hint = fields.get("hint")
-        member.refusal = (str(fields.get("message"))[:2000], str(hint)[:2000] if hint else None)
+        member.refusal = (testimony.sentence(fields.get("message")), testimony.sentence(hint) if hint else None)
         if member.state is State.RUNNING:  # it broke on the way: that is one worker less
             self.lose(member)
 
@@ -125,7 +137,7 @@ class Roster:
 
     def go(self) -> None:
         """Have all workers begin at the same instant."""
-        at_ns = time.time_ns() + round(START_IN_S * 1e9)
+        self._go_at_ns = at_ns = time.time_ns() + round(START_IN_S * 1e9)
         self.began_at = time.monotonic() + START_IN_S
         for member in self.members.values():
             member.state = State.RUNNING
@@ -133,6 +145,7 @@ class Roster:
 
     def ask_to_stop(self) -> None:
         """Have all workers end early."""
+        self._stop_asked = True
         for member in self.members.values():
             self._master.tell(member.client_id, "ml_stop")
 
@@ -148,34 +161,53 @@ class Roster:
         if member is None or not isinstance(line, dict) or member.state in GONE:
             return
         if line.get("kind") == "warning":
-            self.said.append(forwarded(member, line))
+            self._warn(member, line)
             if line.get("code") == "aborted":  # what is too much for the share of one is too much
                 self.ask_to_stop()
-        elif line.get("kind") == "progress" and isinstance(line.get("elapsed_s"), int | float):
-            merged_progress([line])  # raises here, where nothing depends on it, when it is of no use
-            member.progress = line
+        elif line.get("kind") == "progress" and "elapsed_s" in line:
+            try:
+                member.progress = testimony.progress(line)
+            except testimony.Unusable as why:
+                self._break(member, str(why))
+
+    def _warn(self, member: Member, line: Mapping[str, Any]) -> None:
+        member.warnings += 1
+        if member.warnings <= _MOST_WARNINGS:
+            self.said.append(testimony.warning(line, f"worker {member.name}"))
+
+    def _break(self, member: Member, why: str) -> None:
+        """What it says is of no use: it is out, and says no more."""
+        if member.state is State.RUNNING:
+            member.refusal = (why, None)
+            self.lose(member)
 
     def _samples(self, client_id: str, fields: Fields) -> None:
         member = self.members.get(client_id)
         if member is None or member.chunks is None or member.state is State.LOST:
             return
         failed_before = member.chunks.failure
-        below = member.chunks.take(fields.get("number"), fields.get("piece"))
         number = fields.get("number")
+        below = member.chunks.take(number, fields.get("piece"))
         kind = "ml_again" if isinstance(number, int) and number > below else "ml_taken"
         self._master.tell(client_id, kind, below=below)
         if member.chunks.failure and not failed_before:
             message = f"samples cannot be written ({member.chunks.failure}): the last ones are lost"
             hint = "free some disk space, or choose another place with --out"
             warning = {"code": "recorder", "message": message, "hint": hint, "invalidates": True}
-            self.said.append(forwarded(member, warning))
+            self._warn(member, warning)
             self.ask_to_stop()
 
     def _over(self, client_id: str, fields: Fields) -> None:
         member, line = self.members.get(client_id), fields.get("line")
         if member is None or not isinstance(line, dict) or member.state not in (State.RUNNING, State.LEFT):
             return
-        merged_end({member.name: line})
+        clock_ns = round(member.clock_s * 1e9)
+        try:
+            line = testimony.end(line, self._go_at_ns + clock_ns, time.time_ns() + clock_ns)
+        except testimony.Unusable as why:
+            self._break(member, str(why))
+            return
+        line |= {name: at_ns - clock_ns for name, at_ns in line.items() if name.endswith("_ns")}
         if member.state is State.RUNNING:
             member.state = State.FINISHED
             member.end = line
@@ -222,12 +254,22 @@ class Roster:
             if member.state in (State.FINISHED, *GONE):
                 continue
             if member.child is not None:
-                gone = member.child.poll() is not None
+                gone = member.child.poll() is not None or self._blocked(member)
             else:
                 limit_s = SILENT_S if member.state is State.RUNNING else SILENT_WHILE_PREPARING_S
                 gone = self._silent_s(member) > limit_s
             if gone:
                 self.lose(member)
+
+    def _blocked(self, member: Member) -> bool:
+        """Whether a worker started here hangs. It is ended then: nothing else would end it."""
+        limit_s = _BLOCKED_STOPPING_S if self._stop_asked else _BLOCKED_S
+        if member.child is None or member.state is not State.RUNNING or self._silent_s(member) <= limit_s:
+            return False
+        log = Path(self._order.run_dir) / f"load-{member.name}.log"
+        member.refusal = (stack.blocked_sentence(stack.of_blocked(member.child.pid, log)), None)
+        member.child.kill()
+        return True
 
     def working(self) -> bool:
         """Whether somebody runs, or drains after having left."""
@@ -255,7 +297,3 @@ class Roster:
         if not ends:
             return None
         return {**merged_end(ends), "kind": "end", "workers": [member.row() for member in members]}
-
-
-def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
