@@ -1,8 +1,8 @@
 """Is an answer what was expected? Asked after the clock stopped.
 
-A `python:` check is a function of one argument, a Checked. It returns None or True when the answer is fine, and False
-or a text that says what is wrong when it is not. An exception is a failed check too. Texts and tracebacks go to the
-log of the load process, each once.
+A `python:` check is a function of one argument, a Checked. It returns None, True or "" when the answer is fine, and
+False or a text that says what is wrong when it is not. An exception is a failed check too, and so is anything else that
+it returns: a dict or a number says nothing. Texts and tracebacks go to the log of the load process, each once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jmespath
+import numpy as np
+from gevent import GreenletExit
 
 from harness.load.python_file import function_of
 from harness.model import Expect
@@ -56,7 +58,8 @@ class Checked:
 
 
 def failed_checks(expect: Expect, status: int, body: bytes, encoding: str | None, too_large: bool) -> str | None:
-    """Names of the checks that failed, comma-separated, e.g. "status,json:lines[0].text"; None when all held.
+    """Names of the checks that failed, comma-separated, e.g. "status,json:lines[0].text"; None when all held. Raises
+    GreenletExit when the session is ended while a check waits for something.
 
     `body` is as received; `encoding` its Content-Encoding. An empty `expect.status` means any 2xx. The Python check
     is asked only about an answer of an expected status: of another one the status says enough.
@@ -91,7 +94,7 @@ def _failed_json(expect: Expect, answer: Checked | None) -> list[str]:
 def _holds(path: str, wanted: object, document: Any) -> bool:
     try:
         return wanted_test(wanted)(_compiled(path).search(document))
-    except (jmespath.exceptions.JMESPathError, RecursionError):
+    except Exception:  # jmespath lets through what Python raises: OverflowError for ceil of Infinity, and more
         return False
 
 
@@ -101,11 +104,14 @@ def _compiled(path: str) -> Any:
 
 
 def _implausible(named: str, answer: Checked) -> str | None:
-    """None when the user's function finds nothing wrong; else what to add to its name: that it raised, or nothing."""
+    """None when the user's function finds nothing wrong; else what to add to its name: that it raised, what it
+    returned that says nothing, or nothing."""
     name = named.rpartition(":")[2]
     try:
         said = function_of(named)(answer)
-    except Exception as error:  # user code may raise anything
+    except BaseException as error:  # user code may raise anything: sys.exit in a check must not end the run
+        if isinstance(error, GreenletExit) and _thrown_in(error):
+            raise
         if _first_time(f"{named} {type(error).__name__}"):
             sys.stderr.write(f"the check python:{name} failed: {traceback.format_exc()}")
         return f" raised {type(error).__name__}"
@@ -115,7 +121,17 @@ def _implausible(named: str, answer: Checked) -> str | None:
         if said and _first_time(f"{named} {said}"):
             sys.stderr.write(f"python:{name}: {' '.join(said.split())[:500]}\n")
         return "" if said else None
-    return None if said else ""
+    if isinstance(said, bool | np.bool_):
+        return None if said else ""
+    return f" returned {type(said).__name__}"
+
+
+def _thrown_in(error: BaseException) -> bool:
+    """Whether another greenlet threw it into one that waited, rather than the code itself raised it."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return at is not None and str(at.tb_frame.f_globals.get("__name__")).startswith("gevent.")
 
 
 def _first_time(words: str) -> bool:

@@ -68,7 +68,13 @@ class Desk:
                 body, encoding = b"", None
                 if kind.terms.keep_body:
                     body, encoding = bytes(answer.body), answer.header("content-encoding")
-                failed = failed_checks(kind.expect, x.status, body, encoding, x.too_large)
+                try:
+                    failed = failed_checks(kind.expect, x.status, body, encoding, x.too_large)
+                except BaseException as error:  # whatever it is, the request was sent and is to be counted
+                    failed = f"check error: {type(error).__name__}"
+                    if not isinstance(error, Exception):  # the session is ended, amid the check
+                        self._keep(x, kind.name, slot, traceparent, failed, timing)
+                        raise
         self._keep(x, kind.name, slot, traceparent, failed, timing)
 
     def _keep(

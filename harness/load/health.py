@@ -17,7 +17,7 @@ from harness.load.histogram import Histogram
 
 TICK_S = 0.025  # 0.5 % of a core; 10 ms would cost 1 %, of which a run at a low rate has nothing
 _KEEP_EVERY = 40  # ticks: once a second
-_DESCRIPTORS_EVERY = 200
+_HELD_S = 0.05  # a hub that is late by more than this was held up
 
 Reading = dict[str, Any]
 
@@ -34,6 +34,7 @@ class Health:
         self._lags_s = array("f")
         self._descriptors: float | None = None
         self._gc_began = 0
+        self._asleep_at = 0.0
         self.sessions = 0
         self._ticker: gevent.Greenlet | None = None
         self.restart()
@@ -42,6 +43,8 @@ class Health:
         """Begin the measured phase: what was collected so far belongs to the warm-up."""
         del self.lateness_s[:], self._lags_s[:]
         self._late, self._lag = Histogram(), Histogram()
+        self._held_s = 0.0
+        self._asleep_at = time.perf_counter()
         self._gc_total_s = self._gc_longest_s = 0.0
         self._cpu_at = time.process_time()
         self._began = machine.look()
@@ -58,37 +61,43 @@ class Health:
         if self._ended is not None:
             return
         self._ended = machine.look()
-        wall_s = self._ended.at_s - self._began.at_s
+        wall_s = self._wall_s()
         self._cpu_share = (time.process_time() - self._cpu_at) / wall_s if wall_s > 0 else None
         with contextlib.suppress(ValueError):
             gc.callbacks.remove(self._on_gc)
         if self._ticker is not None:
+            self._lags_s.append(self._lag_s())  # of a freeze that lasted until now
             self._ticker.kill()
         self._look_at_descriptors()
 
     def _tick(self) -> None:
         ticks = 0
         while True:
-            before = time.perf_counter()
+            self._asleep_at = time.perf_counter()
             gevent.sleep(TICK_S)
-            self._lags_s.append(max(0.0, time.perf_counter() - before - TICK_S))
+            self._lags_s.append(self._lag_s())
             ticks += 1
             if ticks % _KEEP_EVERY == 0:
                 self._count()
-            if ticks % _DESCRIPTORS_EVERY == 0:
                 self._look_at_descriptors()
+
+    def _lag_s(self) -> float:
+        return max(0.0, time.perf_counter() - self._asleep_at - TICK_S)
+
+    def _wall_s(self) -> float:
+        return (self._ended or machine.look()).at_s - self._began.at_s
 
     def _count(self) -> None:
         """Empty the arrays into their histograms. In place: others hold on to `lateness_s`."""
+        self._held_s += sum(lag_s for lag_s in self._lags_s if lag_s > _HELD_S)
         for values, counted in ((self.lateness_s, self._late), (self._lags_s, self._lag)):
             counted.add(np.array(values, dtype=np.float32))
             del values[:]
 
     def _look_at_descriptors(self) -> None:
-        count = machine.open_descriptors()
-        if count is not None:
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            self._descriptors = max(self._descriptors or 0.0, count / limit)
+        share = machine.descriptors_in_use()
+        if share is not None:
+            self._descriptors = max(self._descriptors or 0.0, share)
 
     def _on_gc(self, phase: str, _details: dict[str, int]) -> None:
         if phase == "start":
@@ -98,8 +107,13 @@ class Health:
             self._gc_total_s += pause_s
             self._gc_longest_s = max(self._gc_longest_s, pause_s)
 
-    def readings(self, drift_ns: int, answers: int, kernel_stamped: int, worker: str = "") -> list[Reading]:
-        """All readings; durations in seconds, shares as ratios. A value is None when nothing was observed."""
+    def readings(
+        self, drift_ns: int, answers: int, kernel_stamped: int, worker: str = "", out_of_resources: int | None = None
+    ) -> list[Reading]:
+        """All readings; durations in seconds, shares as ratios. A value is None when nothing was observed.
+
+        `out_of_resources`: requests for which there was no descriptor or no local port.
+        """
         self._count()
         stamped = kernel_stamped / answers if answers else None
         found = [
@@ -109,12 +123,15 @@ class Health:
             _reading("kernel_stamped", stamped, "ratio", _STAMPED),
             _reading("answers", float(answers), "count", _ANSWERS),
             _reading("sessions", float(self.sessions), "count", _SESSIONS),
+            _reading("out_of_resources", _float(out_of_resources), "count", _OUT_OF_RESOURCES, "not counted"),
         ]
         return [{**reading, "worker": worker} for reading in found]
 
     def _schedule_readings(self, answers: int) -> list[Reading]:
         late, lag = self._late, self._lag
         # Every answer of an open loop had an arrival before it: answers without one are those of a closed loop.
+        wall_s = self._wall_s()
+        held = self._held_s / wall_s if lag.n and wall_s > 0 else None
         absent = "does not apply: a closed loop has no schedule" if late.n == 0 and answers else ""
         return [
             _reading("lateness_p50", late.quantile(0.5), "s", _LATE_P50, absent),
@@ -122,6 +139,7 @@ class Health:
             _reading("lateness_max", late.largest_s, "s", _LATE_MAX, absent),
             _reading("hub_lag_p99", lag.quantile(0.99), "s", _LAG_P99),
             _reading("hub_lag_max", lag.largest_s, "s", _LAG_MAX),
+            _reading("hub_held", held, "ratio", _HELD),
             _reading("gc_total", self._gc_total_s, "s", _GC_TOTAL),
             _reading("gc_max", self._gc_longest_s, "s", _GC_MAX),
         ]
@@ -158,7 +176,15 @@ _LAG_P99: _About = (
     0.02, 0.1, f"a {TICK_S * 1000:.0f} ms sleep took so much longer",
     "the generator was busy elsewhere: look for blocking code in a user class or a check, or use --processes 2",
 )  # fmt: skip
-_LAG_MAX: _About = (None, None, "the longest the generator was busy elsewhere", "")
+# A closed loop has no schedule to be late for: while it is frozen its users send nothing, and nothing else shows it.
+_LAG_MAX: _About = (
+    0.5, 2.0, "the longest the generator was busy elsewhere, or not running",
+    "the generator froze: look for a suspended or swapping machine, or blocking code in a user class or a check",
+)  # fmt: skip
+_HELD: _About = (
+    0.02, 0.10, f"time in which the generator was held up, each time for more than {_HELD_S * 1000:.0f} ms",
+    "the generator stalls again and again: look for blocking code in a user class or a check, or use --processes 2",
+)  # fmt: skip
 _GC_TOTAL: _About = (None, None, "garbage collection, all pauses", "")
 _GC_MAX: _About = (None, None, "garbage collection, longest pause", "")
 _CPU: _About = (0.80, 0.95, "share of one core this load process used", "use --processes 2, or a larger machine")
@@ -174,6 +200,10 @@ _THROTTLED: _About = (
 _DESCRIPTORS: _About = (
     0.8, 0.95, "open descriptors of the allowed",
     "raise the limit (`ulimit -n`, or LimitNOFILE of the service), or use --processes 2",
+)  # fmt: skip
+_OUT_OF_RESOURCES: _About = (
+    None, 0.0, "requests for which this machine had no file descriptor or no local port left, warm-up included",
+    "raise `ulimit -n`, or open fewer connections: use keep-alive, fewer sessions, or --processes 2",
 )  # fmt: skip
 _MEMORY: _About = (None, None, "the most memory this load process had", "")
 _DRIFT: _About = (
@@ -199,6 +229,10 @@ def _reading(name: str, value: float | None, unit: str, about: _About, absent: s
         "advice": advice,
         "absent": absent if value is None else "",
     }
+
+
+def _float(count: int | None) -> float | None:
+    return None if count is None else float(count)
 
 
 def raise_descriptor_limit() -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 _WINDOWS = 10
 _KEPT = 2000
 _MAX_ERRORS = 50  # distinct names
+_OUT_OF_RESOURCES = ("out of file descriptors", "out of local ports")
 
 
 class _Window:
@@ -53,7 +54,7 @@ class Live:
         self.kernel_stamped += kernel
         if what is not None:
             self.failed += 1
-            if what in self.errors or len(self.errors) < _MAX_ERRORS:
+            if what in self.errors or len(self.errors) < _MAX_ERRORS or what in _OUT_OF_RESOURCES:
                 self.errors[what] += 1
             else:
                 self.errors["other"] += 1
@@ -64,6 +65,11 @@ class Live:
             kept.append(latency_ns)
         else:  # the newest replace the oldest in turn
             kept[window.answers % _KEPT] = latency_ns
+
+    @property
+    def out_of_resources(self) -> int:
+        """Requests that this machine could not even send: it had no descriptor or no local port left for them."""
+        return sum(self.errors[name] for name in _OUT_OF_RESOURCES)
 
     def turn(self, now_ns: int) -> dict[str, Any]:
         """The figures now, and begin the next window."""

@@ -22,6 +22,7 @@ from harness.load.wire import Origin
 from harness.model import Phase, TlsSpec
 
 _clock = time.perf_counter_ns
+_SERVED = "harness_arrival"
 
 
 @dataclass(slots=True)
@@ -92,6 +93,16 @@ class Place:
         self.seat: Seat | None = None
         self.settle: Callable[[], None] = lambda: None  # record answers that nobody will judge any more
 
+    def serve(self, arrival: Arrival) -> None:
+        """The current greenlet begins the task of this arrival: it and those it starts from now on may take the slot.
+
+        A greenlet left behind by the task of an earlier arrival may not: it would pass for a request of this one.
+        """
+        self.arrival, self.slot = arrival, arrival.slot
+        greenlet = gevent.getcurrent()
+        # Greenlets inherit this dict from the one that starts them. A new one for each arrival tells them apart.
+        greenlet.spawn_tree_locals = {**(greenlet.spawn_tree_locals or {}), _SERVED: arrival}
+
     def next_slot(self) -> Slot:
         """The slot of a request that is about to begin. Raises StopUser when no more may."""
         rig, loop = self.rig, self.rig.closed_loop
@@ -106,9 +117,15 @@ class Place:
             raise StopUser
         if loop is not None:
             return Slot(next(rig.ids), None, loop.phase, loop.step)
-        if self.arrival is not None:
+        if self.arrival is not None and _served() is self.arrival:
             self.arrival = None
             assert self.slot is not None  # noqa: S101 - set with the arrival
             return self.slot
         _, _, phase, step = self.slot or (0, None, Phase.WARMUP.value, 0)
         return Slot(next(rig.ids), None, phase, step)
+
+
+def _served() -> Arrival | None:
+    """The arrival whose task the current greenlet belongs to."""
+    found: Arrival | None = (getattr(gevent.getcurrent(), "spawn_tree_locals", None) or {}).get(_SERVED)
+    return found

@@ -124,7 +124,7 @@ def _send_payload(user: ScenarioUser, place: Place, arrival: Arrival) -> None:
 
 
 def _run_task(user: Any, place: Place, arrival: Arrival) -> None:
-    place.arrival, place.slot = arrival, arrival.slot
+    place.serve(arrival)
     arrival.job(user)
     place.settle()
     if place.arrival is not None:
