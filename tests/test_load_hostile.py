@@ -1,8 +1,12 @@
-"""Whatever a server sends, an exchange ends soon, with an answer or an error. In child processes: gevent."""
+"""Whatever a server does, an exchange ends soon, with an answer or an error, and no work is asked for twice.
+
+In child processes: gevent.
+"""
 
 from __future__ import annotations
 
 from load_support import in_child
+from test_load_keep_alive import child
 
 SERVER = """
 import time
@@ -111,3 +115,116 @@ def test_whatever_a_server_sends_an_exchange_ends_with_an_answer_or_an_error() -
 
 def test_an_answer_is_the_same_in_any_pieces_and_an_error_when_cut_off() -> None:
     in_child(SERVER + CUT)
+
+
+def test_a_server_that_hangs_up_after_it_worked_is_not_asked_twice() -> None:
+    child("""
+        import socket, struct
+        worked = []
+        def dies_at_work(sock, address):
+            request_of(sock)
+            sock.sendall(OK)
+            if request_of(sock):
+                worked.append(sock)
+                gevent.sleep(0.3)
+                if len(worked) == 1:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+        connection = serving(dies_at_work)
+        get(connection)
+        reset = get(connection)
+        assert (reset.error, reset.attempts, len(worked)) == ("connection reset", 1, 1), reset
+        get(connection)
+        closed = get(connection)
+        assert (closed.error, closed.attempts, len(worked)) == (wire.CLOSED_EARLY, 1, 2), closed
+    """)
+
+
+def test_a_request_the_server_began_to_answer_is_not_sent_again() -> None:
+    child("""
+        wire._RESEND_WITHIN_NS = 60_000_000_000
+        def begins(sock, address):
+            request_of(sock)
+            sock.sendall(OK)
+            request_of(sock)
+            sock.sendall(b"HTTP/1.1 102 Processing\\r\\n\\r\\n")
+            gevent.sleep(0.02)
+        connection = serving(begins)
+        get(connection)
+        x = get(connection)
+        assert (x.error, x.attempts, x.status) == (wire.CLOSED_EARLY, 1, None), x
+    """)
+
+
+def test_a_request_on_a_connection_closed_while_it_idled_is_sent_again() -> None:
+    child("""
+        wire._RESEND_WITHIN_NS = 5_000_000_000  # generous: this machine may be busy
+        def once(sock, address):
+            request_of(sock)
+            sock.sendall(OK)
+        connection = serving(once)
+        get(connection)
+        gevent.sleep(0.05)
+        x = get(connection)
+        assert (x.error, x.status, x.attempts) == (None, 200, 2), x
+        assert x.connected_at < x.send_at < x.sent_at, x
+    """)
+
+
+def test_a_request_that_could_not_be_written_is_sent_again_however_long_that_took() -> None:
+    child("""
+        import socket, struct
+        wire._RESEND_WITHIN_NS = -1
+        def resets_when_idle(sock, address):
+            request_of(sock)
+            sock.sendall(OK)
+            gevent.sleep(0.02)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        connection = serving(resets_when_idle)
+        get(connection)
+        gevent.sleep(0.1)
+        x = get(connection)
+        assert (x.error, x.status, x.attempts) == (None, 200, 2), x
+    """)
+
+
+def test_an_address_that_swallows_packets_costs_its_share_of_the_limit_and_only_once() -> None:
+    child("""
+        import socket
+        connection = serving(always_ok)
+        origin = connection.origin
+        dead, live = ("127.0.0.2", origin.port), ("127.0.0.1", origin.port)
+        full = socket.socket()
+        full.bind(dead)
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(dead)
+        origin.resolver._known = [(socket.AF_INET, dead), (socket.AF_INET, live)]
+        first = get(connection, 2.0)
+        second = get(Connection(origin), 2.0)
+        assert (first.error, first.status, second.error, second.status) == (None, 200, None, 200), (first, second)
+        assert 1.0 <= seconds(first) < 2.0 and seconds(second) < 0.9, (first, second)
+        origin.resolver._known = [(socket.AF_INET, dead)] * 2  # nobody there at all
+        neither = get(Connection(origin), 0.3)
+        assert (neither.error, neither.attempts) == ("timeout", 0) and 0.3 <= seconds(neither) < 3, neither
+    """)
+
+
+def test_the_address_that_works_stays_first_when_the_name_is_asked_for_again() -> None:
+    seen = child("""
+        from harness.load.channel import Resolver
+        import gevent.socket
+        answers = [(2, 1, 6, "", ("127.0.0.2", 80)), (2, 1, 6, "", ("127.0.0.1", 80))]
+        gevent.socket.getaddrinfo = lambda *_, **__: answers
+        resolver = Resolver("two.example", 80)
+        resolver.prefer(resolver.addresses()[1])
+        resolver._asked_at = -1e9
+        print([sockaddr[0] for _, sockaddr in resolver.addresses()])
+        resolver._asked_at = -1e9
+        answers.pop()
+        print([sockaddr[0] for _, sockaddr in resolver.addresses()])
+    """)
+    assert seen.splitlines() == ["['127.0.0.1', '127.0.0.2']", "['127.0.0.2']"]

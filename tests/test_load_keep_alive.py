@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 
-from load_support import in_child
+from load_support import OK, Request, in_child, misbehave, raw_server
 
 SETUP = """
 import sys, time
 import gevent.monkey; gevent.monkey.patch_all()
 import gevent
 from gevent.server import StreamServer
+from harness.load import wire
 from harness.load.wire import Connection, Exchange, Origin, Terms
 OK = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
 REQUEST = b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
@@ -43,15 +45,25 @@ def seconds(x):
 """
 
 
-def child(code: str) -> str:
-    return in_child(SETUP + textwrap.dedent(code)).strip()
+def child(code: str, *arguments: str) -> str:
+    return in_child(SETUP + textwrap.dedent(code), *arguments).strip()
+
+
+STALLED = """
+def stalled(connection, path, timeout_s, stall_s):
+    get(connection)  # so that the next one is written at once, and the stall begins when it waits for its answer
+    gevent.spawn(gevent.monkey.get_original("time", "sleep"), stall_s)
+    x = Exchange(time.perf_counter_ns())
+    connection.exchange(x, REQUEST.replace(b"/ ", path + b" "), b"", Terms(timeout_s))
+    return x
+connection = Connection(Origin(sys.argv[1], None))
+"""
 
 
 def test_a_connection_is_kept_when_its_descriptor_is_beyond_1024() -> None:
     # select() ends at 1024; clients that look with it whether a connection lives open a new one for every request.
     seen = child("""
         import os, resource
-        from harness.load import wire
         wire._PEEK_AFTER_NS = 0  # looked at before each use, as after a second of idling
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096) if hard > 0 else 4096, hard))
@@ -83,7 +95,6 @@ def test_a_server_on_ipv6_is_reached() -> None:
 
 def test_a_connection_closed_while_it_idled_is_noticed_before_it_is_used() -> None:
     child("""
-        from harness.load import wire
         wire._PEEK_AFTER_NS = 0
         def once(sock, address):
             request_of(sock)
@@ -99,7 +110,6 @@ def test_a_connection_closed_while_it_idled_is_noticed_before_it_is_used() -> No
 
 def test_bytes_nobody_asked_for_end_a_connection_that_idled() -> None:
     child("""
-        from harness.load import wire
         wire._PEEK_AFTER_NS = 0
         def talkative(sock, address):
             while request_of(sock):
@@ -114,8 +124,59 @@ def test_bytes_nobody_asked_for_end_a_connection_that_idled() -> None:
     """)
 
 
+def test_an_answer_that_came_in_time_counts_though_this_process_slept_beyond_the_limit() -> None:
+    with raw_server(misbehave) as server:
+        child(
+            STALLED
+            + textwrap.dedent("""
+            x = stalled(connection, b"/chunked", 0.5, 1.0)  # its last chunk comes after 60 ms
+            assert (x.error, x.status, x.attempts) == (None, 200, 1) and x.bytes_received > 50, x
+            stamped_s = (x.kernel_done_ns - time.time_ns() + time.perf_counter_ns() - x.start_at) / 1e9
+            assert 0.05 < stamped_s < 0.5 < 1.0 <= seconds(x), (stamped_s, x)
+            again = get(connection)
+            assert (again.connected_at, again.error) == (None, None), again
+            """),
+            server.url,
+        )
+
+
+def test_an_answer_that_came_late_is_a_timeout_though_it_is_there_when_this_process_wakes_up() -> None:
+    async def late(r: Request) -> bool:
+        await asyncio.sleep(0.7 if r.path == "/late" else 0)
+        r.writer.write(OK)
+        return True
+
+    with raw_server(late) as server:
+        child(
+            STALLED
+            + textwrap.dedent("""
+            x = stalled(connection, b"/late", 0.5, 1.2)
+            assert (x.error, x.status, x.kernel_done_ns, x.bytes_received) == ("timeout", None, None, 0), x
+            assert connection._channel is None
+            """),
+            server.url,
+        )
+
+
+def test_half_an_answer_that_came_in_time_is_a_timeout() -> None:
+    async def half(r: Request) -> bool:
+        r.writer.write(OK[:-1] if r.path == "/half" else OK)
+        return True
+
+    with raw_server(half) as server:
+        child(
+            STALLED
+            + textwrap.dedent("""
+            x = stalled(connection, b"/half", 0.3, 0.6)
+            assert (x.error, x.status) == ("timeout", 200) and x.first_byte_at is not None, x
+            """),
+            server.url,
+        )
+
+
 def test_the_time_limit_holds_for_a_resend_too() -> None:
     child("""
+        wire._RESEND_WITHIN_NS = 5_000_000_000  # generous: this machine may be busy
         connections = []
         def one_then_silent(sock, address):
             connections.append(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from load_support import Server, in_child, misbehave, raw_server
+from load_support import Request, Server, in_child, misbehave, raw_server
 
 CLIENT = """
 import json, sys
@@ -30,6 +31,22 @@ for i in range(2):
     desk.send(connection, payload, Slot(i, None, "measure", 0))
 connection.close()
 print(json.dumps([dict(zip(columns(Sample), row)) for row in rows]))
+"""
+
+WIRE = """
+import sys, time
+import gevent.monkey; gevent.monkey.patch_all()
+import gevent
+from harness.load.channel import tls_context
+from harness.load.wire import Connection, Exchange, Origin, Terms
+from harness.model import TlsSpec
+connection = Connection(Origin(sys.argv[1], tls_context(TlsSpec(insecure=True))))
+BODY = bytes(range(256)) * 32_768  # 8 MiB
+def exchanged(path, body=b"", timeout_s=10.0):
+    x = Exchange(time.perf_counter_ns())
+    head = f"POST {path} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n".encode()
+    connection.exchange(x, head, body, Terms(timeout_s))
+    return x, len(head)
 """
 
 REFUSED = """
@@ -73,19 +90,22 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return pki
 
 
-@pytest.fixture(scope="module")
-def server(pki: Pki) -> Iterator[Server]:
+def context_of(pki: Pki) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
-    with raw_server(misbehave, context) as running:
+    return context
+
+
+@pytest.fixture(scope="module")
+def server(pki: Pki) -> Iterator[Server]:
+    with raw_server(misbehave, context_of(pki)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def strict(pki: Pki) -> Iterator[Server]:
     """A server that talks only to clients with a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki.path("server.pem"), pki.path("server.key"))
+    context = context_of(pki)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(pki.path("ca.pem"))
     with raw_server(misbehave, context) as running:
@@ -124,6 +144,55 @@ def test_a_large_answer_comes_whole_over_tls(server: Server, pki: Pki) -> None:
 
     assert sample["error"] is None
     assert 5_000_030 <= int(str(sample["bytes_received"])) <= 5_000_100  # with its head
+
+
+def test_a_large_body_goes_out_whole_over_tls(server: Server) -> None:
+    code = """
+x, head_bytes = exchanged("/ok", BODY)
+assert (x.error, x.status, x.bytes_sent) == (None, 200, head_bytes + len(BODY)), x
+assert x.send_at < x.sent_at <= x.first_byte_at, x
+again, _ = exchanged("/ok")
+assert (again.error, again.connected_at, again.attempts) == (None, None, 1), again
+"""
+    in_child(WIRE + code, f"https://127.0.0.1:{server.port}")
+
+    assert server.requests[-2].body == bytes(range(256)) * 32_768
+
+
+def test_an_answer_before_the_body_was_sent_ends_the_upload_over_tls(pki: Pki) -> None:
+    async def refuse(r: Request) -> bool:
+        r.writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.sleep(30)  # neither reads nor closes
+        return True
+
+    code = """
+x, _ = exchanged("/early", BODY)
+assert (x.error, x.status, x.attempts) == (None, 413, 1), x
+assert 0 < x.bytes_sent < len(BODY) and x.done_at - x.start_at < 5e9, x
+assert connection._channel is None
+"""
+    with raw_server(refuse, context_of(pki)) as unwilling:
+        in_child(WIRE + code, f"https://127.0.0.1:{unwilling.port}")
+
+
+def test_a_whole_answer_is_kept_over_tls_though_this_process_slept_beyond_the_limit(server: Server) -> None:
+    code = """
+exchanged("/ok")
+gevent.spawn(gevent.monkey.get_original("time", "sleep"), 1.0)
+x, _ = exchanged("/chunked", timeout_s=0.5)  # whole after 60 ms
+assert (x.error, x.status, x.kernel_done_ns, x.connected_at) == (None, 200, None, None), x
+assert x.done_at - x.start_at >= 1e9, x
+"""
+    in_child(WIRE + code, f"https://127.0.0.1:{server.port}")
+
+
+def test_a_silent_server_costs_the_timeout_over_tls(server: Server) -> None:
+    code = """
+exchanged("/ok")
+x, _ = exchanged("/hang", timeout_s=0.3)
+assert (x.error, x.status) == ("timeout", None) and 0.3e9 <= x.done_at - x.start_at < 3e9, x
+"""
+    in_child(WIRE + code, f"https://127.0.0.1:{server.port}")
 
 
 def test_a_certificate_nobody_trusts_is_an_error(server: Server) -> None:

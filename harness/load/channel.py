@@ -25,7 +25,7 @@ from gevent import getcurrent, monkey
 
 from harness.load.tls import tls_context
 
-__all__ = ["Channel", "Resolver", "keep_kernel_stamps_on", "open_channel", "tls_context"]
+__all__ = ["Channel", "Received", "Resolver", "keep_kernel_stamps_on", "open_channel", "tls_context"]
 
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
@@ -34,8 +34,12 @@ _STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _unpacked = struct.Struct("@qq").unpack
 _STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
 _SMALL, _LARGE = 1 << 12, 1 << 18
+_RECORD = 1 << 14  # TLS hands out one record at a time, and none is larger (RFC 8446, 5.1)
+_SLICE = 1 << 16  # encrypting a long body at one go would hold up all other sessions
+_ATTEMPT_S = 3.0
 
 Address = tuple[int, tuple[Any, ...]]  # (family, sockaddr)
+Received = tuple[bytes, int | None]  # with the kernel's stamp of the last of these bytes, ns since the epoch
 
 
 class Channel(Protocol):
@@ -44,59 +48,29 @@ class Channel(Protocol):
     def write(self, chunk: bytes | memoryview) -> int:
         """Send some of the bytes, at least one; 0 means: full, and bytes to read may have come."""
 
-    def read(self) -> tuple[bytes, int | None]:
-        """Wait for bytes; (b"", None) at the end of the stream. The stamp is the kernel's, ns since the epoch."""
+    def read(self) -> Received:
+        """Wait for bytes; (b"", None) at the end of the stream."""
 
-    def read_now(self) -> tuple[bytes, int | None] | None:
+    def read_now(self) -> Received | None:
         """Like `read`, but None when nothing is there."""
 
     def close(self) -> None:
         """Never raises."""
 
 
-class PlainChannel:
-    """A non-blocking TCP socket with kernel timestamps where the system has them.
+class _Watched:
+    """A non-blocking socket and the watchers to wait for it.
 
     A wait switches to the hub and back without gevent's Waiter: whoever wakes the greenlet for another reason does no
     harm, it looks and waits again.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Any) -> None:
         self._sock = sock
         hub = gevent.get_hub()
         self._switch_away = hub.switch
         self._readable = hub.loop.io(sock.fileno(), _READ)
         self._either = hub.loop.io(sock.fileno(), _READ | _WRITE)
-        self._room = _SMALL
-        if _STAMPS:
-            with contextlib.suppress(OSError):  # some sandboxes know the option's number, not the option
-                sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-
-    def write(self, chunk: bytes | memoryview) -> int:
-        try:
-            return self._sock.send(chunk)
-        except BlockingIOError:
-            self._wait(self._either)
-            return 0
-
-    def read(self) -> tuple[bytes, int | None]:
-        while True:
-            self._wait(self._readable)
-            received = self.read_now()
-            if received is not None:
-                return received
-
-    def read_now(self) -> tuple[bytes, int | None] | None:
-        try:
-            chunk, ancillary, _flags, _address = self._sock.recvmsg(self._room, 64)
-        except BlockingIOError:
-            return None
-        if len(chunk) == self._room:  # a small buffer suits small answers; one that was filled announces a large one
-            self._room = min(4 * self._room, _LARGE)
-        if ancillary and ancillary[0][:2] == _STAMP:
-            seconds, nanoseconds = _unpacked(ancillary[0][2])
-            return chunk, seconds * 1_000_000_000 + nanoseconds
-        return chunk, None
 
     def _wait(self, watcher: Any) -> None:
         watcher.start(getcurrent().switch)
@@ -112,30 +86,74 @@ class PlainChannel:
         self._sock.close()
 
 
-class TlsChannel:
+class PlainChannel(_Watched):
+    """A TCP socket with kernel timestamps where the system has them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._room = _SMALL
+        if _STAMPS:
+            with contextlib.suppress(OSError):  # some sandboxes know the option's number, not the option
+                sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def write(self, chunk: bytes | memoryview) -> int:
+        try:
+            return int(self._sock.send(chunk))
+        except BlockingIOError:
+            self._wait(self._either)
+            return 0
+
+    def read(self) -> Received:
+        while True:
+            self._wait(self._readable)
+            received = self.read_now()
+            if received is not None:
+                return received
+
+    def read_now(self) -> Received | None:
+        try:
+            chunk, ancillary, _flags, _address = self._sock.recvmsg(self._room, 64)
+        except BlockingIOError:
+            return None
+        if len(chunk) == self._room:  # a small buffer suits small answers; one that was filled announces a large one
+            self._room = min(4 * self._room, _LARGE)
+        if ancillary and ancillary[0][:2] == _STAMP:
+            seconds, nanoseconds = _unpacked(ancillary[0][2])
+            return chunk, seconds * 1_000_000_000 + nanoseconds
+        return chunk, None
+
+
+class TlsChannel(_Watched):
     """A TLS socket of gevent: the kernel sees ciphertext records, so there is no stamp for the last byte."""
 
     def __init__(self, sock: Any) -> None:
-        self._sock = sock
+        super().__init__(sock)
+        sock.settimeout(0.0)  # gevent's own waits of a write are deaf to an answer that comes before its end
 
     def write(self, chunk: bytes | memoryview) -> int:
-        return int(self._sock.send(chunk))
-
-    def read(self) -> tuple[bytes, int | None]:
-        return self._sock.recv(_LARGE), None
-
-    def read_now(self) -> tuple[bytes, int | None] | None:
-        # Only asked for on an idle connection: whatever can be read there ends it.
-        self._sock.settimeout(0.0)
+        # After a 0 the caller comes back with the same bytes, as OpenSSL wants it.
         try:
-            return self._sock.recv(1), None
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            return None
-        finally:
-            self._sock.settimeout(None)
+            return int(self._sock.write(chunk if len(chunk) <= _SLICE else memoryview(chunk)[:_SLICE]))
+        except ssl.SSLWantWriteError:
+            self._wait(self._either)
+        except ssl.SSLWantReadError:
+            self._wait(self._readable)
+        return 0
 
-    def close(self) -> None:
-        self._sock.close()
+    def read(self) -> Received:
+        while True:
+            try:
+                return self._sock.recv(_RECORD), None
+            except ssl.SSLWantReadError:  # what OpenSSL holds already would never make the socket readable
+                self._wait(self._readable)
+            except ssl.SSLWantWriteError:
+                self._wait(self._either)
+
+    def read_now(self) -> Received | None:
+        try:
+            return self._sock.recv(_RECORD), None
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
 
 
 def keep_kernel_stamps_on() -> socket.socket | None:
@@ -155,6 +173,7 @@ class Resolver:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._known: list[Address] = []
+        self._preferred: Address | None = None
         self._asked_at = 0.0
         try:
             literal = ipaddress.ip_address(host)
@@ -171,31 +190,38 @@ class Resolver:
             found = gevent.socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             self._known = [(family, sockaddr) for family, _, _, _, sockaddr in found]
             self._asked_at = time.monotonic()
+            if self._preferred in self._known:
+                self.prefer(self._preferred)
         return self._known
 
     def prefer(self, address: Address) -> None:
-        """Try this one first from now on."""
+        """Try this one first from now on, also after the name was asked for again."""
+        self._preferred = address
         self._known = [address, *(a for a in self._known if a != address)]
 
 
-def open_channel(resolver: Resolver, tls: Any | None, host: str) -> Channel:
-    """Connect to the first address that answers; `tls` is an SSLContext. Raises OSError, ssl.SSLError, gaierror."""
+def open_channel(resolver: Resolver, tls: Any | None, host: str, limit_s: float) -> Channel:
+    """Connect to the first address that answers; `tls` is an SSLContext. Raises OSError, ssl.SSLError, gaierror.
+
+    An address that only swallows packets must not cost the whole `limit_s` while others wait: each but the last has
+    its share of it, at most 3 s. The limit itself is kept by the caller.
+    """
     refused: OSError | None = None
     addresses = resolver.addresses()
-    for address in addresses:
+    for left, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
         try:
-            sock = _connected(address)
+            sock = _connected(address, min(_ATTEMPT_S, limit_s / len(addresses)) if left else None)
         except OSError as error:
             refused = error
             continue
-        if len(addresses) > 1:
+        if address != addresses[0]:
             resolver.prefer(address)
         return _secured(sock, tls, host) if tls is not None else PlainChannel(sock)
     assert refused is not None  # noqa: S101 - a resolver gives at least one address
     raise refused
 
 
-def _connected(address: Address) -> socket.socket:
+def _connected(address: Address, within_s: float | None) -> socket.socket:
     family, sockaddr = address
     sock = _Socket(family, socket.SOCK_STREAM)
     try:
@@ -205,18 +231,22 @@ def _connected(address: Address) -> socket.socket:
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
         if code:
-            _wait_connected(sock)
+            _wait_connected(sock, within_s)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _wait_connected(sock: socket.socket) -> None:
+def _wait_connected(sock: socket.socket, within_s: float | None) -> None:
     hub = gevent.get_hub()
     watcher = hub.loop.io(sock.fileno(), _WRITE)
     try:
-        hub.wait(watcher)
+        if within_s is None:
+            hub.wait(watcher)
+        else:
+            with gevent.Timeout(within_s, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))):
+                hub.wait(watcher)
     finally:
         watcher.stop()
         watcher.close()

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,12 +19,13 @@ from urllib.parse import urlsplit
 import gevent
 
 from harness.load.answer import Answer, NotHTTP
-from harness.load.channel import Channel, Resolver, open_channel
+from harness.load.channel import Channel, Received, Resolver, open_channel
 from harness.load.deadline import Deadline, Expired
 
 CLOSED_EARLY = "closed before the answer was complete"
 MAX_ANSWER_BYTES = 1 << 30
 _PEEK_AFTER_NS = 1_000_000_000
+_RESEND_WITHIN_NS = 20_000_000
 _OS_ERRORS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -65,7 +67,7 @@ class Exchange:
     censored: bool = False
     bytes_sent: int = 0
     bytes_received: int = 0
-    attempts: int = 0
+    attempts: int = 0  # 2 and more: sent again on a new connection, see `_never_taken`
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Connection:
         try:
             x.error = self._attempts(x, head, body, terms)
         except Expired:
-            x.error = "timeout"
+            x.error = self._already_there(x, terms)
         except Exception as failure:  # the wire turns every failure into a sample
             x.error = error_name(failure)
         except gevent.GreenletExit:
@@ -139,16 +141,17 @@ class Connection:
             self._look_at_idle()
         reused = True
         while True:
-            if self._channel is None:
+            channel = self._channel
+            if channel is None:
                 reused = False
-                self._open(x)
+                channel = self._open(x, terms.timeout_s)
             self.answer.expect(terms.no_body, terms.keep_body)
             x.attempts += 1
             try:
                 self._write(x, head, body)
-                return self._read(x, terms.max_bytes)
+                return self._read(x, terms.max_bytes, channel.read)
             except _Died as died:
-                if not reused:
+                if not reused or not _never_taken(x):
                     return died.error
                 self._hang_up()
                 x.send_at = x.sent_at = None
@@ -164,10 +167,12 @@ class Connection:
         if unasked is not None:
             self._hang_up()
 
-    def _open(self, x: Exchange) -> None:
+    def _open(self, x: Exchange, timeout_s: float) -> Channel:
         self.answer = Answer()
-        self._channel = open_channel(self.origin.resolver, self.origin.tls, self.origin.host)
+        left_s = max(0.001, timeout_s - (_clock() - x.start_at) / 1e9)
+        self._channel = open_channel(self.origin.resolver, self.origin.tls, self.origin.host, left_s)
         x.connected_at = _clock()
+        return self._channel
 
     def _write(self, x: Exchange, head: bytes, body: bytes) -> None:
         assert self._channel is not None  # noqa: S101 - opened by the caller
@@ -192,7 +197,10 @@ class Connection:
     def _look_for_early_answer(self, x: Exchange) -> None:
         """The server may answer, and stop reading, before it has the whole body."""
         assert self._channel is not None  # noqa: S101
-        received = self._channel.read_now()
+        try:
+            received = self._channel.read_now()
+        except OSError as error:
+            raise _Died(error_name(error)) from None
         if received is not None:
             self._take(x, *received)
             self.answer.spent = self.answer.head_complete  # then the rest of the body is never sent
@@ -209,9 +217,8 @@ class Connection:
         self._take(x, *received)
         self.answer.spent = True
 
-    def _read(self, x: Exchange, max_bytes: int | None) -> str | None:
-        assert self._channel is not None  # noqa: S101
-        answer, read = self.answer, self._channel.read
+    def _read(self, x: Exchange, max_bytes: int | None, read: Callable[[], Received]) -> str | None:
+        answer = self.answer
         limit = MAX_ANSWER_BYTES if max_bytes is None else max_bytes
         while not answer.complete:
             try:
@@ -226,6 +233,27 @@ class Connection:
                 return None if max_bytes is not None else "answer larger than 1 GiB"
         x.status = answer.status
         return None
+
+    def _already_there(self, x: Exchange, terms: Terms) -> str | None:
+        """The time is over, but this process may have slept through the answer: what the kernel had in time counts.
+
+        Without stamps nobody knows when the bytes came; a whole answer is then given the benefit of the doubt.
+        """
+        if self._channel is None or x.sent_at is None:
+            return "timeout"
+        last_ns = time.time_ns() - _clock() + x.start_at + int(terms.timeout_s * 1e9)
+        read_now = self._channel.read_now
+
+        def read_in_time() -> Received:
+            received = read_now()
+            if received is None or (received[1] or 0) > last_ns:
+                raise Expired
+            return received
+
+        try:
+            return self._read(x, terms.max_bytes, read_in_time)
+        except (Expired, OSError, NotHTTP, _Died):
+            return "timeout"
 
     def _take(self, x: Exchange, chunk: bytes, stamp: int | None) -> None:
         now = _clock()
@@ -244,6 +272,15 @@ class Connection:
             raise NotHTTP(CLOSED_EARLY)
         if answer.interims != interims:  # the first byte is that of the answer, not of "100 Continue"
             x.first_byte_at = now if answer.status is not None else None
+
+
+def _never_taken(x: Exchange) -> bool:
+    """Whether a connection that died under a request was one the server had closed, or was closing, while it idled.
+
+    Then it was not taken up, and may be sent again. A server that hangs up after it had the time to work did that with
+    this very request: to send it again would do the work twice, and hide a failure.
+    """
+    return x.bytes_received == 0 and (x.sent_at is None or _clock() - x.sent_at <= _RESEND_WITHIN_NS)
 
 
 def error_name(failure: BaseException) -> str:
