@@ -123,7 +123,7 @@ def test_two_workers_begin_at_the_same_instant(runs: Runs) -> None:
     both = runs.two.samples.set_index("request_id")
     apart = (both["scheduled_ns"] - both["scheduled_ns"].min()) - (single - single.min())
 
-    assert apart.abs().max() < 0.25e9
+    assert apart.abs().max() < 1e6  # each took the instant of the master, however late it woke up
 
 
 def median_interval(samples: pd.DataFrame) -> tuple[float, float]:
@@ -213,6 +213,77 @@ def test_a_taken_address_is_refused_before_anyone_waits(tmp_path: Path) -> None:
     assert lines.exit_code == 2
     assert lines.lines[-1]["message"] == f"the master cannot listen on 127.0.0.1:{port}: address already in use"
     assert "--bind" in lines.lines[-1]["hint"]
+
+
+BROKEN = """
+import os, sys
+import harness.load.worker
+from harness.load.recruit import Recruit, serve
+
+hand_over = Recruit._hand_over
+readings = [{"name": 5, "value": "x", "suspect": {}}]
+Recruit._hand_over = lambda self, end: hand_over(self, {**end, "readings": readings, "ended_ns": None})
+os._exit(serve(sys.argv[1]))
+"""
+
+
+def test_a_worker_whose_last_word_is_nonsense_is_lost_and_the_other_is_reported(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with raw_server(answer_after_a_while) as server:
+        order = Order(a_scenario(server.url, rate=40.0, duration_s=1.0), str(tmp_path), "run-1")
+        master = start(order, Crew(expected=2, port=port, token=TOKEN))
+        workers = [a_worker(port, tmp_path, TOKEN), subprocess.Popen(
+            [sys.executable, "-c", BROKEN, address], env={**os.environ, "MLHARNESS_TOKEN": TOKEN},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )]  # fmt: skip
+        done = ran(master, tmp_path)
+        for worker in workers:
+            worker.communicate(timeout=20)
+
+    (warning,) = [line for line in done.lines if line["kind"] == "warning"]
+    states = {w["state"]: w["worker"] for w in done.end["workers"]}
+    assert (warning["code"], warning["invalidates"]) == ("lost_worker", True)
+    assert "its last line cannot be used: " in warning["message"]
+    assert set(states) == {"finished", "lost"}
+    assert {reading["worker"] for reading in done.end["readings"]} == {states["finished"]}
+    assert set(done.samples["worker"]) == {"0", "1"}
+
+
+HANGING = """
+import pathlib, time
+from locust import task
+from harness.load import HarnessUser
+
+class Hanging(HarnessUser):
+    @task
+    def post(self):
+        self.client.get("/ok", name="ok")
+        if self.environment.runner and pathlib.Path({flag!r}).exists():
+            pathlib.Path({flag!r}).unlink()
+            while True:
+                pass
+"""
+
+
+def test_a_worker_that_hangs_is_lost_when_the_run_is_to_end(tmp_path: Path) -> None:
+    flag = tmp_path / "hang"
+    (tmp_path / "flow.py").write_text(HANGING.format(flag=str(flag)))
+    with raw_server(answer_after_a_while) as server:
+        users = f"{tmp_path}/flow.py:Hanging"
+        order = Order(a_scenario(server.url, users=users, rate=20.0, duration_s=60.0), str(tmp_path), "run-1")
+        master = start(order, Crew(processes=2))
+        await_that(flushed(tmp_path, 2))
+        flag.touch()
+        await_that(lambda: not flag.exists())
+        master.request_stop()
+        done = ran(master, tmp_path)
+
+    (warning,) = [line for line in done.lines if line["kind"] == "warning"]
+    assert warning["code"] == "lost_worker"
+    assert "the generator is blocked" in warning["message"]
+    assert "(post in flow.py, line " in warning["message"]
+    assert sorted(w["state"] for w in done.end["workers"]) == ["finished", "lost"]
 
 
 HOSTILE = """

@@ -127,3 +127,24 @@ def test_a_worker_of_an_unknown_host_is_refused(tmp_path: Path) -> None:
 
     assert ended.code == 2
     assert "the host 'no.such.host.invalid' is not known" in ended.stderr
+
+
+def test_files_that_cannot_be_written_do_not_hide_the_answer(tmp_path: Path) -> None:
+    with raw_server(answer) as server:
+        (tmp_path / "shared.yaml").write_text(SCENARIO.format(target=server.url).replace("5s, drain", "1s, drain"))
+        command = begin("run", "shared.yaml", cwd=tmp_path)
+        deadline = time.monotonic() + 40
+        while not list(tmp_path.glob("runs/*/run.json")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        (stored,) = (tmp_path / "runs").iterdir()
+        for taken in ("report.html", "ledger.parquet"):
+            (stored / taken / "in the way").mkdir(parents=True)
+        ended = end(command)
+
+    assert "requests were answered" in ended.stdout
+    assert "report.html cannot be written: " in ended.stderr
+    assert "ledger.parquet cannot be written: " in ended.stderr
+    assert "`harness report`" in ended.stderr
+    assert ended.code == {"passed": 0, "invalid": 3}[json.loads((stored / "summary.json").read_text())["verdict"]]
+    assert (stored / "report.md").exists()

@@ -32,8 +32,7 @@ LEFT_SILENT_S = 2.0
 """A worker that left still hands over what was in flight; when it is silent for so long, it has gone."""
 _DEAF_S = 2.0
 _BLOCKED_S = 20.0
-"""A worker started here is known to live, so it may be silent for longer."""
-_BLOCKED_STOPPING_S = 8.0
+"""A worker started here is known to live: it may be silent for longer, until it is asked to stop."""
 _MOST_WARNINGS = 100
 
 
@@ -263,7 +262,7 @@ class Roster:
 
     def _blocked(self, member: Member) -> bool:
         """Whether a worker started here hangs. It is ended then: nothing else would end it."""
-        limit_s = _BLOCKED_STOPPING_S if self._stop_asked else _BLOCKED_S
+        limit_s = SILENT_S if self._stop_asked else _BLOCKED_S
         if member.child is None or member.state is not State.RUNNING or self._silent_s(member) <= limit_s:
             return False
         log = Path(self._order.run_dir) / f"load-{member.name}.log"
