@@ -211,3 +211,39 @@ def test_what_went_wrong_before_the_first_byte_has_a_short_name() -> None:
         assert (silent.error, silent.attempts) == ("timeout", 1) and silent.send_at is not None, silent
     """
     in_child(textwrap.dedent(code))
+
+
+def test_only_the_task_of_an_arrival_and_what_it_starts_may_take_its_slot() -> None:
+    code = """
+        import itertools
+        import gevent
+        from harness.load.desk import Slot
+        from harness.load.open_loop import Arrival
+        from harness.load.place import Place, Rig
+        from harness.load.users import _run_task
+        unsent = []
+        place = Place(Rig(None, None, None, itertools.count(100), no_request=unsent.append))
+        place.started = True
+        taken = []
+        def take(name):
+            slot = place.next_slot()
+            taken.append((name, slot.request_id, slot.scheduled_at))
+        def leaves_one_behind(user):
+            take("own")
+            gevent.spawn_later(0.05, take, "left behind")
+        def sends_late(user):
+            gevent.sleep(0.1)
+            take("own")
+        def in_parallel(user):
+            gevent.joinall([gevent.spawn(take, "first"), gevent.spawn(take, "second")])
+        def serve():
+            for number, task in enumerate((leaves_one_behind, sends_late, in_parallel)):
+                _run_task(None, place, Arrival(Slot(number, 7000 + number, "measure", 2), task))
+        served = gevent.spawn(serve)
+        served.join()
+        assert served.successful() and not unsent
+        assert taken == [
+            ("own", 0, 7000), ("left behind", 100, None), ("own", 1, 7001), ("first", 2, 7002), ("second", 101, None)
+        ], taken
+    """
+    in_child(textwrap.dedent(code))

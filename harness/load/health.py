@@ -123,7 +123,7 @@ class Health:
             _reading("kernel_stamped", stamped, "ratio", _STAMPED),
             _reading("answers", float(answers), "count", _ANSWERS),
             _reading("sessions", float(self.sessions), "count", _SESSIONS),
-            _reading("out_of_resources", _float(out_of_resources), "count", _OUT_OF_RESOURCES, "not counted"),
+            _reading("out_of_resources", _float(out_of_resources), "requests", _OUT_OF_RESOURCES, "not counted"),
         ]
         return [{**reading, "worker": worker} for reading in found]
 
