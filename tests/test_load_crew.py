@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.load import testimony, trust
 from harness.load.clocks import align, move
 from harness.load.fetch import fetch
+from harness.load.members import Member
 from harness.load.merged import merged_end, merged_progress
 from harness.load.remote_chunks import UNTAKEN_BYTES, ChunkFile, ChunkSink
 from harness.load.shipping import PIECE_BYTES, Shipped, files_of, parsed_list, placed, relocated, ship_list
@@ -126,6 +127,13 @@ def test_a_clock_that_is_no_number_is_refused() -> None:
     for wrong in (math.nan, math.inf, 1e10, "1", [], 2**80):
         with pytest.raises(testimony.Unusable, match="its clock cannot be compared"):
             testimony.clock(wrong, 0.0)
+
+
+def test_a_clock_that_may_be_right_counts_as_right() -> None:
+    member = Member("w", 0, "host", 1, 2, None, None)
+    for offset_s, bound_s, off_s in ((0.5, 0.1, 0.5), (-0.5, 0.1, -0.5), (0.1, 0.1, 0.0), (None, None, 0.0)):
+        member.offset_s, member.bound_s = offset_s, bound_s
+        assert member.clock_s == off_s
 
 
 def test_a_warning_of_a_worker_cannot_move_the_cursor() -> None:

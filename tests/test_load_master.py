@@ -250,6 +250,29 @@ def test_a_worker_whose_last_word_is_nonsense_is_lost_and_the_other_is_reported(
     assert set(done.samples["worker"]) == {"0", "1"}
 
 
+START = """
+import locust, time
+from harness.load.start import await_instant
+
+def apart(in_s, offset_ns, bound_ns):
+    wanted = time.perf_counter_ns() + round(in_s * 1e9)
+    t0 = await_instant(time.time_ns() + round(in_s * 1e9) - offset_ns, offset_ns, bound_ns)
+    return (t0 - wanted) / 1e9, (time.perf_counter_ns() - wanted) / 1e9
+
+print(*apart(0.2, 0, 0), *apart(0.2, 3_000_000_000, 1000), *apart(-0.5, 0, 1000), await_instant("x", 0, 0))
+"""
+
+
+def test_all_begin_at_the_instant_of_the_master_even_who_comes_late() -> None:
+    *numbers, nonsense = in_child(START).split()
+    (now, woke), (far, woke_far), (late, woke_late) = zip(*[iter(map(float, numbers))] * 2, strict=True)
+
+    assert max(abs(now), abs(far), abs(late)) < 0.005
+    assert min(woke, woke_far) > -0.03  # waited for it, on a clock 3 s ahead too
+    assert woke_late >= 0.5
+    assert nonsense == "None"
+
+
 HANGING = """
 import pathlib, time
 from locust import task
