@@ -267,7 +267,9 @@ class Engine:
         measured_from = self._t0 + round(load.warmup_s * 1e9)
         return {
             "kind": "end",
-            "readings": self._health.readings(self._desk.timebase.drift_ns, live.answers, live.kernel_stamped),
+            "readings": self._health.readings(
+                self._desk.timebase.drift_ns, live.answers, live.kernel_stamped, out_of_resources=live.out_of_resources
+            ),
             "started_ns": at(self._t0),
             "measured_from_ns": at(min(measured_from, until)),
             "measured_until_ns": at(until),
