@@ -218,7 +218,7 @@ def test_a_server_that_wants_to_know_the_client_gets_its_certificate(strict: Ser
 
     assert [sample["status"] for sample in known] == [200, 200]
     assert [sample["status"] for sample in unknown] == [None, None]
-    assert {str(sample["error"])[:4] for sample in unknown} <= {"tls:", "conn", "close"}
+    assert all(str(sample["error"]).startswith(("tls: ", "connection ", "closed ")) for sample in unknown)
 
 
 def test_files_that_cannot_be_used_are_refused_with_one_sentence(pki: Pki, tmp_path: Path) -> None:
