@@ -204,7 +204,9 @@ class Sample:
     worker: str
     scheduled_ns: int
     start_ns: int  # a session took it
-    connected_ns: int | None  # null when the connection was reused, or never made
+    resolved_ns: int | None  # the name was looked up; this and the next two are null for a reused connection
+    tcp_ns: int | None  # TCP connected
+    connected_ns: int | None  # ready to be written to: with TLS after its handshake, else as `tcp_ns`
     send_ns: int | None  # before the first write; null when nothing was written
     sent_ns: int | None  # after the last write
     first_byte_ns: int | None  # user-level

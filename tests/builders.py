@@ -36,6 +36,8 @@ def a_sample(number: int = 0, **changes: Any) -> Sample:
         "worker": "0",
         "scheduled_ns": at(0),
         "start_ns": at(1),
+        "resolved_ns": at(1),
+        "tcp_ns": at(2),
         "connected_ns": at(2),
         "send_ns": at(3),
         "sent_ns": at(4),

@@ -69,7 +69,9 @@ def test_a_kept_connection_that_died_costs_a_resend_counted_as_connect(one_sessi
     assert s["error"].isna().all()
     assert s["attempts"].tolist() == [1] + [2] * 9
     assert s["connected_ns"].notna().all()
-    assert (s["start_ns"] <= s["connected_ns"]).all()
+    assert (s["start_ns"] <= s["resolved_ns"]).all()
+    assert (s["resolved_ns"] <= s["tcp_ns"]).all()
+    assert (s["tcp_ns"] <= s["connected_ns"]).all()
     assert (s["connected_ns"] <= s["send_ns"]).all()
     assert seen == 10  # no request was answered twice
 

@@ -65,8 +65,8 @@ def _row(answer: bytes, start: int, written: int, sent: int, done: int) -> pd.Se
     assert head[0].split()[1] == "200", head[0]
     timing = [line.partition(":")[2].strip() for line in head if line.lower().startswith("server-timing:")]
     sample: Sample = a_sample(
-        scheduled_ns=start, start_ns=start, connected_ns=written, send_ns=written, sent_ns=sent,
-        first_byte_ns=done, done_ns=done, done_user_ns=done, server_timing=", ".join(timing),
+        scheduled_ns=start, start_ns=start, resolved_ns=start, tcp_ns=written, connected_ns=written, send_ns=written,
+        sent_ns=sent, first_byte_ns=done, done_ns=done, done_user_ns=done, server_timing=", ".join(timing),
     )  # fmt: skip
     table = samples_table(sample)
     halves = join(table.to_pydict(), spans_table()).halves

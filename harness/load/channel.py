@@ -17,7 +17,7 @@ import ssl
 import struct
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 import gevent.socket
@@ -200,7 +200,15 @@ class Resolver:
         self._known = [address, *(a for a in self._known if a != address)]
 
 
-def open_channel(resolver: Resolver, tls: Any | None, host: str, limit_s: float) -> Channel:
+class Opened(NamedTuple):
+    """A new channel, and the monotonic ns at which its name was looked up and its TCP connection stood."""
+
+    channel: Channel
+    resolved_at: int
+    tcp_at: int
+
+
+def open_channel(resolver: Resolver, tls: Any | None, host: str, limit_s: float) -> Opened:
     """Connect to the first address that answers; `tls` is an SSLContext. Raises OSError, ssl.SSLError, gaierror.
 
     An address that only swallows packets must not cost the whole `limit_s` while others wait: each but the last has
@@ -208,6 +216,7 @@ def open_channel(resolver: Resolver, tls: Any | None, host: str, limit_s: float)
     """
     refused: OSError | None = None
     addresses = resolver.addresses()
+    resolved_at = time.perf_counter_ns()
     for left, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
         try:
             sock = _connected(address, min(_ATTEMPT_S, limit_s / len(addresses)) if left else None)
@@ -216,7 +225,8 @@ def open_channel(resolver: Resolver, tls: Any | None, host: str, limit_s: float)
             continue
         if address != addresses[0]:
             resolver.prefer(address)
-        return _secured(sock, tls, host) if tls is not None else PlainChannel(sock)
+        tcp_at = time.perf_counter_ns()
+        return Opened(_secured(sock, tls, host) if tls is not None else PlainChannel(sock), resolved_at, tcp_at)
     assert refused is not None  # noqa: S101 - a resolver gives at least one address
     raise refused
 

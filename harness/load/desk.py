@@ -89,6 +89,9 @@ class Desk:
             send_ns += offset
         if sent_ns is not None:
             sent_ns += offset
+        resolved_ns = tcp_ns = connected_ns = None
+        if x.connected_at is not None and x.resolved_at is not None and x.tcp_at is not None:
+            resolved_ns, tcp_ns, connected_ns = x.resolved_at + offset, x.tcp_at + offset, x.connected_at + offset
         done_ns = done_user_ns = x.done_at + offset
         stamp, source = x.kernel_done_ns, _USER
         # A stamp that cannot be true, because the wall clock was stepped, gives way to user time.
@@ -98,7 +101,7 @@ class Desk:
         self._write(
             (
                 request_id, traceparent[TRACE].decode(), traceparent[SPAN].decode(), name, phase, step, self.worker,
-                scheduled_ns, start_ns, None if x.connected_at is None else x.connected_at + offset, send_ns, sent_ns,
+                scheduled_ns, start_ns, resolved_ns, tcp_ns, connected_ns, send_ns, sent_ns,
                 None if x.first_byte_at is None else x.first_byte_at + offset, done_ns, done_user_ns, source,
                 x.status, x.error, failed, x.bytes_sent, x.bytes_received, x.attempts, timing, x.censored,
             )

@@ -163,8 +163,9 @@ class Foreign:
         self._write(
             (
                 slot.request_id, ticket.traceparent[TRACE], ticket.traceparent[SPAN], name, slot.phase, slot.step,
-                desk.worker, scheduled_ns, start_ns, None, send_ns, None, None, done_ns, done_ns, DoneSource.USER.value,
-                status, error, failed, _sent_bytes(response), int(received or 0), 1, _server_timing(response), censored,
+                desk.worker, scheduled_ns, start_ns, None, None, None, send_ns, None, None, done_ns, done_ns,
+                DoneSource.USER.value, status, error, failed, _sent_bytes(response), int(received or 0), 1,
+                _server_timing(response), censored,
             )
         )  # fmt: skip
 

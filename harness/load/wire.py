@@ -55,6 +55,8 @@ class Exchange:
     """What happened to one request. `*_at` are monotonic ns, None when that point was not reached."""
 
     start_at: int
+    resolved_at: int | None = None
+    tcp_at: int | None = None
     connected_at: int | None = None
     send_at: int | None = None
     sent_at: int | None = None
@@ -170,9 +172,10 @@ class Connection:
     def _open(self, x: Exchange, timeout_s: float) -> Channel:
         self.answer = Answer()
         left_s = max(0.001, timeout_s - (_clock() - x.start_at) / 1e9)
-        self._channel = open_channel(self.origin.resolver, self.origin.tls, self.origin.host, left_s)
+        opened = open_channel(self.origin.resolver, self.origin.tls, self.origin.host, left_s)
+        self._channel, x.resolved_at, x.tcp_at = opened
         x.connected_at = _clock()
-        return self._channel
+        return opened.channel
 
     def _write(self, x: Exchange, head: bytes, body: bytes) -> None:
         assert self._channel is not None  # noqa: S101 - opened by the caller
