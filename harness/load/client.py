@@ -26,8 +26,6 @@ from harness.model import Expect
 
 DEFAULT_TIMEOUT_S = 30.0
 _MOST_BUILT = 100
-_END_OF_HEAD = b"\r\n\r\n"
-_JOIN_BYTES = 1 << 16  # a body up to this size goes out in one write with its head
 FileArgument = Any  # bytes, a path, an open file, or (name, one of those[, media type])
 Fields = Any  # a mapping, or pairs
 _ANY_2XX = Expect()
@@ -121,11 +119,7 @@ class Client:
             if len(self._built) >= _MOST_BUILT:
                 self._built.clear()
             self._built[key] = like
-        sent = body or b""
-        joined = len(sent) <= _JOIN_BYTES
-        payload = payloads.Payload(
-            like.kind, like.head, _END_OF_HEAD + (sent if joined else b""), b"" if joined else sent
-        )
+        payload = payloads.with_body(like.kind, like.head, body or b"")
         return self._send(full, payload, catch_response, context)
 
     def _build(

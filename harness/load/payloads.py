@@ -83,9 +83,13 @@ def payload_of(kind: Kind, url: str, headers: Iterable[Pair], body: bytes | None
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{parts.query}" if parts.query else "")
     head = f"{kind.method} {target} HTTP/1.1\r\n".encode("latin-1", "replace")
     head += b"".join(_header_line(n, v) for n, v in lines) + b"traceparent: "
-    sent = body or b""
-    joined = len(sent) <= _JOIN_BYTES
-    return Payload(kind, head, b"\r\n\r\n" + (sent if joined else b""), b"" if joined else sent)
+    return with_body(kind, head, body or b"")
+
+
+def with_body(kind: Kind, head: bytes, body: bytes) -> Payload:
+    """The payload of a finished `head`, whose Content-Length is that of `body`."""
+    joined = len(body) <= _JOIN_BYTES
+    return Payload(kind, head, b"\r\n\r\n" + (body if joined else b""), b"" if joined else body)
 
 
 def _header_line(name: str, value: str) -> bytes:

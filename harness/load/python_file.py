@@ -1,4 +1,4 @@
-"""Functions of the user's own, "/absolute/checks.py:plausible", imported in the load process."""
+"""Python files of the user's own, imported in the load process; functions in them, "/absolute/checks.py:plausible"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.errors import ScenarioError, nearest
 def function_of(named: str) -> Callable[[Any], Any]:
     """The function. Raises ScenarioError when the file cannot be imported or has no such function."""
     file, _, name = named.rpartition(":")
-    module = _imported(Path(file))
+    module = imported(Path(file), "python:")
     found = getattr(module, name, None)
     if not callable(found):
         functions = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
@@ -29,11 +29,12 @@ def function_of(named: str) -> Callable[[Any], Any]:
 
 
 @cache
-def _imported(path: Path) -> ModuleType:
+def imported(path: Path, key: str) -> ModuleType:
+    """The module. Raises ScenarioError, which names the `key` of the scenario, when there is none or it breaks."""
     name = f"_harness_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise ScenarioError(f"no Python file {path}", "check `python:` in the scenario")
+        raise ScenarioError(f"no Python file {path}", f"check `{key}` in the scenario")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(path.parent) not in sys.path:

@@ -3,10 +3,7 @@ process."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -15,6 +12,7 @@ from locust import FastHttpUser, HttpUser, TaskSet, User
 from locust.argument_parser import get_parser
 
 from harness.errors import ScenarioError, nearest
+from harness.load.python_file import imported
 from harness.load.users import HarnessUser
 
 UserClass = Any  # a type; Locust's metaclass is none that mypy knows
@@ -25,7 +23,7 @@ def import_users(named: str, closed: bool) -> list[UserClass]:
     """The classes. Raises ScenarioError when the file cannot be imported, has no such class, or the class cannot be
     run: under an open loop (not `closed`) an arrival runs one task of one class."""
     file, _, names = named.rpartition(":")
-    module = _imported(Path(file).absolute())
+    module = imported(Path(file).absolute(), "users:")
     found = [_checked(module, file, name, closed) for name in names.split(",")]
     found = [user for user in found if user.weight or user.fixed_count] or found
     if len(found) > 1 and not closed:
@@ -74,30 +72,3 @@ def _checked(module: ModuleType, file: str, name: str, closed: bool) -> UserClas
             "an arrival runs one task: write @task methods on the user class itself, or run it with --users 8",
         )
     return found
-
-
-def _imported(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"_harness_users_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ScenarioError(f"no Python file {path}", "check `users:` in the scenario")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent))  # so that it finds the modules beside it
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # user code may do anything while it is imported
-        traceback.print_exc()
-        line = _line_in(path, error)
-        where = f"{path}:{line}" if line else str(path)
-        words = " ".join(str(error).split())[:200]
-        raise ScenarioError(
-            f"cannot import it: {type(error).__name__}: {words}", f"`python {path}` shows the same error", where
-        ) from None
-    return module
-
-
-def _line_in(path: Path, error: BaseException) -> int | None:
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return lines[-1] if lines else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
-import warnings
 from pathlib import Path
 
 from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Node
-from harness.scenario.files import read_text
+from harness.scenario.python_source import syntax_tree
 from harness.scenario.values import text_of
 from harness.units import quoted
 
@@ -21,7 +20,7 @@ def function_named(node: Node, what: str, folder: Path, takes: str) -> str:
     if not file.endswith(".py") or not name.isidentifier():
         raise ScenarioError(f"{what} {quoted(text)} names no function", "write FILE.py:FUNCTION", node.where)
     path = folder / file
-    tree = _tree(path, node.where, folder)
+    tree = syntax_tree(path, node.where, folder)
     found = _bound_names(tree).get(name, _MISSING)
     if found is _MISSING:
         functions = [n for n, bound in _bound_names(tree).items() if isinstance(bound, ast.FunctionDef)]
@@ -37,18 +36,6 @@ def function_named(node: Node, what: str, folder: Path, takes: str) -> str:
 
 
 _MISSING = ast.Pass()
-
-
-def _tree(path: Path, where: str, folder: Path) -> ast.Module:
-    source = read_text(path, "Python file", where, folder)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # the file's own warnings are no concern of ours
-            return ast.parse(source)
-    except SyntaxError as error:
-        hint = f"`python -m py_compile {path}` shows the place"
-        raise ScenarioError(f"not valid Python: {error.msg}", hint, f"{path}:{error.lineno or 1}") from None
-    except (ValueError, RecursionError, MemoryError):
-        raise ScenarioError(f"{quoted(path)} is not Python that can be read", None, where) from None
 
 
 def _bound_names(tree: ast.Module) -> dict[str, ast.stmt]:

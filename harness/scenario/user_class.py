@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import ast
 import os
-import warnings
 from pathlib import Path
 
 from harness.errors import ScenarioError, nearest
-from harness.scenario.files import read_text
+from harness.scenario.python_source import syntax_tree
 from harness.units import quoted
 
 BASE = "HarnessUser"
@@ -60,18 +59,7 @@ def _check(name: str, path: Path, bases: dict[str, list[str]], users: list[str],
 
 def _classes(path: Path, where: str | None, folder: Path | None) -> dict[str, tuple[list[str], bool]]:
     """Base class names (import aliases undone) and `abstract = True`, of every class at the top level by its name."""
-    source = read_text(path, "Python file", where, folder)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # the file's own warnings are no concern of ours
-            tree = ast.parse(source)
-    except SyntaxError as error:
-        raise ScenarioError(
-            f"not valid Python: {error.msg}",
-            f"`python -m py_compile {path}` shows the place",
-            f"{path}:{error.lineno or 1}",
-        ) from None
-    except (ValueError, RecursionError, MemoryError):
-        raise ScenarioError(f"{quoted(path)} is not Python that can be read", None, where) from None
+    tree = syntax_tree(path, where, folder)
     aliases = {
         alias.asname: alias.name
         for node in tree.body
