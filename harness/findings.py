@@ -83,6 +83,41 @@ class ModelFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitFindings:
+    """The recorded waits for one resource, over the ledger's row set. Each counts in full, also beside another one."""
+
+    resource: str | None
+    waits: int
+    requests: int  # that waited at least once
+    mean_wait_s: float
+    mean_per_request_s: float  # over all requests of the set
+    share: float  # of the mean latency, 0..1
+
+
+class Loss(StrEnum):
+    """How the requests without a server half are spread."""
+
+    NONE = "none"
+    UNIFORM = "uniform"  # as if drawn at random: what a sampling service does
+    CLUSTERED = "clustered"  # together in time: a queue overflowed, an exporter stood still
+    BIASED = "biased"  # their latency differs from the others': stage figures would be of other requests
+    UNTESTED = "untested"  # too few on one side to tell
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the measured ok requests have a server half, and whether the others are missing at random."""
+
+    expected: int
+    matched: int
+    loss: Loss
+    worst_second: float | None  # lowest share in a second with at least ten requests
+    worst_second_at_s: float | None  # from the first measured request
+    delta: float | None  # Cliff's delta of latency, missing against matched: +1 when every missing one is slower
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class NameFindings:
     """One kind of request of the mix, in the measured phase: latency of its ok requests, from the scheduled instant."""
 
@@ -222,3 +257,5 @@ class Summary:
     typical: tuple[RequestRow, ...]
     environment: tuple[tuple[str, str], ...]
     span_source: str  # one line: what was asked for, what arrived, clock offset and its bound
+    coverage: Coverage | None = None  # None when no request was to have a server half
+    waits: tuple[WaitFindings, ...] = ()  # what `queue` is made of, largest first

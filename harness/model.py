@@ -151,12 +151,18 @@ class LoadProfile:
 
 @dataclass(frozen=True, slots=True)
 class SpanSpec:
-    """Where server halves come from. `stages` maps a stage to span-name globs and `attr:` tests."""
+    """Where server halves come from. `stages` maps a stage to span-name globs and `attr:` tests.
 
-    listen: str | None = "127.0.0.1:4318"  # None: no receiver is started
-    source: str = "auto"  # auto | otlp | server-timing | none
+    `address` is the URL of a trace store (jaeger, tempo) or the path of an OTLP JSON-lines file (file).
+    """
+
+    listen: str | None = "127.0.0.1:4318"  # OTLP over HTTP; None: no receiver is started
+    source: str = "auto"  # auto | otlp | server-timing | jaeger | tempo | file | none
     sampled: float = 1.0
     stages: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    listen_grpc: str | None = None  # OTLP over gRPC, beside `listen`
+    address: str | None = None
+    preset: str | None = None  # name of a known server's span names; `stages` are asked first
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +257,30 @@ class ModelCall:
     duration_s: float
     batch_id: str | None
     batch_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One recorded wait of one request (stage `queue`). Field order is the column order of waits.parquet."""
+
+    request_id: int
+    resource: str | None  # threadpool, event_loop, a lock, a batcher, ...; null when the service did not say
+    start_ns: int
+    duration_s: float
+    batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vital:
+    """One figure of a process at one instant. Field order is the column order of vitals.parquet."""
+
+    at_ns: int
+    service: str | None
+    pid: int | None
+    name: str  # as the service calls the metric, e.g. process.cpu.utilization
+    value: float
+    unit: str
+    attributes: str | None  # JSON object of the data point's attributes; null when there are none
 
 
 @dataclass(frozen=True, slots=True)
