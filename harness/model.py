@@ -52,6 +52,9 @@ STAGES = (
 )  # fmt: skip
 """The additive stages of a request, in the order they are shown: their sum is the latency."""
 
+PRESETS = ("fastapi", "triton", "kserve", "vllm", "bentoml", "ray")
+"""Servers whose spans are known by name."""
+
 TRANSFER = ("connect", "upload", "download")
 """The stages that make up `transfer`."""
 
