@@ -125,9 +125,28 @@ enter_root = _innermost.set
 leave_root = _innermost.reset
 
 
-def begin_wait(parent: Mark, stage: str, resource: str | None = None) -> Mark:
+def add_mark(
+    parent: Mark,
+    stage: str | None,
+    name: str,
+    start: int,
+    end: int,
+    attributes: dict[str, object] | None = None,
+) -> Mark:
+    """Note a stretch that is already over, in `perf_counter_ns` readings; nothing is kept once the window is closed."""
+    mark = Mark(parent.record, parent, stage, name, attributes, start)
+    mark.end = end
+    if not parent.record.closed:
+        parent.record.add(mark)
+    return mark
+
+
+def begin_wait(
+    parent: Mark, stage: str, resource: str | None = None, attributes: dict[str, object] | None = None
+) -> Mark:
     """Open a wait that the instrumentation noticed itself."""
-    attributes: dict[str, object] | None = {"resource": resource} if resource else None
+    if resource:
+        attributes = {"resource": resource, **(attributes or {})}
     wait = Mark(parent.record, parent, stage, resource or stage, attributes, perf_counter_ns())
     if not parent.record.closed:
         parent.record.waiting.add(wait)

@@ -9,20 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextvars import Token
 from time import perf_counter_ns
 from typing import Any
-
-from opentelemetry import context as otel_context
-from opentelemetry import trace
 
 from harness.instrument import pipeline, threadpool
 from harness.instrument.marks import Mark, Record, begin_wait, end_wait, enter_root, innermost, leave_root
 from harness.instrument.quiet import LOG
 from harness.instrument.server_timing import header_value
-from harness.instrument.spans import spans_of
-from harness.instrument.traceparent import TraceParent, parse
-from harness.timebase import Timebase
+from harness.instrument.window import attach, close, detach, open_record
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,10 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-RUN_HEADER = b"x-mlharness-run"
 MEASURED = "harness.measured"  # in the scope: an outer layer of ours already measures this request
-
-_timebase = Timebase()
 
 
 class Instrumented:
@@ -56,14 +47,16 @@ class Instrumented:
 
 async def _serve(app: Application, scope: Scope, receive: Receive, send: Send) -> None:
     try:
-        record = _open_record(scope)
+        threadpool.install_if_used()
+        record = open_record(scope.get("headers", ()))
+        scope[MEASURED] = True
     except Exception:
         LOG.warning("a request is not measured", exc_info=True)
         await app(scope, receive, send)
         return
     root = Mark(record, None, None, "request", None, record.start)
     token = enter_root(root)
-    attached = _attach(record)
+    attached = attach(record)
     try:
         await app(scope, _measured_receive(root, receive), _measured_send(root, scope, send))
     except BaseException as error:
@@ -71,50 +64,12 @@ async def _serve(app: Application, scope: Scope, receive: Receive, send: Send) -
             record.error = type(error).__qualname__
         raise
     finally:
-        _close(record, scope)
-        if attached is not None:
-            otel_context.detach(attached)
+        close(record, scope)
+        detach(attached)
         try:
             leave_root(token)
         except ValueError:  # the server resumed us in another context; ours is dropped with it
             enter_root(None)
-
-
-def _open_record(scope: Scope) -> Record:
-    start = perf_counter_ns()
-    threadpool.install_if_used()
-    caller, wanted = _read_headers(scope)
-    trace_id = pipeline.new_trace_id() if caller is None else caller.trace_id
-    record = Record(
-        start, _timebase.at(start), trace_id, pipeline.new_span_id(), None if caller is None else caller.span_id
-    )
-    record.timing_wanted = wanted
-    provider = pipeline.provider()
-    if provider is not None and pipeline.samples(provider, caller, trace_id):
-        record.provider = provider
-    scope[MEASURED] = True
-    return record
-
-
-def _read_headers(scope: Scope) -> tuple[TraceParent | None, bool]:
-    """The caller's ids, and whether this request belongs to a run. Two traceparents are as good as none."""
-    found: list[bytes] = []
-    wanted = False
-    for name, value in scope.get("headers", ()):
-        if name == b"traceparent":
-            found.append(value)
-        elif name == RUN_HEADER:
-            wanted = True
-    return (parse(found[0]) if len(found) == 1 else None), wanted
-
-
-def _attach(record: Record) -> Token[otel_context.Context] | None:
-    """Make our root the parent of the service's own plain OpenTelemetry spans."""
-    if pipeline.global_provider() is None:
-        return None
-    flags = pipeline.SAMPLED if record.provider is not None else trace.TraceFlags(trace.TraceFlags.DEFAULT)
-    root = trace.SpanContext(record.trace_id, record.root_id, is_remote=False, trace_flags=flags)
-    return otel_context.attach(trace.set_span_in_context(trace.NonRecordingSpan(root)))
 
 
 def _measured_receive(root: Mark, receive: Receive) -> Receive:
@@ -160,7 +115,7 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
         finally:
             end_wait(wait)
         if last:
-            _close(record, scope, wait.end)
+            close(record, scope, wait.end)
 
     return measured
 
@@ -180,22 +135,6 @@ def _is_streamed(method: object, status: object, headers: Sequence[tuple[bytes, 
     """Whether the body may still be in the making: who announces no length need not have it yet."""
     bodiless = method == "HEAD" or status in (204, 304) or (isinstance(status, int) and 100 <= status < 200)
     return not bodiless and not any(name.lower() == b"content-length" for name, _ in headers)
-
-
-def _close(record: Record, scope: Scope, end: int | None = None) -> None:
-    """End the server window and hand its spans over. Never raises; a second call does nothing."""
-    if record.closed:
-        return
-    record.end = perf_counter_ns() if end is None else end
-    record.closed = True
-    try:
-        if record.provider is not None:
-            pipeline.export(record.provider, spans_of(record, scope, record.provider))
-        _timebase.reanchor()
-    except Exception:
-        LOG.warning("the spans of a request are lost", exc_info=True)
-    record.marks.clear()  # marks know their record: without this every request would wait for the garbage collector
-    record.waiting.clear()
 
 
 def _with_lifespan(send: Send) -> Send:

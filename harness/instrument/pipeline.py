@@ -11,6 +11,7 @@ import os
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -37,9 +38,23 @@ _looked = False  # whether this process has decided if it exports by itself
 _ids = random.Random(os.urandom(16))  # noqa: S311 - not the service's generator, which it may have seeded
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Spans of this process: made, taken by a collector (or by the service's own processors), lost for good."""
+
+    started: int
+    exported: int
+    lost: int
+
+
+_started = 0
+_exported = 0
+
+
 def _forget_parent() -> None:
     """A forked child has neither the parent's exporter thread nor may it draw the parent's ids."""
-    global _lock, _own, _looked, _flush, _ids
+    global _lock, _own, _looked, _flush, _ids, _started, _exported
+    _started = _exported = 0
     _lock, _own, _looked, _flush = threading.Lock(), None, False, None
     _ids = random.Random(os.urandom(16))  # noqa: S311
 
@@ -99,9 +114,17 @@ def samples(chosen: TracerProvider, caller: TraceParent | None, trace_id: int) -
 
 def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:
     """Hand ended spans to the provider's processors."""
+    global _started, _exported
     processor = chosen._active_span_processor
+    _started += len(spans)
     for span in spans:
         processor.on_end(span)
+        _exported += 1
+
+
+def counts() -> Counts:
+    """Spans of ours of this process so far."""
+    return Counts(_started, _exported, _started - _exported)
 
 
 def start_flush() -> threading.Thread | None:

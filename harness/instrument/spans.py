@@ -72,10 +72,10 @@ def _root(
     children: int,
 ) -> ReadableSpan:
     method = text(str(scope.get("method", "")))
-    route = getattr(scope.get("route"), "path", None)
+    route = _route(scope)
     shift = record.epoch_ns - record.start
     optional: dict[str, Value | None] = {
-        "http.route": text(route) if isinstance(route, str) else None,
+        "http.route": route,
         "http.response.status_code": record.status,
         "harness.first_send_ns": None if record.first_send is None else record.first_send + shift,
         "harness.last_send_ns": None if record.last_send is None else record.last_send + shift,
@@ -110,11 +110,18 @@ def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanCon
     return SpanContext(trace_id, span_id, is_remote=is_remote, trace_flags=SAMPLED)
 
 
+def _route(scope: Mapping[str, Any]) -> str | None:
+    """The route's template, given as such or as an object with its `path`."""
+    route = scope.get("route")
+    path = route if isinstance(route, str) else getattr(route, "path", None)
+    return text(path) if isinstance(path, str) else None
+
+
 def _route_name(scope: Mapping[str, Any]) -> str:
     """The route's template; else the endpoint's name; else HTTP. Never the raw path, which has no bounds."""
-    path = getattr(scope.get("route"), "path", None)
-    if isinstance(path, str):
-        return text(path)
+    route = _route(scope)
+    if route is not None:
+        return route
     name = getattr(scope.get("endpoint"), "__qualname__", None)
     return text(name) if isinstance(name, str) else "HTTP"
 
