@@ -23,6 +23,7 @@ SPANS_FILE = "spans.arrows"
 LOG_FILE = "receiver.log"
 _BACKLOG = 1024
 _ASK_EVERY_S = 0.1
+_USUAL = {"listen": 4318, "listen_grpc": 4317}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,35 @@ class ReceiverStatus:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GrpcPort:
+    """A port that is kept for the gRPC server of the receiver until that has bound it."""
+
+    host: str
+    port: int
+    kept: socket.socket
+
+
 def bind(address: str) -> socket.socket:
     """A listening socket on a loopback `HOST:PORT`; port 0 takes a free one. Raises UsageError."""
-    host, port = _parse(address)
+    return _bound(address, "listen")
+
+
+def bind_grpc(address: str) -> GrpcPort:
+    """Keep a loopback `HOST:PORT` for OTLP over gRPC; port 0 takes a free one. Raises UsageError.
+
+    gRPC for Python binds by itself and takes no open socket. Sockets of one user that all ask for SO_REUSEPORT may
+    share a port. So it is bound without: a port that anybody has is refused; and asked for from then on: the child
+    can join while nobody else gets in between.
+    """
+    sock = _bound(address, "listen_grpc")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    host, port = sock.getsockname()[:2]
+    return GrpcPort(host, port, sock)
+
+
+def _bound(address: str, key: str) -> socket.socket:
+    host, port = _parse(address, key)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -48,14 +75,14 @@ def bind(address: str) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise _refused(host, port, family, error) from error
+        raise _refused(host, port, family, error, key) from error
     return sock
 
 
-def _parse(address: str) -> tuple[str, int]:
+def _parse(address: str, key: str) -> tuple[str, int]:
     found = re.fullmatch(r"\s*(?:\[([^\[\]]*)\]|([^\[\]:]*)):([0-9]{1,5})\s*", address, re.ASCII)
     if found is None or int(found[3]) > 65535:
-        raise UsageError(f"'{address}' is no address to listen on", "write HOST:PORT, e.g. 127.0.0.1:4318")
+        raise UsageError(f"'{address}' is no address to listen on", f"write HOST:PORT, e.g. 127.0.0.1:{_USUAL[key]}")
     host = found[1] if found[1] is not None else found[2]
     host = "127.0.0.1" if host == "localhost" else host
     try:
@@ -68,16 +95,17 @@ def _parse(address: str) -> tuple[str, int]:
     return host, int(found[3])
 
 
-def _refused(host: str, port: int, family: socket.AddressFamily, error: OSError) -> UsageError:
+def _refused(host: str, port: int, family: socket.AddressFamily, error: OSError, key: str) -> UsageError:
     if error.errno == errno.EADDRINUSE:
         free = _address(host, _free_port(host, port, family))
         return UsageError(
             f"{_address(host, port)} is taken",
-            f"{free} is free: write `spans: {{listen: {free}}}`; or open no port: `source: server-timing`",
+            f"{free} is free: write `spans: {{{key}: {free}}}`; or open no port: `source: server-timing`",
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return UsageError(
-        f"cannot listen on {_address(host, port)}: {reason}", "try 127.0.0.1:4318, or port 0 for any free port"
+        f"cannot listen on {_address(host, port)}: {reason}",
+        f"try 127.0.0.1:{_USUAL[key]}, or port 0 for any free port",
     )
 
 
@@ -95,29 +123,40 @@ def _free_port(host: str, taken: int, family: socket.AddressFamily) -> int:
     return 0
 
 
-def start(sock: socket.socket, run_dir: Path) -> ReceiverProcess:
-    """Start the receiver on a socket of `bind`; it writes `spans.arrows` and `receiver.log` into `run_dir`.
+def start(sock: socket.socket, run_dir: Path, grpc: GrpcPort | None = None) -> ReceiverProcess:
+    """Start the receiver on a socket of `bind`, and on `grpc` when it is given.
 
-    The socket is handed over: it is closed here, so that a receiver that dies refuses connections.
+    It writes `spans.arrows`, `vitals.arrows` and `receiver.log` into `run_dir`. The sockets are handed over: they are
+    closed here, so that a receiver that dies refuses connections.
     """
     host, port = sock.getsockname()[:2]
     command = [
         sys.executable, "-P", "-m", "harness.spans.receiver",
         "--fd", str(sock.fileno()), "--out", str(run_dir / SPANS_FILE),
     ]  # fmt: skip
+    if grpc is not None:
+        grpc.kept.close()
     with sock, (run_dir / LOG_FILE).open("ab") as log:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
             pass_fds=(sock.fileno(),), start_new_session=True,
         )  # fmt: skip
-    return ReceiverProcess(child, f"http://{_address(host, port)}", run_dir)
+    return ReceiverProcess(
+        child,
+        f"http://{_address(host, port)}",
+        run_dir,
+        None if grpc is None else f"http://{_address(grpc.host, grpc.port)}",
+    )
 
 
 class ReceiverProcess:
     """The running child. `endpoint` is what OTEL_EXPORTER_OTLP_ENDPOINT is set to."""
 
-    def __init__(self, child: subprocess.Popen[bytes], endpoint: str, run_dir: Path) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], endpoint: str, run_dir: Path, grpc_endpoint: str | None = None
+    ) -> None:
         self.endpoint = endpoint
+        self.grpc_endpoint = grpc_endpoint
         self._child = child
         self._run_dir = run_dir
         self._unread = b""
