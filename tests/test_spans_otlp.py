@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -186,3 +188,93 @@ def test_a_refusal_is_a_status_with_the_reason_as_its_message() -> None:
     # google.rpc.Status: field 2 (tag 0x12), its length, the text.
     assert encode_refusal("protobuf", "no") == b"\x12\x02no"
     assert encode_refusal("json", "no") == b'{"message":"no"}'
+
+
+# --- stage, scope, events, links ---------------------------------------------------------------------------
+
+
+def with_scope(body: bytes, name: str) -> bytes:
+    request = ExportTraceServiceRequest.FromString(body)
+    request.resource_spans[0].scope_spans[0].scope.name = name
+    encoded: bytes = request.SerializeToString()
+    return encoded
+
+
+@pytest.mark.parametrize("stage", ["upload", "queue", "preprocess", "inference", "postprocess", "download"])
+def test_the_stage_is_filled_from_its_attribute(stage: str) -> None:
+    pairs = [KeyValue(key="harness.stage", value=AnyValue(string_value=stage))]
+
+    assert the_span(a_protobuf(attributes=pairs))["stage"] == stage
+    assert the_span(a_json(attributes=[{"key": "harness.stage", "value": {"stringValue": stage}}]), JSON)["stage"] == (
+        stage
+    )
+
+
+@pytest.mark.parametrize("value", [{"stringValue": "coffee"}, {"intValue": 3}, {"stringValue": ""}, {}])
+def test_what_names_no_stage_fills_none(value: dict[str, Any]) -> None:
+    body = a_json(attributes=[{"key": "harness.stage", "value": value}])
+    pairs = [KeyValue(key="harness.stage", value=AnyValue(string_value="coffee"))]
+
+    assert the_span(body, JSON)["stage"] is None
+    assert the_span(a_protobuf(attributes=pairs))["stage"] is None
+
+
+def test_of_two_attributes_with_one_key_the_last_counts() -> None:
+    pairs = [KeyValue(key="harness.stage", value=AnyValue(string_value=s)) for s in ("queue", "inference")]
+
+    span = the_span(a_protobuf(attributes=pairs))
+
+    assert (span["stage"], span["attributes"]) == ("inference", '{"harness.stage":"inference"}')
+
+
+def test_events_and_links_are_kept_beside_the_attributes() -> None:
+    event = {"name": "first token", "time_unix_nano": START + 5}
+    link = {"trace_id": b"\xab" * 16, "span_id": b"\xcd" * 8}
+    expected = {"otel.events": [["first token", START + 5]], "otel.links": [["ab" * 16, "cd" * 8]]}
+
+    span = the_span(a_protobuf(events=[event], links=[link, {"trace_id": b"short"}]))
+    in_json = the_span(
+        a_json(
+            events=[{"name": "first token", "timeUnixNano": str(START + 5)}],
+            links=[{"traceId": "AB" * 16, "spanId": "CD" * 8}, {"traceId": "zz"}],
+        ),
+        JSON,
+    )
+
+    assert json.loads(span["attributes"]) == json.loads(in_json["attributes"]) == expected
+
+
+def test_only_the_first_events_and_links_are_kept_and_long_names_are_cut() -> None:
+    events = [{"name": "e" * 500, "time_unix_nano": START + n} for n in range(100)]
+    links = [{"trace_id": b"\xab" * 16, "span_id": b"\xcd" * 8}] * 200
+
+    kept = json.loads(the_span(a_protobuf(events=events, links=links))["attributes"])
+
+    assert kept["otel.events"] == [["e" * 128, START + n] for n in range(64)]
+    assert len(kept["otel.links"]) == 128
+
+
+@pytest.mark.parametrize(("name", "kept"), [("", None), ("harness.instrument", None), ("fastapi", "fastapi")])
+def test_the_scope_is_kept_unless_it_is_ours(name: str, kept: str | None) -> None:
+    attributes = the_span(with_scope(a_protobuf(), name))["attributes"]
+
+    assert (json.loads(attributes)["otel.scope.name"] if attributes else None) == kept
+
+
+@pytest.mark.parametrize("key", ["otel.events", "otel.links", "otel.scope.name"])
+def test_an_attribute_under_a_key_of_ours_is_left_out(key: str) -> None:
+    pairs = [KeyValue(key=key, value=AnyValue(string_value="theirs"))]
+
+    assert the_span(a_protobuf(attributes=pairs))["attributes"] is None
+    assert the_span(a_json(attributes=[{"key": key, "value": {"intValue": 1}}]), JSON)["attributes"] is None
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=300) | st.integers(-(2**63), 2**63 - 1), max_size=5))
+def test_attributes_come_out_of_protobuf_as_they_went_in(attributes: dict[str, str | int]) -> None:
+    values = {
+        key: AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
+        for key, value in attributes.items()
+    }
+    for _ in range(2):  # read, then looked up
+        found = the_span(a_protobuf(attributes=[KeyValue(key=k, value=v) for k, v in values.items()]))["attributes"]
+        assert (json.loads(found) if found else {}) == attributes

@@ -1,16 +1,10 @@
-"""OTLP trace requests, protobuf or JSON, -> span rows; and the answers the protocol asks for. Pure.
-
-OTLP/JSON is not the proto3 JSON mapping: ids are hexadecimal, where protobuf's own JSON reader would take them for
-base64 and silently return other ids. It is therefore read by hand.
-"""
+"""OTLP trace requests, protobuf or JSON, -> span rows; and the answers the protocol asks for. Pure."""
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -20,6 +14,28 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from harness.spans.otlp_values import (
+    INT64_MAX,
+    NAME_LENGTH,
+    MalformedBody,
+    Owner,
+    fragment,
+    fragments,
+    hexadecimal,
+    integer,
+    joined,
+    json_object,
+    json_pairs,
+    member,
+    members,
+    owner_of,
+    plain_pairs,
+    text,
+    to_json,
+)
+
+__all__ = ["Decoded", "Encoding", "MalformedBody", "SpanRow", "decode", "encode_answer", "encode_refusal"]
+
 SpanRow: TypeAlias = tuple[
     str, str, str | None, str, str, str | None, int | None, int, int, str | None, str | None
 ]  # the fields of model.Span, in order
@@ -27,18 +43,20 @@ Encoding: TypeAlias = Literal["protobuf", "json"]
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _KIND_NAMES = {f"SPAN_KIND_{kind.upper()}": kind for kind in KINDS}
-_INT64_MAX = 2**63 - 1
 _ZERO_TRACE = "0" * 32
 _ZERO_SPAN = "0" * 16
-# A resource is repeated in each of its rows: without a limit one long name would multiply into gigabytes.
-_SERVICE_LENGTH = 255
-_DEEPEST_VALUE = 24
 
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_STAGE = "harness.stage"
+_STAGES = ("upload", "queue", "preprocess", "inference", "postprocess", "download")
+_STAGE_OF = {fragment(_STAGE, stage): stage for stage in _STAGES}
 
-
-class MalformedBody(ValueError):  # noqa: N818 - reads as the condition it reports
-    """The body is not an OTLP trace request; the message is a short reason."""
+# What is no attribute in OTLP is kept among them, under keys of ours.
+_SCOPE, _EVENTS, _LINKS = _OURS = "otel.scope.name", "otel.events", "otel.links"
+_RESERVED = frozenset(_OURS)
+_OWN_SCOPE = "harness.instrument"
+_MOST_EVENTS = 64
+_EVENT_LENGTH = 128
+_MOST_LINKS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,9 @@ def decode(body: bytes, content_type: str) -> Decoded:
     """The spans of an ExportTraceServiceRequest. Raises MalformedBody when the body cannot be read as one.
 
     Spans that cannot be used (ids of a wrong length or all zero, no start, an end before the start) are counted.
+    `stage` is the attribute `harness.stage` when it names one. Among the attributes stand also the first events of a
+    span, `"otel.events": [[name, ns], ...]`, its first links, `"otel.links": [[trace_id, span_id], ...]`, and
+    `"otel.scope.name"`.
     """
     encoding = encoding_of(content_type)
     if encoding is None:
@@ -70,11 +91,16 @@ def decode(body: bytes, content_type: str) -> Decoded:
     return Decoded(rows, len(read) - len(rows))
 
 
-def encode_answer(encoding: Encoding, rejected: int = 0, reason: str = "") -> bytes:
-    """An ExportTraceServiceResponse; with partial_success when spans were rejected."""
+def encode_answer(
+    encoding: Encoding, rejected: int = 0, reason: str = "", rejected_key: str = "rejectedSpans"
+) -> bytes:
+    """An ExportTraceServiceResponse; with partial_success when spans were rejected.
+
+    That of metrics has the same fields, by another name in JSON: `rejected_key`.
+    """
     if encoding == "json":
-        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": reason}} if rejected else {}
-        return _to_json(partial).encode()
+        partial = {"partialSuccess": {rejected_key: str(rejected), "errorMessage": reason}} if rejected else {}
+        return to_json(partial).encode()
     answer = ExportTraceServiceResponse()
     if rejected:
         answer.partial_success.rejected_spans = rejected
@@ -86,7 +112,7 @@ def encode_answer(encoding: Encoding, rejected: int = 0, reason: str = "") -> by
 def encode_refusal(encoding: Encoding, reason: str) -> bytes:
     """The body of a 4xx or 5xx answer: a google.rpc.Status with `reason` as its message."""
     if encoding == "json":
-        return _to_json({"message": reason}).encode()
+        return to_json({"message": reason}).encode()
     # A span's Status keeps its message under the same field number as google.rpc.Status.
     encoded: bytes = Status(message=reason).SerializeToString()
     return encoded
@@ -96,37 +122,39 @@ def _row(
     ids: tuple[str, str, str],
     name: str,
     kind: str,
-    owner: tuple[str | None, int | None],
+    owner: Owner,
     start_ns: int,
     end_ns: int,
+    stage: str | None,
     attributes: str | None,
 ) -> SpanRow | None:
     """One row, or None when the span cannot be used. `ids` are trace, span and parent in hex, empty when unset."""
     trace_id, span_id, parent_id = ids
     if len(trace_id) != 32 or len(span_id) != 16 or trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
         return None
-    if not 0 < start_ns <= end_ns <= _INT64_MAX or len(parent_id) not in (0, 16):
+    if not 0 < start_ns <= end_ns <= INT64_MAX or len(parent_id) not in (0, 16):
         return None
     parent = parent_id if parent_id and parent_id != _ZERO_SPAN else None
-    return (trace_id, span_id, parent, name, kind, *owner, start_ns, end_ns, None, attributes)
+    return (trace_id, span_id, parent, name, kind, owner[0], owner[1], start_ns, end_ns, stage, attributes)
 
 
-def _owner(attributes: dict[str, object]) -> tuple[str | None, int | None]:
-    """(service, pid) of a resource."""
-    service, pid = attributes.get("service.name"), attributes.get("process.pid")
-    named = service[:_SERVICE_LENGTH] if isinstance(service, str) and service else None
-    numbered = isinstance(pid, int) and not isinstance(pid, bool) and 0 <= pid <= _INT64_MAX
-    return named, pid if numbered else None  # type: ignore[return-value]
+def _scope(name: str) -> str | None:
+    """The instrumentation scope as it is kept: none for our own, which is in almost every span of a run."""
+    return name[:NAME_LENGTH] if name and name != _OWN_SCOPE else None
 
 
-def _float(value: float) -> float | str:
-    # JSON has no word for these; the spelling is that of protobuf's JSON mapping.
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-# --- protobuf ----------------------------------------------------------------------------------------------
+def _beside(
+    scope: str | None, events: Iterable[tuple[str, int]], links: Iterable[tuple[str, str]]
+) -> Iterator[tuple[str, object]]:
+    """What is kept among the attributes without being one."""
+    if scope:
+        yield _SCOPE, scope
+    happened = [(name[:_EVENT_LENGTH], at_ns) for name, at_ns in islice(events, _MOST_EVENTS) if 0 < at_ns <= INT64_MAX]
+    if happened:
+        yield _EVENTS, happened
+    linked = [ids for ids in islice(links, _MOST_LINKS) if (len(ids[0]), len(ids[1])) == (32, 16)]
+    if linked:
+        yield _LINKS, linked
 
 
 def _from_protobuf(body: bytes) -> Iterator[SpanRow | None]:
@@ -136,10 +164,18 @@ def _from_protobuf(body: bytes) -> Iterator[SpanRow | None]:
     except DecodeError as error:
         raise MalformedBody("the body is not an OTLP trace request in protobuf") from error
     for resource_spans in request.resource_spans:
-        owner = _owner(_plain_pairs(resource_spans.resource.attributes))
+        owner = owner_of(plain_pairs(resource_spans.resource.attributes))
         for scope_spans in resource_spans.scope_spans:
+            scope = _scope(scope_spans.scope.name)
             for span in scope_spans.spans:
-                attributes, kind = span.attributes, span.kind
+                kept, kind = fragments(span.attributes), span.kind
+                events, links = span.events, span.links
+                if scope or events or links or not _RESERVED.isdisjoint(kept):
+                    happened = ((event.name, event.time_unix_nano) for event in events)
+                    linked = ((link.trace_id.hex(), link.span_id.hex()) for link in links)
+                    for key in _OURS:
+                        kept.pop(key, None)
+                    kept.update((key, fragment(key, value)) for key, value in _beside(scope, happened, linked))
                 yield _row(
                     (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()),
                     span.name,
@@ -147,150 +183,42 @@ def _from_protobuf(body: bytes) -> Iterator[SpanRow | None]:
                     owner,
                     span.start_time_unix_nano,
                     span.end_time_unix_nano,
-                    _to_json(_plain_pairs(attributes)) if attributes else None,
+                    _STAGE_OF.get(kept.get(_STAGE, "")),
+                    joined(kept),
                 )
-
-
-def _plain_pairs(pairs: Iterable[Any], depth: int = 0) -> dict[str, object]:
-    return {pair.key: _plain(pair.value, depth) for pair in pairs}
-
-
-def _plain(value: Any, depth: int) -> object:
-    """An AnyValue as what JSON can say: bytes as base64, NaN and infinities as text."""
-    which = value.WhichOneof("value")
-    if which == "string_value":
-        return value.string_value
-    if which == "double_value":
-        return _float(value.double_value)
-    if which == "array_value":
-        return "..." if depth >= _DEEPEST_VALUE else [_plain(v, depth + 1) for v in value.array_value.values]
-    if which == "kvlist_value":
-        return "..." if depth >= _DEEPEST_VALUE else _plain_pairs(value.kvlist_value.values, depth + 1)
-    if which == "bytes_value":
-        return base64.b64encode(value.bytes_value).decode()
-    if which == "bool_value":
-        return value.bool_value
-    return value.int_value if which == "int_value" else None
-
-
-# --- JSON --------------------------------------------------------------------------------------------------
 
 
 def _from_json(body: bytes) -> Iterator[SpanRow | None]:
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedBody("the body is not JSON") from error
-    if not isinstance(request, dict):
-        raise MalformedBody("the body is not a JSON object")
-    for resource_spans in _objects(request, "resourceSpans"):
-        owner = _owner(_json_pairs(_objects(_object(resource_spans, "resource"), "attributes")))
-        for scope_spans in _objects(resource_spans, "scopeSpans"):
-            for span in _objects(scope_spans, "spans"):
-                attributes = _json_pairs(_objects(span, "attributes"))
-                yield _row(
-                    (_hex(span.get("traceId")), _hex(span.get("spanId")), _hex(span.get("parentSpanId"))),
-                    _text(span, "name"),
-                    _json_kind(span.get("kind")),
-                    owner,
-                    _integer(span.get("startTimeUnixNano"), "startTimeUnixNano"),
-                    _integer(span.get("endTimeUnixNano"), "endTimeUnixNano"),
-                    _to_json(attributes) if attributes else None,
-                )
+    request = json_object(body)
+    for resource_spans in members(request, "resourceSpans"):
+        owner = owner_of(json_pairs(members(member(resource_spans, "resource"), "attributes")))
+        for scope_spans in members(resource_spans, "scopeSpans"):
+            scope = _scope(text(member(scope_spans, "scope"), "name"))
+            for span in members(scope_spans, "spans"):
+                yield _json_row(span, owner, scope)
 
 
-def _object(holder: dict[str, Any], key: str) -> dict[str, Any]:
-    found = holder.get(key)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise MalformedBody(f"{key} is not an object")
-    return found
-
-
-def _objects(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = holder.get(key)
-    if found is None:
-        return []
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise MalformedBody(f"{key} is not an array of objects")
-    return found
-
-
-def _text(holder: dict[str, Any], key: str) -> str:
-    found = holder.get(key)
-    if found is None:
-        return ""
-    if not isinstance(found, str):
-        raise MalformedBody(f"{key} is not a string")
-    # JSON can escape half a surrogate pair, which is no text and could not be stored.
-    return found if found.isascii() else found.encode("utf-8", "replace").decode()
-
-
-def _hex(value: object) -> str:
-    """A hexadecimal id in lower case; "-" (no id has this length) for anything else, so that the span is rejected."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return "-"
-    try:
-        plain = bytes.fromhex(value).hex()
-    except ValueError:
-        return "-"
-    return plain if len(plain) == len(value) else "-"  # fromhex skips spaces, an id has none
-
-
-def _integer(value: object, what: str) -> int:
-    """A 64-bit number, which OTLP/JSON writes as a string or as a number."""
-    if value is None:
-        return 0
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    try:
-        if isinstance(value, str) and value.isascii():
-            return int(value)
-        if isinstance(value, float):
-            return int(value)
-    except (ValueError, OverflowError):
-        pass
-    raise MalformedBody(f"{what} is not an integer")
+def _json_row(span: dict[str, Any], owner: Owner, scope: str | None) -> SpanRow | None:
+    attributes = json_pairs(members(span, "attributes"))
+    happened = ((text(e, "name"), integer(e.get("timeUnixNano"), "timeUnixNano")) for e in members(span, "events"))
+    linked = ((hexadecimal(link.get("traceId")), hexadecimal(link.get("spanId"))) for link in members(span, "links"))
+    for key in _OURS:
+        attributes.pop(key, None)
+    attributes.update(_beside(scope, happened, linked))
+    stage = attributes.get(_STAGE)
+    return _row(
+        (hexadecimal(span.get("traceId")), hexadecimal(span.get("spanId")), hexadecimal(span.get("parentSpanId"))),
+        text(span, "name"),
+        _json_kind(span.get("kind")),
+        owner,
+        integer(span.get("startTimeUnixNano"), "startTimeUnixNano"),
+        integer(span.get("endTimeUnixNano"), "endTimeUnixNano"),
+        stage if isinstance(stage, str) and stage in _STAGES else None,
+        to_json(attributes) if attributes else None,
+    )
 
 
 def _json_kind(value: object) -> str:
     if isinstance(value, int) and 0 <= value < len(KINDS):
         return KINDS[value]
     return _KIND_NAMES.get(value, KINDS[0]) if isinstance(value, str) else KINDS[0]
-
-
-def _json_pairs(pairs: list[dict[str, Any]], depth: int = 0) -> dict[str, object]:
-    return {_text(pair, "key"): _json_plain(_object(pair, "value"), depth) for pair in pairs}
-
-
-def _json_plain(value: dict[str, Any], depth: int) -> object:
-    if "stringValue" in value:
-        return _text(value, "stringValue")
-    if "intValue" in value:
-        return _integer(value["intValue"], "intValue")
-    if "doubleValue" in value:
-        return _json_double(value["doubleValue"])
-    if "boolValue" in value:
-        return value["boolValue"] is True
-    if "arrayValue" in value:
-        values = _objects(_object(value, "arrayValue"), "values")
-        return "..." if depth >= _DEEPEST_VALUE else [_json_plain(v, depth + 1) for v in values]
-    if "kvlistValue" in value:
-        return (
-            "..."
-            if depth >= _DEEPEST_VALUE
-            else _json_pairs(_objects(_object(value, "kvlistValue"), "values"), depth + 1)
-        )
-    return _text(value, "bytesValue") if "bytesValue" in value else None
-
-
-def _json_double(value: object) -> object:
-    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
-        return value
-    try:
-        return _float(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedBody("doubleValue is not a number") from error
