@@ -157,23 +157,6 @@ def test_a_password_in_the_target_is_refused_and_not_quoted_back() -> None:
     assert "${API_TOKEN}" in (error.hint or "")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "what", "instead"),
-    [
-        ("slo:", "spans: {preset: triton}\nslo:", "'preset' in spans", "stages:"),
-        ("slo:", "spans: {listen_grpc: 127.0.0.1:4317}\nslo:", "'listen_grpc' in spans", "HTTP"),
-        ("slo:", "spans: {source: {jaeger: http://h}}\nslo:", "'jaeger' in the source of spans", "otlp"),
-        ("slo:", "spans: {source: tempo}\nslo:", "the source of spans 'tempo'", "otlp"),
-        ("slo:", 'spans: {source: "file: x"}\nslo:', "the source of spans 'file'", "otlp"),
-    ],
-)
-def test_what_is_not_there_yet_is_said_to_be_so(old: str, new: str, what: str, instead: str) -> None:
-    error = refusal(changed(old, new))
-
-    assert f"{what} is not supported yet" in str(error)
-    assert instead in (error.hint or "")
-
-
 def test_a_key_given_twice_is_refused_with_both_lines() -> None:
     assert str(refusal(changed("load:", "scenario: y\nload:"))) == (
         "s/x.yaml:7: key 'scenario' is given twice (first on line 1)"

@@ -78,7 +78,7 @@ def _scenario(root: Node, path: Path, source: str) -> Scenario:
     if "load" not in fields:
         raise ScenarioError("the scenario has no load", "add load: {rate: 4/s}, or --rate 4/s", root.where)
     requests, users = _work(fields, root, path.parent)
-    spans = read_spans(fields["spans"].node) if "spans" in fields else SpanSpec()
+    spans = read_spans(fields["spans"].node, path.parent) if "spans" in fields else SpanSpec()
     return Scenario(
         name=_name(fields.get("scenario"), path),
         target=parsed(fields["target"].node, "target", parse_target),
