@@ -1,5 +1,5 @@
-"""Waits around `anyio.to_thread.run_sync`, where Starlette and FastAPI run everything that is not async, and around
-`asyncio.to_thread`.
+"""Waits around thread pools: `anyio.to_thread.run_sync`, where Starlette and FastAPI run everything that is not async,
+`asyncio.to_thread` and `loop.run_in_executor` of asyncio and uvloop.
 
 From the call to the start in a worker the request waits for a thread (`threadpool`); from the end in the worker
 until its coroutine runs again it waits for the event loop (`event_loop`). Both are `queue`.
@@ -7,27 +7,39 @@ until its coroutine runs again it waits for the event loop (`event_loop`). Both 
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
 from typing import Any
 
-from harness.instrument.marks import Mark, begin_wait, end_wait, innermost
+from harness.instrument.marks import Mark, begin_wait, end_wait, enter_root, innermost, leave_root
+from harness.instrument.quiet import LOG
 
 _ORIGINAL = "__harness_original__"
 
 
 def install_if_used() -> None:
     """Wrap the functions once the service has imported their modules; callers look them up at each call."""
-    for module_name, name in (("anyio.to_thread", "run_sync"), ("asyncio", "to_thread")):
+    for target in [target for target in _pending if target[0] in sys.modules]:
+        module_name, owner, name, measured = target
         module = sys.modules.get(module_name)
-        original = getattr(module, name, None)
-        if original is not None and not hasattr(original, _ORIGINAL):
-            setattr(module, name, _measured(original))
+        place = getattr(module, owner, None) if owner else module
+        original = getattr(place, name, None)
+        if original is None:
+            continue  # another thread is importing it just now
+        if not hasattr(original, _ORIGINAL):
+            setattr(place, name, measured(original))
+        if target in _pending:
+            _pending.remove(target)
 
 
-def _measured(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _awaited(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """For a coroutine function whose first argument runs in a thread, with the context of the caller."""
+
     @functools.wraps(original)
     async def in_thread(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
         parent = innermost()
@@ -43,25 +55,81 @@ def _measured(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     return in_thread
 
 
+def _submitted(original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a loop's method that returns a future; the function runs without the caller's context, but with our mark."""
+
+    @functools.wraps(original)
+    def run_in_executor(loop: Any, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        parent = innermost()
+        if parent is None or not _stays_in_this_process(executor, loop) or not _is_plain(func):
+            return original(loop, executor, func, *args)
+        call = _Call(parent, func, carries_mark=True)
+        try:
+            future = original(loop, executor, call, *args)
+        except BaseException:
+            call.resumed()
+            raise
+        try:
+            future.add_done_callback(call.resumed)
+        except Exception:
+            LOG.warning("the wait for a thread pool is not measured", exc_info=True)
+        return future
+
+    setattr(run_in_executor, _ORIGINAL, original)
+    return run_in_executor
+
+
+_Target = tuple[str, str, str, Callable[[Callable[..., Any]], Callable[..., Any]]]  # module, class, function, wrapper
+
+_pending: list[_Target] = [
+    ("anyio.to_thread", "", "run_sync", _awaited),
+    ("asyncio", "", "to_thread", _awaited),
+    ("asyncio.base_events", "BaseEventLoop", "run_in_executor", _submitted),
+    ("uvloop", "Loop", "run_in_executor", _submitted),
+]
+
+
+def _stays_in_this_process(executor: Any, loop: Any) -> bool:
+    """A pool of processes pickles what it is given, which a call with its request cannot be."""
+    chosen = getattr(loop, "_default_executor", None) if executor is None else executor
+    return chosen is None or isinstance(chosen, ThreadPoolExecutor)
+
+
+def _is_plain(func: Any) -> bool:
+    """False for what `asyncio.to_thread` sends, which is measured already, and for what the loop will refuse."""
+    if isinstance(func, functools.partial) and func.args and isinstance(func.args[0], _Call):
+        return False
+    return not (asyncio.iscoroutine(func) or inspect.iscoroutinefunction(func))
+
+
 class _Call:
     """One function on its way through the pool."""
 
-    __slots__ = ("func", "parent", "resume", "wait")
+    __slots__ = ("carries_mark", "func", "gone", "parent", "resume", "wait")
 
-    def __init__(self, parent: Mark, func: Callable[..., Any]) -> None:
+    def __init__(self, parent: Mark, func: Callable[..., Any], *, carries_mark: bool = False) -> None:
         self.parent = parent
         self.func = func
+        self.carries_mark = carries_mark
         self.wait = begin_wait(parent, "queue", "threadpool")
         self.resume: Mark | None = None
+        self.gone = False  # nobody waits for the end any more
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         end_wait(self.wait)
+        token = enter_root(self.parent) if self.carries_mark else None
         try:
             return self.func(*args, **options)
         finally:
-            self.resume = begin_wait(self.parent, "queue", "event_loop")
+            if token is not None:
+                leave_root(token)
+            if not self.gone:
+                self.resume = begin_wait(self.parent, "queue", "event_loop")
+                if self.gone:
+                    end_wait(self.resume)
 
-    def resumed(self) -> None:
+    def resumed(self, _: object = None) -> None:
+        self.gone = True
         now = perf_counter_ns()
         end_wait(self.wait, now)  # cancelled before a worker took it
         if self.resume is not None:
