@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.analysis import doubts
-from harness.analysis.quantiles import differ
+from harness.analysis.coverage import LEAST_MISSING, find
+from harness.findings import Coverage, Loss
 from harness.ledger import Ledger
-from harness.model import Phase, Scenario
+from harness.model import Phase, Scenario, SpanSpec
 from harness.units import format_count
 
 WHOLE_REQUEST = ("latency", "service")
@@ -24,37 +25,54 @@ class Evidence:
     """What SLOs are judged on: the measured phase, in time order.
 
     `requests` has one row per request that was due: request_id, ok, ended (False: still in flight, or never sent, when
-    the run ended), answered, latency_s and service_s. `split_rows` are the ledger rows of the stage table;
-    `missing_halves` the ok requests that should be among them and are not, of `halves_expected`. `distorted` says why
-    no stage can be trusted, if so.
+    the run ended), answered, latency_s and service_s. `split_rows` are the ledger rows of the stage table; `coverage`
+    says how many ok requests are not among them, and how they differ (None: no server half was asked for, or no request
+    was ok). `distorted` says why no stage can be trusted, if so.
     """
 
     requests: pd.DataFrame
     split_rows: pd.DataFrame
-    missing_halves: int
-    halves_expected: int
+    coverage: Coverage | None
     distorted: str | None = None
+
+    @property
+    def missing_halves(self) -> int:
+        """Ok requests without the server half that was asked for, unless they are missing at random."""
+        if self.coverage is None or self.coverage.loss is Loss.UNIFORM:
+            return 0
+        return self.coverage.expected - self.coverage.matched
 
 
 def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
     """The values of a subject in time order; requests that failed or never ended count as infinite, for stages too.
 
-    Ok requests without a server half have no value of a stage and are left out.
+    Of a stage, ok requests without a server half are left out when they are missing at random. A handful of which
+    nothing can be said count as infinite, which is the worst they can have been.
     """
     requests = evidence.requests
     if subject in WHOLE_REQUEST:
         values = requests[f"{subject}_s"]
     else:
         values = requests["request_id"].map(evidence.split_rows.set_index("request_id")[f"{subject}_s"])
+        if evidence.coverage is not None and evidence.coverage.loss is Loss.UNTESTED:
+            values = values.fillna(math.inf)
     ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
     return ranked[~np.isnan(ranked)]
 
 
 def why_no_stage(evidence: Evidence) -> str | None:
     """Why the stage figures of this run carry no judgement, if so."""
-    if evidence.missing_halves:
-        missing, of = format_count(evidence.missing_halves), format_count(evidence.halves_expected)
-        return f"the server half of {missing} of {of} requests is missing"
+    coverage = evidence.coverage
+    if coverage is None:
+        return "no server half was asked for" if evidence.requests["ok"].any() else evidence.distorted
+    missing, of = format_count(coverage.expected - coverage.matched), format_count(coverage.expected)
+    without = f"the server half of {missing} of {of} requests is missing"
+    if coverage.loss is Loss.BIASED:
+        return f"{without}, and their latency differs from that of the others"
+    if coverage.loss is Loss.CLUSTERED:
+        return f"{without}, and they come together in time"
+    if coverage.loss is Loss.UNTESTED and evidence.missing_halves >= LEAST_MISSING:
+        return f"{without}, and nothing can be said about how they differ from the others"
     return evidence.distorted
 
 
@@ -72,29 +90,23 @@ def gather(
         answered=ended & due["status"].notna() & due["error"].isna(),
         ok=due["ok"].where(ended, False).astype(bool),
     )
-    ok = requests[requests["ok"]]
     return Evidence(
         requests=requests,
         split_rows=split_rows,
-        missing_halves=_missing_halves(ok, split_rows, scenario.spans.sampled),
-        halves_expected=len(ok),
+        coverage=_coverage(scenario.spans, requests[requests["ok"]], split_rows),
         distorted=_distorted(split_rows, ledger),
     )
 
 
-def _missing_halves(ok: pd.DataFrame, split_rows: pd.DataFrame, sampled: float) -> int:
-    """Server halves that should be there and are not.
-
-    They are expected for the share of requests whose trace was asked to be recorded. Which ones is drawn at random,
-    so three standard deviations fewer are not yet missing, unless the missing ones differ in latency from the others:
-    then they were not lost at random.
-    """
-    missing = len(ok) - len(split_rows)
-    expected = len(ok) * sampled - 3 * (len(ok) * sampled * (1 - sampled)) ** 0.5
-    if len(split_rows) >= math.floor(expected):
-        has_half = ok["request_id"].isin(split_rows["request_id"])
-        return missing if differ(ok.loc[has_half, "latency_s"], ok.loc[~has_half, "latency_s"]) else 0
-    return missing
+def _coverage(spans: SpanSpec, ok: pd.DataFrame, split_rows: pd.DataFrame) -> Coverage | None:
+    if spans.source == "none":
+        return None
+    return find(
+        ok["scheduled_ns"].to_numpy(dtype=np.int64),
+        ok["latency_s"].to_numpy(dtype=np.float64),
+        ok["request_id"].isin(split_rows["request_id"]).to_numpy(),
+        spans.sampled,
+    )
 
 
 def _distorted(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.evidence import Evidence
-from harness.findings import Health, HealthState, Verdict
+from harness.findings import Coverage, Health, HealthState, Loss, Verdict
 from harness.gate import judge_run, judge_slo
 from harness.model import RunWarning
 from harness.slo import parse_slo
@@ -34,7 +34,9 @@ def evidence(rows: pd.DataFrame, missing: int = 0) -> Evidence:
         rows = rows.assign(ok=True, ended=True)
     rows = rows.assign(service_s=rows["latency_s"], answered=rows["ended"])
     split_rows = rows[rows["ok"]]
-    return Evidence(rows, split_rows, missing, len(split_rows))
+    n = len(split_rows)
+    loss = Loss.BIASED if missing else Loss.NONE
+    return Evidence(rows, split_rows, Coverage(n + missing, n, loss, None, None, None, "") if n else None)
 
 
 def verdict(expression: str, rows: pd.DataFrame, missing: int = 0) -> Verdict:

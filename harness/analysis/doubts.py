@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from harness.analysis import clock_doubts, span_doubts
 from harness.clock import ClockOffset
-from harness.findings import Reading
+from harness.findings import Coverage, Reading
 from harness.join import Joined
 from harness.model import DoneSource, RunWarning
 from harness.units import format_bytes, format_duration, format_share
@@ -38,68 +39,28 @@ def find(
     joined: Joined,
     missing_halves: int,
     readings: Sequence[Reading] = (),
+    *,
+    coverage: Coverage | None = None,
+    vitals: pa.Table | None = None,
 ) -> list[RunWarning]:
     """Warnings about one run: `rows` are its measured ledger rows, `split_rows` those with a server half.
 
-    `readings` are the generator's about itself.
+    `missing_halves` are those of evidence.Evidence, of which `coverage` says how they are spread. `readings` are the
+    generator's about itself, `vitals` rows of model.Vital the service's.
     """
+    clocks = clock_doubts.find(offsets, split_rows)
     checks = (
-        _missing_halves(rows, split_rows, joined, missing_halves),
-        _several_roots(joined),
-        _clock(offsets),
+        *span_doubts.find(split_rows, joined, missing_halves, coverage, vitals),
+        *clocks,
         _large_other(split_rows),
         _user_stamps(samples),
         _clipped(split_rows),
-        _taken_late(samples, split_rows),
+        # Which part of transfer is long cannot be said where the clocks do not tell the parts apart.
+        None if clock_doubts.are_coarse(clocks) else _taken_late(samples, split_rows),
         _omitted(rows, readings),
         _resent(samples),
-        _streamed(joined),
     )
     return [warning for warning in checks if warning is not None]
-
-
-def _missing_halves(rows: pd.DataFrame, split_rows: pd.DataFrame, joined: Joined, missing: int) -> RunWarning | None:
-    if missing == 0:
-        return None
-    ok = int(rows["ok"].sum())
-    if split_rows.empty:
-        hint = (
-            "add `instrument(app)` from harness.instrument to the service; `harness check SCENARIO --connect` shows how"
-        )
-        return RunWarning("no_server_halves", "the service sent no spans and no Server-Timing: no split", hint)
-    message = f"the server half of {missing:,} of {ok:,} requests is missing ({joined.incomplete:,} arrived in part)"
-    hint = (
-        "stage figures stand on the others; raise OTEL_BSP_MAX_QUEUE_SIZE in the service, or look at its exporter's log"
-    )
-    if joined.trailing:
-        message += f"; {joined.trailing:,} traces go on after their request was over"
-        hint = (
-            "the service mixes requests of one connection into one trace: start uvicorn with --reset-contextvars, or "
-            "use harness.instrument, which cannot be confused"
-        )
-    return RunWarning("missing_server_halves", message, hint)
-
-
-def _several_roots(joined: Joined) -> RunWarning | None:
-    if joined.several_roots == 0:
-        return None
-    return RunWarning(
-        "several_roots",
-        f"{joined.several_roots:,} traces hold several server spans side by side",
-        "a proxy retried, or the service mixes up trace contexts: start uvicorn with --reset-contextvars",
-    )
-
-
-def _clock(offsets: Sequence[tuple[str | None, ClockOffset | None]]) -> RunWarning | None:
-    worst = max((o.contradiction_ns for _, o in offsets if o is not None), default=0)
-    if worst == 0:
-        return None
-    return RunWarning(
-        "clock_contradiction",
-        f"no single clock offset fits all requests: they disagree by {format_duration(worst / 1e9)}",
-        "a clock was stepped or drifts, or a process was held up while it read it (an overloaded machine); trust "
-        "transfer as a whole, not upload and download apart",
-    )
 
 
 def _large_other(split_rows: pd.DataFrame) -> RunWarning | None:
@@ -152,16 +113,6 @@ def _resent(samples: pa.Table) -> RunWarning | None:
         f"{count:,} requests were sent twice: the service closed the connection before it answered",
         "an idle keep-alive connection that is closed costs nothing; a service that drops requests it has begun to "
         "work on does that work twice, and the first try is shown as connect",
-    )
-
-
-def _streamed(joined: Joined) -> RunWarning | None:
-    if joined.streamed == 0:
-        return None
-    return RunWarning(
-        "streamed",
-        f"{joined.streamed:,} answers were streamed: what the service did after their first byte is not in the header",
-        "have the service send its spans (`harness check SCENARIO --connect`); until then these requests are not split",
     )
 
 

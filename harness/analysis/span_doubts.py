@@ -1,0 +1,197 @@
+"""Doubts about the server halves of a run: lost, foreign, mixed up, repeated, or longer than their requests."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+
+from harness.findings import Coverage, Loss
+from harness.join import Joined
+from harness.model import RunWarning
+from harness.units import format_count, format_duration, format_share
+
+MANY_DUPLICATES = 0.01
+"""A larger share of spans that came more than once is worth a sentence."""
+SPANS_LOST = "harness.spans.lost"
+"""Counted by a process with our instrumentation since it started: spans that it began and could not hand over."""
+
+_QUEUE = "raise OTEL_BSP_MAX_QUEUE_SIZE in the service, or lower OTEL_BSP_SCHEDULE_DELAY"
+_HEADER = "harness.instrument sends every answer its Server-Timing, which cannot be lost apart from it"
+
+
+def find(
+    split_rows: pd.DataFrame, joined: Joined, missing: int, coverage: Coverage | None, vitals: pa.Table | None
+) -> list[RunWarning]:
+    """Warnings about the server halves: `missing` of them should be there and are not."""
+    checks = (
+        _none_at_all(joined, missing) if split_rows.empty else _missing(joined, missing, coverage),
+        _leaked(joined),
+        _lost_in_service(vitals, joined),
+        _several_roots(joined),
+        _orphans(joined),
+        _outlived(joined),
+        _trailing(joined),
+        _duplicates(joined),
+        _streamed(joined),
+    )
+    return [warning for warning in checks if warning is not None]
+
+
+# --- halves that are not there -----------------------------------------------------------------------------
+
+
+def _none_at_all(joined: Joined, missing: int) -> RunWarning | None:
+    if missing == 0:
+        return None
+    if joined.foreign:
+        return RunWarning(
+            "foreign_traces",
+            f"{format_count(joined.foreign)} traces arrived, but none belongs to a request of this run",
+            "the service does not read the traceparent header: have its server side instrumented (spans of kind "
+            "server), and `tracecontext` among OTEL_PROPAGATORS",
+        )
+    if joined.spans:
+        return RunWarning(
+            "no_server_halves",
+            f"{format_count(joined.spans)} spans arrived, but no complete server half of a request among them",
+            "`harness check SCENARIO --spans` shows what arrives and how it is read",
+        )
+    hint = "add `instrument(app)` from harness.instrument to the service; `harness check SCENARIO --connect` shows how"
+    return RunWarning("no_server_halves", "the service sent no spans and no Server-Timing: no split", hint)
+
+
+def _missing(joined: Joined, missing: int, coverage: Coverage | None) -> RunWarning | None:
+    if missing == 0:
+        return None
+    message = coverage.sentence if coverage is not None else f"{format_count(missing)} server halves are missing"
+    if joined.incomplete:
+        message += f"; {format_count(joined.incomplete)} arrived in part"
+    loss = coverage.loss if coverage is not None else Loss.UNTESTED
+    if loss is Loss.BIASED:
+        hint = (
+            "no stage is judged or blamed; the spans of slow requests are dropped by a collector or come after the run "
+            f"has stopped waiting for them, or a queue overflows under load: {_QUEUE}; {_HEADER}"
+        )
+        return RunWarning("biased_loss", message, hint)
+    if loss is Loss.CLUSTERED:
+        at = ""
+        if coverage is not None and coverage.worst_second_at_s is not None:
+            at = f"; the worst second begins {format_duration(coverage.worst_second_at_s, trim=True)} after the first"
+        hint = (
+            f"no stage is judged or blamed; a queue overflowed, or an exporter or collector stood still: {_QUEUE}, and "
+            f"look at its log; {_HEADER}"
+        )
+        return RunWarning("clustered_loss", message + at, hint)
+    hint = "a stage's percentile counts the missing ones as the slowest, its mean leaves them out; " + _QUEUE
+    return RunWarning("missing_server_halves", message, hint)
+
+
+def _lost_in_service(vitals: pa.Table | None, joined: Joined) -> RunWarning | None:
+    lost = spans_lost(vitals)
+    if lost == 0:
+        return None
+    return RunWarning(
+        "spans_lost",
+        f"the service itself lost {format_count(lost)} of {format_count(lost + joined.spans)} spans (queue full or "
+        "export failed)",
+        f"{_QUEUE}; its log names an export that failed; {_HEADER}",
+    )
+
+
+def spans_lost(vitals: pa.Table | None) -> int:
+    """Spans that the service's processes say they lost during the run.
+
+    The counts go on for the life of a process: of a service that was up before, what it had lost by its first word in
+    this run is not of this run.
+    """
+    if vitals is None or vitals.num_rows == 0:
+        return 0
+    counts = vitals.filter(pa.compute.equal(vitals.column("name"), SPANS_LOST)).to_pandas()
+    if counts.empty:
+        return 0
+    by_process = counts.groupby(["service", "pid", "attributes"], dropna=False)["value"].agg(["min", "max", "count"])
+    grown = by_process["max"] - by_process["min"].where(by_process["count"] > 1, 0.0)
+    return int(grown.sum())
+
+
+# --- halves that are odd -----------------------------------------------------------------------------------
+
+
+def _leaked(joined: Joined) -> RunWarning | None:
+    leaked: int = getattr(joined, "leaked", 0)
+    if leaked == 0:
+        return None
+    return RunWarning(
+        "leaked_contexts",
+        f"the service mixes up requests: {format_count(leaked)} without a server half ran while spans were written "
+        "into the trace of another one",
+        "uvicorn 0.45 and later does so on a kept connection once a body was larger than 64 KiB: start it with "
+        "--reset-contextvars, or use harness.instrument, which cannot be confused",
+    )
+
+
+def _several_roots(joined: Joined) -> RunWarning | None:
+    if joined.several_roots == 0:
+        return None
+    return RunWarning(
+        "several_roots",
+        f"{format_count(joined.several_roots)} traces hold several server spans one after the other: a proxy between "
+        "here and the service sent the request again",
+        "the first one is taken for the service's part, the others count as download; look at what the proxy retries "
+        "(nginx: proxy_next_upstream) and at what failed before",
+    )
+
+
+def _orphans(joined: Joined) -> RunWarning | None:
+    orphans: int = getattr(joined, "orphans", 0)
+    if orphans == 0:
+        return None
+    return RunWarning(
+        "orphan_spans",
+        f"the parent of {format_count(orphans)} of {format_count(joined.spans)} spans never arrived",
+        f"it was dropped, or a service in between does not export to here: have all of them do so; {_QUEUE}",
+    )
+
+
+def _outlived(joined: Joined) -> RunWarning | None:
+    outlived: int = getattr(joined, "outlived", 0)
+    if outlived == 0:
+        return None
+    return RunWarning(
+        "outlived",
+        f"the service went on with {format_count(outlived)} requests after the client had its answer or gave up",
+        "what came later is in no stage; after a timeout it is capacity spent for nobody: pass the deadline on, or "
+        "stop when the client is gone",
+    )
+
+
+def _trailing(joined: Joined) -> RunWarning | None:
+    if joined.trailing == 0:
+        return None
+    return RunWarning(
+        "trailing",
+        f"{format_count(joined.trailing)} traces go on after the answer: background work, in no latency and no stage",
+        "it takes its time from the requests that follow; under load it shows there as queue or other",
+    )
+
+
+def _duplicates(joined: Joined) -> RunWarning | None:
+    duplicates: int = getattr(joined, "duplicates", 0)
+    if duplicates <= MANY_DUPLICATES * joined.spans:
+        return None
+    return RunWarning(
+        "duplicate_spans",
+        f"{format_count(duplicates)} of {format_count(joined.spans)} spans came more than once; each counts once",
+        "an exporter sends again what was not acknowledged in time: look at its timeout, and at collectors that send "
+        f"the same spans here on two ways ({format_share(duplicates / joined.spans)} of the traffic is in vain)",
+    )
+
+
+def _streamed(joined: Joined) -> RunWarning | None:
+    if joined.streamed == 0:
+        return None
+    return RunWarning(
+        "streamed",
+        f"{joined.streamed:,} answers were streamed: what the service did after their first byte is not in the header",
+        "have the service send its spans (`harness check SCENARIO --connect`); until then these requests are not split",
+    )
