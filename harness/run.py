@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,19 +25,29 @@ from harness.load import clocks, launch
 from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
-from harness.model import Arrivals, BodySpec, Expect, LoadProfile, RequestSpec, RunWarning, Sample, Scenario, Span, Step
+from harness.model import (
+    Arrivals,
+    BodySpec,
+    Expect,
+    LoadProfile,
+    RequestSpec,
+    RunWarning,
+    Sample,
+    Scenario,
+    Span,
+    Step,
+    Vital,
+)
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.target import host_of, is_loopback
-from harness.spans import listen
+from harness.spans import arrive
+from harness.spans.arrive import Awaited
+from harness.spans.asked import asked_traces
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
 from harness.units import format_share
 
-SPAN_QUIET_S = 1.0
-EXPORT_INTERVAL_S = 6.0
-"""Plain OpenTelemetry exports every five seconds, unless it is told otherwise."""
-SPAN_DEADLINE_S = 2 * EXPORT_INTERVAL_S
 REPORTS = ("html", "md", "junit")
 _WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
 
@@ -70,31 +80,25 @@ def execute(
     cannot be run), NothingMeasured or Interrupted when the load child ended before the first sample.
     """
     launch.preflight(scenario.target)
-    if listener is None and wants_receiver(scenario):
-        listener = listen.bind(scenario.spans.listen or "")
+    arrive.deadline_s()
+    ports = arrive.bind(scenario.spans, listener)
     started = datetime.now(UTC)
     folder = RunFolder.create(parent, scenario.name, started)
     record = _first_record(scenario, folder, started)
     folder.write_json("run.json", record)
-    with _receiving(listener, folder) as receiver:
+    with arrive.receiving(ports, folder.path) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
         loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew, cost)
         moved = _on_one_clock(folder, loaded)
-        if receiver is not None:
-            on_event({"phase": "spans"})
-            _await_spans(receiver, folder, time.time() - started.timestamp(), interrupt)
+        on_event({"phase": "spans"})
+        awaited = _await_spans(scenario, receiver, folder, time.time() - started.timestamp(), interrupt, on_event)
     on_event({"phase": "report"})
-    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, moved)
+    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, moved)
     if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
         with suppress(RunFolderError):  # why nothing was measured matters more
             folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
     return _finish(folder, scenario, record)
-
-
-def wants_receiver(scenario: Scenario) -> bool:
-    """Whether spans are to be received by the harness itself."""
-    return scenario.spans.listen is not None and scenario.spans.source in ("auto", "otlp")
 
 
 def reopen(folder: RunFolder) -> Outcome:
@@ -114,46 +118,18 @@ def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
         return execute(few, Path(parent), lambda event: None, interrupt)
 
 
-# --- the children ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _receiving(listener: socket.socket | None, folder: RunFolder) -> Iterator[ReceiverProcess | None]:
-    """The span receiver for the length of a `with`, when there is a port for it."""
-    if listener is None:
-        yield None
-        return
-    child = listen.start(listener, folder.path)
-    try:
-        yield child
-    finally:
-        child.stop()
-
-
-def _await_spans(receiver: ReceiverProcess, folder: RunFolder, run_s: float, interrupt: Interrupt) -> None:
-    """Wait for the last spans: until every request has some, or no more can be expected.
-
-    A service that exports at all has done so within its export interval: when a run of that length brought not one
-    span, none will come.
-    """
-    began = time.monotonic()
-    while not interrupt.now:
-        receiver.drained(SPAN_QUIET_S, 2 * SPAN_QUIET_S)
-        status = receiver.poll()
-        waited = time.monotonic() - began
-        if waited >= SPAN_DEADLINE_S or (status is not None and status.error is not None) or _all_there(folder):
-            return
-        if (status is None or status.spans == 0) and run_s + waited > EXPORT_INTERVAL_S:
-            return
-
-
-def _all_there(folder: RunFolder) -> bool:
-    """Whether every answered request has at least one span, or a Server-Timing header to fall back on."""
-    samples = folder.read_table("samples", Sample)
-    answered = samples.filter(pa.compute.is_valid(samples.column("status")))
-    without_header = answered.filter(pa.compute.is_null(answered.column("server_timing")))
-    seen = set(folder.read_table("spans", Span).column("trace_id").to_pylist())
-    return all(trace_id in seen for trace_id in without_header.column("trace_id").to_pylist())
+def _await_spans(
+    scenario: Scenario,
+    receiver: ReceiverProcess | None,
+    folder: RunFolder,
+    run_s: float,
+    interrupt: Interrupt,
+    on_event: OnEvent,
+) -> Awaited | None:
+    if receiver is None:
+        return None
+    asked = asked_traces(folder.chunks("samples"), scenario.spans.sampled)
+    return arrive.await_received(receiver, folder.path, asked, run_s, interrupt, on_event, arrive.deadline_s())
 
 
 # --- run.json ----------------------------------------------------------------------------------------------
@@ -183,11 +159,15 @@ def _on_one_clock(folder: RunFolder, loaded: Loaded) -> list[RunWarning]:
 
 
 def _last_record(
-    record: Mapping[str, object], loaded: Loaded, received: ReceiverStatus | None, moved: list[RunWarning]
+    record: Mapping[str, object],
+    loaded: Loaded,
+    received: ReceiverStatus | None,
+    awaited: Awaited | None,
+    moved: list[RunWarning],
 ) -> dict[str, object]:
     known = record["warnings"]
     assert isinstance(known, list)  # noqa: S101 - made by _first_record
-    warnings = [*loaded.warnings, *moved, *_receiver_warnings(received)]
+    warnings = [*loaded.warnings, *moved, *arrive.warnings_of(received, awaited)]
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
         warnings.append(RunWarning(loaded.code, loaded.failed.message, hint, invalidates=True))
@@ -196,6 +176,7 @@ def _last_record(
         "status": "interrupted" if loaded.interrupted else "finished" if loaded.end else "broken",
         "load": {k: v for k, v in loaded.end.items() if k != "kind"},
         "receiver": asdict(received) if received is not None else None,
+        "awaited": asdict(awaited) if awaited is not None else None,
         "warnings": [*known, *(asdict(warning) for warning in warnings)],
     }
 
@@ -212,16 +193,6 @@ def _sampled_checks(scenario: Scenario) -> list[RunWarning]:
         for request in scenario.requests
         if request.expect.sampled < 1
     ]
-
-
-def _receiver_warnings(received: ReceiverStatus | None) -> list[RunWarning]:
-    found: list[RunWarning] = []
-    if received is not None and received.error is not None:
-        found.append(RunWarning("receiver", received.error, "spans may be missing; see receiver.log in the run folder"))
-    elif received is not None and received.rejected:
-        message = f"{received.rejected:,} spans were refused: their ids or instants are impossible"
-        found.append(RunWarning("rejected_spans", message, "look at the exporter that sends them"))
-    return found
 
 
 def _plan(scenario: Scenario) -> dict[str, object]:
@@ -262,6 +233,8 @@ def _seal(folder: RunFolder, record: Mapping[str, object]) -> None:
     folder.write_json("run.json", record)
     folder.seal(Sample, "samples")
     folder.seal(Span, "spans")
+    if folder.chunks("vitals"):
+        folder.seal(Vital, "vitals")
 
 
 def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
