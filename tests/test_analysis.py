@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from harness.analysis import binomial, early_stopping, quantiles
 from harness.analysis.early_stopping import Decision, decide
-from harness.analysis.stages import model_findings, name_findings, stage_findings
+from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.tail import attribute_tail
-from harness.model import LedgerRow, columns
+from harness.model import LedgerRow, Wait, columns
 
 
 def ledger_rows(**stages: list[float]) -> pd.DataFrame:
@@ -207,6 +207,32 @@ def test_models_are_charged_over_all_requests_of_the_set() -> None:
     assert found["det"].mean_per_request_s == 0.5
     assert found["det"].calls == 2
     assert found["rec"].share == 0.5
+
+
+def test_waits_are_charged_to_their_resource_over_all_requests_of_the_set() -> None:
+    rows = ledger_rows(queue=[1.0, 1.0, 0.0, 0.0], inference=[1.0, 1.0, 2.0, 2.0])
+    waits = pd.DataFrame(
+        {
+            "request_id": [0, 0, 1, 1, 99],
+            "resource": ["model_lock", "model_lock", "threadpool", None, "threadpool"],
+            "duration_s": [0.3, 0.5, 0.4, 0.2, 9.0],
+        }
+    )
+
+    found = wait_findings(waits, rows)
+
+    assert [w.resource for w in found] == ["model_lock", "threadpool", None]
+    assert [(w.waits, w.requests) for w in found] == [(2, 1), (1, 1), (1, 1)]
+    assert [w.mean_wait_s for w in found] == pytest.approx([0.4, 0.4, 0.2])
+    assert [w.mean_per_request_s for w in found] == pytest.approx([0.2, 0.1, 0.05])  # 0.8, 0.4 and 0.2 s over 4
+    assert [w.share for w in found] == pytest.approx([0.1, 0.05, 0.025])  # of a mean latency of 2 s
+
+
+def test_without_waits_or_requests_there_is_nothing_to_say_about_waits() -> None:
+    none = pd.DataFrame({name: [] for name in columns(Wait)})
+
+    assert wait_findings(none, ledger_rows(inference=[1.0])) == ()
+    assert wait_findings(none, ledger_rows(inference=[1.0]).iloc[0:0]) == ()
 
 
 def test_the_stage_that_makes_slow_requests_slow_is_named() -> None:

@@ -167,7 +167,7 @@ def test_where_even_the_worst_loss_could_be_chance_nothing_is_said() -> None:
 
     slowest = np.argsort(np.argsort(-latency_s))
 
-    # The largest z there can be is sqrt(3 * missing * there / (all + 1)); a thousandth needs 3.29, whose square is 10.8.
+    # The largest z there can be is sqrt(3 * missing * there / (all + 1)); a thousandth needs 3.29, squared 10.8.
     assert covered(at_s, latency_s, slowest >= 7).loss is Loss.UNTESTED  # 3 * 7 * 7 / 15 = 9.8
     more_s, more_latency_s = fifty_a_second(16)
     slowest = np.argsort(np.argsort(-more_latency_s))

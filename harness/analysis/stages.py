@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.quantiles import estimate_mean, estimate_quantile, quantile
-from harness.findings import ModelFindings, NameFindings, StageFindings
+from harness.findings import ModelFindings, NameFindings, StageFindings, WaitFindings
 from harness.model import STAGES, TRANSFER
 
 ORDER = (
@@ -66,6 +66,33 @@ def model_findings(calls: pd.DataFrame, rows: pd.DataFrame) -> tuple[ModelFindin
         for model, group in used.groupby("model", sort=False)
     ]
     return tuple(sorted(found, key=lambda m: -m.mean_per_request_s))
+
+
+def wait_findings(waits: pd.DataFrame, rows: pd.DataFrame) -> tuple[WaitFindings, ...]:
+    """What the requests in `rows` waited for, the most expensive resource first; `waits` are rows of model.Wait.
+
+    A wait counts in full, also where another one or work of the same request stands beside it: the sum of these means
+    may be more than the mean of the stage `queue`.
+    """
+    used = waits[waits["request_id"].isin(rows["request_id"])]
+    if used.empty:
+        return ()
+    n = len(rows)
+    mean_latency = float(rows["latency_s"].mean())
+    found = []
+    for resource, group in used.groupby("resource", sort=False, dropna=False):
+        per_request = float(group["duration_s"].sum()) / n
+        found.append(
+            WaitFindings(
+                resource=None if pd.isna(resource) else str(resource),
+                waits=len(group),
+                requests=int(group["request_id"].nunique()),
+                mean_wait_s=float(group["duration_s"].mean()),
+                mean_per_request_s=per_request,
+                share=per_request / mean_latency if mean_latency > 0 else 0.0,
+            )
+        )
+    return tuple(sorted(found, key=lambda w: -w.mean_per_request_s))
 
 
 def name_findings(rows: pd.DataFrame, split_rows: pd.DataFrame) -> tuple[NameFindings, ...]:

@@ -1,0 +1,192 @@
+"""Doubts about server halves and clocks: each with its figures and a remedy, and none without a cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from harness.analysis import clock_doubts, span_doubts
+from harness.analysis.doubts import find
+from harness.chunks import schema_of
+from harness.findings import Coverage, Loss
+from harness.model import RunWarning, Vital
+from tests.builders import a_sample, samples_table
+from tests.test_analysis import ledger_rows
+
+NOTHING_ODD = {
+    "several_roots": 0, "leaked": 0, "trailing": 0, "orphans": 0, "outlived": 0, "streamed": 0, "incomplete": 0,
+    "foreign": 0, "spans": 0, "duplicates": 0,
+}  # fmt: skip
+ROWS = ledger_rows(inference=[0.1] * 20)
+
+
+@dataclass(frozen=True)
+class Offset:
+    """What clock.ClockOffset says of a host, as far as doubts are about it."""
+
+    bound_ns: int = 0
+    contradiction_ns: int = 0
+    drift_ppm: float = 0.0
+    offset_ns: int = 0
+    same_host: bool = False
+
+
+def joined(**counts: int) -> Any:
+    return SimpleNamespace(**{**NOTHING_ODD, **counts})
+
+
+def said(rows: pd.DataFrame = ROWS, missing: int = 0, coverage: Coverage | None = None, vitals: pa.Table | None = None,
+         **counts: int) -> dict[str, RunWarning]:  # fmt: skip
+    return {w.code: w for w in span_doubts.find(rows, joined(**counts), missing, coverage, vitals)}
+
+
+def test_a_run_without_oddities_raises_no_doubt() -> None:
+    assert said(spans=500) == {}
+
+
+@pytest.mark.parametrize(
+    ("counts", "code", "figure", "remedy"),
+    [
+        ({"leaked": 12}, "leaked_contexts", "12 without a server half", "--reset-contextvars"),
+        ({"several_roots": 3}, "several_roots", "3 traces hold several server spans", "proxy_next_upstream"),
+        ({"orphans": 7, "spans": 1000}, "orphan_spans", "7 of 1,000 spans", "OTEL_BSP_MAX_QUEUE_SIZE"),
+        ({"outlived": 4}, "outlived", "4 requests after the client had its answer", "deadline"),
+        ({"trailing": 5}, "trailing", "5 traces go on after the answer", "requests that follow"),
+        ({"duplicates": 20, "spans": 1000}, "duplicate_spans", "20 of 1,000 spans", "acknowledged"),
+        ({"streamed": 9}, "streamed", "9 answers were streamed", "--connect"),
+    ],
+)
+def test_each_oddity_is_told_with_its_figure_and_a_remedy(
+    counts: dict[str, int], code: str, figure: str, remedy: str
+) -> None:
+    found = said(**counts)
+
+    assert list(found) == [code]
+    assert figure in found[code].message
+    assert remedy in found[code].hint
+    assert not found[code].invalidates
+
+
+def test_a_few_spans_delivered_twice_are_nobodys_business() -> None:
+    assert said(duplicates=10, spans=1000) == {}
+
+
+@pytest.mark.parametrize(
+    ("counts", "code", "message"),
+    [
+        ({}, "no_server_halves", "the service sent no spans and no Server-Timing: no split"),
+        ({"foreign": 40, "spans": 200}, "foreign_traces",
+         "40 traces arrived, but none belongs to a request of this run"),
+        ({"spans": 200, "incomplete": 40}, "no_server_halves",
+         "200 spans arrived, but no complete server half of a request among them"),
+    ],
+)  # fmt: skip
+def test_a_run_without_any_server_half_says_what_came_instead(counts: dict[str, int], code: str, message: str) -> None:
+    found = said(ROWS.iloc[0:0], missing=20, **counts)
+
+    assert found[code].message == message
+
+
+def test_foreign_traces_beside_our_own_are_somebody_elses() -> None:
+    assert said(foreign=40, spans=200) == {}
+
+
+COVERAGE = Coverage(300, 240, Loss.BIASED, 0.5, 7.0, 0.7, "80% of 300 requests have a server half")
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"),
+    [(Loss.BIASED, "biased_loss"), (Loss.CLUSTERED, "clustered_loss"), (Loss.UNTESTED, "missing_server_halves")],
+)
+def test_lost_halves_are_told_with_their_coverage(loss: Loss, code: str) -> None:
+    found = said(missing=60, coverage=replace(COVERAGE, loss=loss), incomplete=3)
+
+    assert list(found) == [code]
+    assert found[code].message.startswith(f"{COVERAGE.sentence}; 3 arrived in part")
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" in found[code].hint
+
+
+def test_halves_missing_at_random_are_no_doubt() -> None:
+    assert said(missing=0, coverage=replace(COVERAGE, loss=Loss.UNIFORM)) == {}
+
+
+# --- what the service counted ------------------------------------------------------------------------------
+
+
+def vitals(*rows: tuple[int | None, float], name: str = "harness.spans.lost") -> pa.Table:
+    """One reading a second: (pid, value)."""
+    made = [Vital(i, "api", pid, name, value, "1", None) for i, (pid, value) in enumerate(rows)]
+    columns = {f: [getattr(v, f) for v in made] for f in Vital.__dataclass_fields__}
+    return pa.table(columns, schema=schema_of(Vital))
+
+
+def test_spans_that_the_service_lost_are_summed_over_its_processes() -> None:
+    found = said(vitals=vitals((1, 0.0), (2, 0.0), (1, 30.0), (2, 12.0), (1, 30.0)), spans=958)
+
+    assert found["spans_lost"].message.startswith("the service itself lost 42 of 1,000 spans")
+
+
+def test_what_a_service_had_lost_before_the_run_is_not_counted() -> None:
+    assert said(vitals=vitals((1, 900.0), (1, 900.0)), spans=100) == {}
+
+
+def test_a_single_reading_counts_as_it_stands() -> None:
+    assert span_doubts.spans_lost(vitals((1, 5.0), (None, 2.0))) == 7
+
+
+def test_other_vitals_and_none_say_nothing_about_spans() -> None:
+    assert span_doubts.spans_lost(None) == 0
+    assert span_doubts.spans_lost(vitals()) == 0
+    assert span_doubts.spans_lost(vitals((1, 5.0), name="process.cpu.utilization")) == 0
+
+
+# --- clocks ------------------------------------------------------------------------------------------------
+
+
+def of_clocks(rows: pd.DataFrame, *offsets: Any) -> dict[str, RunWarning]:
+    return {w.code: w for w in clock_doubts.find([("h", offset) for offset in offsets], rows)}
+
+
+def transfers(seconds: float, upload: float | None = 0.001) -> pd.DataFrame:
+    return ROWS.assign(transfer_s=seconds, upload_s=upload)
+
+
+def test_a_bound_beyond_a_fifth_of_the_median_transfer_makes_the_clock_coarse() -> None:
+    # 2 * 1 ms against 20 % of 9 ms and of 11 ms.
+    assert of_clocks(transfers(0.009), Offset(bound_ns=1_000_000))["coarse_clock"].message == (
+        "upload and download are known only within ±1.00 ms: read transfer as a whole"
+    )
+    assert of_clocks(transfers(0.011), Offset(bound_ns=1_000_000)) == {}
+
+
+def test_where_upload_is_not_known_anyway_no_bound_is_too_coarse() -> None:
+    assert of_clocks(transfers(0.001, upload=float("nan")), Offset(bound_ns=1_000_000)) == {}
+    assert of_clocks(ROWS.iloc[0:0], Offset(bound_ns=1_000_000), None) == {}
+
+
+def test_drift_is_told_beyond_twenty_ppm() -> None:
+    assert of_clocks(transfers(1.0), Offset(drift_ppm=-20.0)) == {}
+    assert of_clocks(transfers(1.0), Offset(drift_ppm=-50.0))["clock_drift"].message == (
+        "the service's clock runs 50 ppm slow against ours, 3.00 ms a minute: taken out"
+    )
+
+
+def test_a_contradiction_says_more_than_a_coarse_bound() -> None:
+    assert list(of_clocks(transfers(0.001), Offset(bound_ns=10**9, contradiction_ns=2_000_000))) == [
+        "clock_contradiction"
+    ]
+
+
+@pytest.mark.parametrize(("bound_ns", "expected"), [(0, True), (20_000_000, False)])
+def test_where_upload_is_not_told_apart_nothing_is_concluded_from_it(bound_ns: int, expected: bool) -> None:
+    rows = ledger_rows(upload=[0.05] * 20, inference=[0.05] * 20).assign(ok=True, backlog_s=0.0, transfer_s=0.05)
+    samples = samples_table(*(a_sample(i) for i in range(20)))
+
+    found = find(samples, rows, rows, [("h", Offset(bound_ns=bound_ns))], joined(), 0)  # type: ignore[list-item]
+
+    assert ("taken_late" in [w.code for w in found]) is expected
