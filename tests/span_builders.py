@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -46,6 +47,22 @@ def a_protobuf(**span: Any) -> bytes:
         "end_time_unix_nano": END,
     }
     resource_spans.scope_spans.add().spans.add(**{**defaults, **span})
+    body: bytes = request.SerializeToString()
+    return body
+
+
+def a_metric(name: str = "process.cpu.utilization", **point: Any) -> bytes:
+    """A gauge of one point, in protobuf."""
+    request = ExportMetricsServiceRequest()
+    resource_metrics = request.resource_metrics.add()
+    resource_metrics.resource.attributes.extend(
+        [
+            KeyValue(key="service.name", value=AnyValue(string_value="reader")),
+            KeyValue(key="process.pid", value=AnyValue(int_value=42)),
+        ]
+    )
+    metric = resource_metrics.scope_metrics.add().metrics.add(name=name, unit="1")
+    metric.gauge.data_points.add(**{"time_unix_nano": START, "as_double": 0.5, **point})
     body: bytes = request.SerializeToString()
     return body
 

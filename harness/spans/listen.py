@@ -20,9 +20,11 @@ from pathlib import Path
 from harness.errors import UsageError
 
 SPANS_FILE = "spans.arrows"
+VITALS_FILE = "vitals.arrows"
 LOG_FILE = "receiver.log"
 _BACKLOG = 1024
 _ASK_EVERY_S = 0.1
+_COUNTS = ("spans", "rejected", "bytes", "requests", "points", "points_rejected")
 _USUAL = {"listen": 4318, "listen_grpc": 4317}
 
 
@@ -34,6 +36,8 @@ class ReceiverStatus:
     rejected: int = 0
     bytes: int = 0
     requests: int = 0
+    points: int = 0  # of metrics
+    points_rejected: int = 0
     ended: bool = False
     error: str | None = None
 
@@ -134,12 +138,14 @@ def start(sock: socket.socket, run_dir: Path, grpc: GrpcPort | None = None) -> R
         sys.executable, "-P", "-m", "harness.spans.receiver",
         "--fd", str(sock.fileno()), "--out", str(run_dir / SPANS_FILE),
     ]  # fmt: skip
+    fds = [sock.fileno()]
     if grpc is not None:
-        grpc.kept.close()
-    with sock, (run_dir / LOG_FILE).open("ab") as log:
+        fds.append(grpc.kept.fileno())
+        command += ["--grpc", _address(grpc.host, grpc.port), "--grpc-fd", str(grpc.kept.fileno())]
+    with sock, grpc.kept if grpc is not None else contextlib.nullcontext(), (run_dir / LOG_FILE).open("ab") as log:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-            pass_fds=(sock.fileno(),), start_new_session=True,
+            pass_fds=fds, start_new_session=True,
         )  # fmt: skip
     return ReceiverProcess(
         child,
@@ -150,7 +156,7 @@ def start(sock: socket.socket, run_dir: Path, grpc: GrpcPort | None = None) -> R
 
 
 class ReceiverProcess:
-    """The running child. `endpoint` is what OTEL_EXPORTER_OTLP_ENDPOINT is set to."""
+    """The running child. `endpoint` is what OTEL_EXPORTER_OTLP_ENDPOINT is set to; with gRPC, `grpc_endpoint`."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], endpoint: str, run_dir: Path, grpc_endpoint: str | None = None
@@ -246,7 +252,7 @@ class ReceiverProcess:
         if said.get("kind") == "error":
             self._status = replace(before, error=said["message"])
             return
-        counts = {name: said[name] for name in ("spans", "rejected", "bytes", "requests")}
+        counts = {name: said[name] for name in _COUNTS}
         self._status = replace(before, **counts, ended=said.get("kind") == "end")
 
     def _note_death(self) -> None:

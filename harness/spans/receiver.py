@@ -1,10 +1,10 @@
-"""The span receiver, a child process: OTLP over HTTP on an inherited socket -> `spans.arrows`.
+"""The span receiver, a child process: OTLP over HTTP on an inherited socket -> `spans.arrows` and `vitals.arrows`.
 
-`python -m harness.spans.receiver --fd N --out PATH`. Once a second, when something changed, it flushes and writes
-one JSON line to stdout: {"spans", "rejected", "bytes", "requests"}. A byte on stdin asks for that line at once;
-the end of stdin (the parent is done, or dead) stops it: open requests are answered, the file is closed, and a last
-line {"kind": "end", ...} is written. When the disk is full it says so in {"kind": "error", "message"}, keeps
-answering and stores nothing more.
+`python -m harness.spans.receiver --fd N --out PATH [--grpc HOST:PORT --grpc-fd N]`. Once a second, when something
+changed, it flushes and writes one JSON line to stdout: {"spans", "rejected", "bytes", "requests", "points",
+"points_rejected"}. A byte on stdin asks for that line at once; the end of stdin (the parent is done, or dead) stops
+it: open requests are answered, the files are closed, and a last line {"kind": "end", ...} is written. When the disk
+is full it says so in {"kind": "error", "message"}, keeps answering and stores nothing more.
 """
 
 from __future__ import annotations
@@ -19,90 +19,30 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pyarrow as pa
 import uvicorn
 
-from harness.chunks import ChunkWriter, convert_without_pandas
-from harness.model import Span
-from harness.spans import otlp
-from harness.spans.bodies import ClientGone, Held, Receive, Refusal, gunzip, read_body
+from harness.chunks import convert_without_pandas
+from harness.spans import grpc_receiver, otlp
+from harness.spans.bodies import ClientGone, Receive, Refusal, read_body
+from harness.spans.intake import Intake, Signal
 
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 FLUSH_EVERY_S = 1.0
-_FLUSH_AT_BYTES = 32 * 1024 * 1024  # of bodies not yet flushed: bounds memory, and the size of one Arrow batch
 _GRACE_S = 5
 _MEMORY_BYTES = 2 * 1024**3  # above what the process has at its start
 # Exporters send every few seconds: a shorter keep-alive would close the connection just as the next batch leaves.
 _KEEP_ALIVE_S = 75
 
-
-class Intake:
-    """Where decoded spans go: the chunk file and the counts. Belongs to the event loop."""
-
-    def __init__(self, writer: ChunkWriter) -> None:
-        self.writer = writer
-        self.held = Held()
-        self.spans = self.rejected = self.bytes = self.requests = 0
-        self.failure: str | None = None
-        self._pending_bytes = 0
-        self._reported: dict[str, int] = {}
-
-    def take(self, decoded: otlp.Decoded, body_bytes: int) -> tuple[int, str]:
-        """Keep the rows. Returns how many spans were rejected, and why."""
-        self.requests += 1
-        self.bytes += body_bytes
-        rejected, reason = decoded.rejected, "spans with invalid ids or times"
-        if self.failure is None:
-            self.spans += len(decoded.rows)
-            for row in decoded.rows:
-                self.writer.append(row)
-            self._pending_bytes += body_bytes
-            if self._pending_bytes > _FLUSH_AT_BYTES:
-                self.flush()
-        else:
-            rejected, reason = rejected + len(decoded.rows), self.failure
-        self.rejected += rejected
-        return rejected, reason
-
-    def flush(self) -> None:
-        self._pending_bytes = 0
-        if self.failure is not None:
-            return
-        try:
-            self.writer.flush()
-        except (OSError, pa.ArrowException) as error:
-            # Whatever was written of this batch is a torn tail; nothing readable could follow it.
-            self.failure = f"spans can no longer be stored in {self.writer.path}: {error}"
-            self.spans = self.writer.rows_written
-            _say({"kind": "error", "message": self.failure})
-
-    def report(self, always: bool = False) -> None:
-        """Flush, then say the counts if they changed: what is counted is on disk."""
-        self.flush()
-        counts = self.counts()
-        if always or counts != self._reported:
-            self._reported = counts
-            _say(counts)
-
-    def counts(self) -> dict[str, int]:
-        return {"spans": self.spans, "rejected": self.rejected, "bytes": self.bytes, "requests": self.requests}
-
-    def close(self) -> None:
-        self.flush()
-        try:
-            self.writer.close()
-        except (OSError, pa.ArrowException) as error:
-            self.failure = self.failure or f"{self.writer.path} could not be closed: {error}"
-        _say({"kind": "end", **self.counts()})
+_SIGNALS: Mapping[str, Signal] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 
 
 def application(intake: Intake) -> Callable[[Any, Receive, Send], Awaitable[None]]:
-    """The ASGI application: OTLP over HTTP, traces kept, metrics and logs accepted and dropped."""
+    """The ASGI application: OTLP over HTTP, traces and metrics kept, logs accepted and dropped."""
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -123,8 +63,8 @@ async def _answer(intake: Intake, scope: Any, headers: Mapping[str, str], receiv
     method, path = scope["method"], scope["path"]
     if path == "/healthz" and method in ("GET", "HEAD"):
         return b"ok\n"
-    if path not in ("/v1/traces", "/v1/metrics", "/v1/logs"):
-        raise Refusal(404, "this is a span receiver: POST OTLP to /v1/traces (or /v1/metrics, /v1/logs: dropped)")
+    if path not in _SIGNALS:
+        raise Refusal(404, "this is a span receiver: POST OTLP to /v1/traces, /v1/metrics (or /v1/logs: dropped)")
     if method != "POST":
         raise Refusal(405, f"{path} takes POST")
     if "origin" in headers:
@@ -137,18 +77,12 @@ async def _answer(intake: Intake, scope: Any, headers: Mapping[str, str], receiv
     compression = headers.get("content-encoding", "identity").strip().lower()
     if compression not in ("identity", "gzip", ""):
         raise Refusal(415, "the Content-Encoding must be gzip or absent")
-    length = headers.get("content-length", "")
-    if path != "/v1/traces":
+    signal = _SIGNALS[path]
+    if signal == "logs":
         return otlp.encode_answer(encoding)  # the server discards the body
+    length = headers.get("content-length", "")
     raw = await read_body(receive, int(length) if length.isdecimal() else None, intake.held)
-    body = gunzip(raw) if compression == "gzip" else raw
-    try:
-        decoded = otlp.decode(body, content_type)
-    except otlp.MalformedBody as error:
-        raise Refusal(400, str(error)) from error
-    except MemoryError as error:
-        raise Refusal(413, "the body takes too much memory") from error
-    return otlp.encode_answer(encoding, *intake.take(decoded, len(body)))
+    return intake.take(signal, raw, encoding, compression == "gzip")
 
 
 async def _send(send: Send, status: int, encoding: otlp.Encoding | None, body: bytes) -> None:
@@ -183,9 +117,12 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, asked: Callable[[], None], end
             loop.call_soon_threadsafe(ended)
 
 
-async def serve(sock: socket.socket, out: Path) -> None:
-    """Receive spans on `sock` into the chunk file `out` until stdin ends or SIGTERM."""
-    intake = Intake(ChunkWriter(out, Span))
+async def serve(sock: socket.socket, out: Path, grpc_port: tuple[str, socket.socket] | None = None) -> None:
+    """Receive spans on `sock` into the chunk file `out` until stdin ends or SIGTERM.
+
+    `grpc_port` is an address for OTLP over gRPC and the socket that keeps it.
+    """
+    intake = Intake(out, _say)
     server = _Server(
         uvicorn.Config(
             application(intake), http="httptools", ws="none", lifespan="off", log_level="error", access_log=False,
@@ -208,10 +145,33 @@ async def serve(sock: socket.socket, out: Path) -> None:
     threading.Thread(target=_watch_stdin, args=watch, daemon=True).start()
     ticking = asyncio.create_task(tick())
     try:
-        await server.serve(sockets=[sock])
+        async with _grpc(intake, grpc_port):
+            await server.serve(sockets=[sock])
     finally:
         ticking.cancel()
         intake.close()
+
+
+@contextlib.asynccontextmanager
+async def _grpc(intake: Intake, port: tuple[str, socket.socket] | None) -> AsyncIterator[None]:
+    """The gRPC server for the length of a `with`. When it cannot be, that is said; HTTP goes on without it."""
+    if port is None:
+        yield
+        return
+    address, kept = port
+    server = None
+    with kept:
+        try:
+            server = await grpc_receiver.start(
+                address, lambda signal, body, gz: intake.take(signal, body, "protobuf", gz)
+            )
+        except (ImportError, OSError) as error:
+            _say({"kind": "error", "message": f"no spans are received over gRPC on {address}: {error}"})
+    try:
+        yield
+    finally:
+        if server is not None:
+            await server.stop(_GRACE_S)
 
 
 def _limit_memory() -> None:
@@ -231,6 +191,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m harness.spans.receiver")
     parser.add_argument("--fd", type=int, required=True, help="a listening socket, inherited")
     parser.add_argument("--out", type=Path, required=True, help="the chunk file to write")
+    parser.add_argument("--grpc", help="HOST:PORT for OTLP over gRPC")
+    parser.add_argument("--grpc-fd", type=int, help="the inherited socket that keeps this port")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     convert_without_pandas()
@@ -238,7 +200,8 @@ def main() -> None:
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         os.set_blocking(1, False)
     try:
-        asyncio.run(serve(socket.socket(fileno=arguments.fd), arguments.out))
+        grpc_port = (arguments.grpc, socket.socket(fileno=arguments.grpc_fd)) if arguments.grpc else None
+        asyncio.run(serve(socket.socket(fileno=arguments.fd), arguments.out, grpc_port))
     except OSError as error:
         _say({"kind": "error", "message": f"the span receiver could not start: {error}"})
         raise SystemExit(1) from error

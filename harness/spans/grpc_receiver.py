@@ -1,0 +1,76 @@
+"""OTLP over gRPC: the three Export methods, on the same intake as OTLP over HTTP.
+
+Bodies arrive as they are on the wire and are inflated and decoded by the same code as those over HTTP: gRPC itself
+would inflate a message without bound. A gzip member begins with 0x1f, a protobuf message of any kind does not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from harness.spans.bodies import LIMIT_BYTES, Refusal
+from harness.spans.intake import Signal
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+Take: TypeAlias = Callable[[Signal, bytes, bool], bytes]
+
+METHODS: Mapping[str, Signal] = {
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "traces",
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": "metrics",
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export": "logs",
+}
+
+_GZIP = b"\x1f\x8b"
+_IDENTITY_AND_GZIP = 0b101
+_MOST_STREAMS = 8  # of one connection, each with a message of up to the limit in memory
+_OPTIONS = (
+    ("grpc.max_receive_message_length", LIMIT_BYTES),
+    ("grpc.per_message_decompression", 0),
+    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+    ("grpc.max_concurrent_streams", _MOST_STREAMS),
+    ("grpc.so_reuseport", 1),  # the parent keeps the port until it is bound here
+    ("grpc.max_metadata_size", 16 * 1024),
+)
+
+
+async def start(address: str, take: Take) -> grpc.aio.Server:
+    """A running server on `HOST:PORT`. `take` answers a body, perhaps gzipped; it may raise Refusal.
+
+    Raises OSError when the address cannot be bound.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else a caller could fill the log, a line for each odd request
+    import grpc.aio
+
+    server = grpc.aio.server(options=_OPTIONS, handlers=(_routes(grpc, take),))
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError("the port cannot be bound") from error
+    await server.start()
+    return server
+
+
+def _routes(grpc: Any, take: Take) -> Any:
+    codes = {413: grpc.StatusCode.RESOURCE_EXHAUSTED, 400: grpc.StatusCode.INVALID_ARGUMENT}
+
+    def exporting(signal: Signal) -> Any:
+        async def export(body: bytes, context: Any) -> bytes:
+            try:
+                return take(signal, body, body.startswith(_GZIP))
+            except Refusal as refusal:
+                await context.abort(codes.get(refusal.status, grpc.StatusCode.INTERNAL), refusal.reason)
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+    routes = {method: exporting(signal) for method, signal in METHODS.items()}
+
+    class Routes(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, call: Any) -> Any:
+            return routes.get(call.method)
+
+    return Routes()
