@@ -128,13 +128,13 @@ def test_an_instrumented_app_inside_another_is_measured_once(exporter: InMemoryS
     assert [span.kind.name for span in exporter.get_finished_spans()].count("SERVER") == 1
 
 
-def test_a_wsgi_application_is_refused_with_a_reason() -> None:
-    def wsgi(environ: object, start_response: object) -> list[bytes]:
-        return []
+def test_what_is_no_application_is_refused_with_a_reason() -> None:
+    def old_style(scope: object) -> None:
+        pass
 
-    with pytest.raises(TypeError, match="WSGI application; only ASGI"):
-        instrument(wsgi)
-    with pytest.raises(TypeError, match="needs an ASGI application object"):
+    with pytest.raises(TypeError, match="old ASGI 2 style"):
+        instrument(old_style)
+    with pytest.raises(TypeError, match="needs an ASGI or WSGI application object"):
         instrument(FastAPI)
 
 

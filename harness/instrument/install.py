@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from harness.instrument import pipeline, threadpool
 from harness.instrument.middleware import Application, Instrumented
+from harness.instrument.wsgi import WsgiInstrumented
 
 App = TypeVar("App", bound=Callable[..., Any])
 
@@ -15,21 +16,26 @@ _DONE = "_harness_instrumented"
 
 
 def instrument(app: App) -> App:
-    """Measure every HTTP request of an ASGI application.
+    """Measure every HTTP request of an ASGI or WSGI application.
 
-    A Starlette or FastAPI application is wrapped in place, outside every middleware, whenever those are added, and
-    returned. Any other ASGI callable is returned wrapped: serve what this function returns. A second call changes
-    nothing. Raises TypeError for anything that is not an ASGI application.
+    A Starlette, FastAPI or Flask application is wrapped in place, outside every middleware, whenever those are added,
+    and returned. Any other callable is returned wrapped: serve what this function returns. A second call changes
+    nothing. Raises TypeError for anything that is not an application.
     """
     _refuse_others(app)
     pipeline.preload()
     threadpool.install_if_used()
-    if isinstance(app, Instrumented):
+    if isinstance(app, Instrumented | WsgiInstrumented):
         return app
     if hasattr(app, "build_middleware_stack"):
         _wrap_in_place(app)
         return app
-    return Instrumented(app)  # type: ignore[return-value]
+    if _is_async(app) or not _is_wsgi(app):
+        return Instrumented(app)  # type: ignore[return-value]
+    if hasattr(app, "wsgi_app"):
+        _wrap_wsgi_in_place(app)
+        return app
+    return WsgiInstrumented(app)  # type: ignore[return-value]
 
 
 def _wrap_in_place(app: Any) -> None:
@@ -46,18 +52,21 @@ def _wrap_in_place(app: Any) -> None:
     setattr(app, _DONE, True)
 
 
+def _wrap_wsgi_in_place(app: Any) -> None:
+    if not getattr(app, _DONE, False):
+        app.wsgi_app = WsgiInstrumented(app.wsgi_app)
+        setattr(app, _DONE, True)
+
+
 def _refuse_others(app: object) -> None:
     if isinstance(app, type) or not callable(app):
-        raise TypeError(f"instrument() needs an ASGI application object, got {app!r}")
-    if hasattr(app, "build_middleware_stack") or _is_async(app):
-        return
-    if hasattr(app, "wsgi_app") or _required_arguments(app) == 2:
-        raise TypeError(
-            "instrument() got a WSGI application; only ASGI applications (FastAPI, Starlette, Quart, Django's "
-            "get_asgi_application(), ...) can be measured"
-        )
-    if _required_arguments(app) == 1:
+        raise TypeError(f"instrument() needs an ASGI or WSGI application object, got {app!r}")
+    if not hasattr(app, "build_middleware_stack") and not _is_async(app) and _required_arguments(app) == 1:
         raise TypeError("instrument() got an application of the old ASGI 2 style; it needs app(scope, receive, send)")
+
+
+def _is_wsgi(app: Callable[..., Any]) -> bool:
+    return hasattr(app, "wsgi_app") or _required_arguments(app) == 2
 
 
 def _is_async(app: object) -> bool:
