@@ -111,10 +111,13 @@ def run_all(folder: Path, scenarios: Mapping[str, Mapping[str, object]]) -> dict
     return ran
 
 
-def copied(run_dir: Path, to: Path) -> Path:
-    """A copy of a run folder as it was before it was concluded: samples, spans and run.json."""
-    to.mkdir(parents=True)
-    for name in ("run.json", "samples.parquet", "spans.parquet"):
+RECORDED = ("run.json", "samples.parquet", "spans.parquet")
+
+
+def copied(run_dir: Path, to: Path, *names: str) -> Path:
+    """A copy of a run folder as it was before it was concluded; of the files named only."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in names or RECORDED:
         shutil.copy(run_dir / name, to / name)
     return to
 
