@@ -99,8 +99,14 @@ def test_a_root_is_mapped_only_by_its_exact_name_or_its_own_claim() -> None:
     assert mapped(rules, *spans) == [None, "preprocess", "queue", "inference"]
 
 
-def test_mapping_again_replaces_what_was_there() -> None:
-    assert mapped((), a_span("x", stage="inference")) == [None]
+def test_what_was_mapped_before_is_kept() -> None:
+    rules = (("queue", ("x",)),)
+
+    assert mapped(rules, a_span("x", stage="inference"), a_span("x")) == ["inference", "queue"]
+
+
+def test_a_stage_that_nobody_can_claim_is_no_stage() -> None:
+    assert mapped((("queue", ("x",)),), a_span("x", stage="other"), a_span("y", stage="?")) == ["queue", None]
 
 
 def test_attributes_that_are_no_json_object_are_no_attributes() -> None:

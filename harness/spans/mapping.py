@@ -1,59 +1,79 @@
-"""Which stage a span stands for: said by the span itself, else by the scenario's rules.
+"""Which stage a span stands for: said by the span itself, else by the scenario's rules, else by its preset.
 
 A rule is a glob over span names, `attr:KEY` (the attribute is there) or `attr:KEY=GLOB` (its value matches).
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.model import SERVER_STAGES
+from harness.model import SERVER_STAGES, SpanSpec
+from harness.spans.looks import Attributes, as_text, attributes_of, encoded, wanted_attributes
+from harness.spans.presets import BY_NAME
+from harness.spans.presets import recognise as recognise
+from harness.spans.presets.derive import MARK as DERIVED
+from harness.spans.presets.derive import raw
+from harness.spans.presets.holders import with_holders
+from harness.spans.presets.preset import Rules as Rules
 
 STAGE_ATTRIBUTE = "harness.stage"
-
-Rules: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
-_Wanted: TypeAlias = dict[str, object]  # the attributes the rules ask for, of one span
-
-_CLAIMS = ("upload", *SERVER_STAGES, "download")  # what a span may say about itself
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.\-/]+")
+CLAIMS = ("upload", *SERVER_STAGES, "download")
+"""What a span may say about itself."""
 
 
-def map_stages(spans: pa.Table, rules: Rules) -> pa.Table:
-    """`spans` with its `stage` column filled: attribute `harness.stage`, else the first rule that fits, else null.
+def stages_of(spans: pa.Table, spec: SpanSpec) -> pa.Table:
+    """`spans` with their `stage` filled as the scenario asks, and behind them those its preset derives.
+
+    What stands in `stage` already is kept. May be called on a run's spans part by part: a derived span needs at most
+    the parent or child of the span it comes from in the same part, and goes missing (into `other`) where a part ends
+    between the two.
+    """
+    preset = None if spec.preset is None else BY_NAME[spec.preset]
+    if preset is None:
+        return map_stages(spans, spec.stages)
+    spans = map_stages(raw(spans), spec.stages)
+    if preset.derive is not None and spans.num_rows:
+        spans = preset.derive(spans)
+    return with_holders(map_stages(spans, preset.rules, servers=True), preset.holders)
+
+
+def map_stages(spans: pa.Table, rules: Rules, servers: bool = False) -> pa.Table:
+    """`spans` with the empty places of `stage` filled: attribute `harness.stage`, else the first rule that fits.
 
     The root of a service (kind server) holds every stage of its request, so that a glob or an attribute must not make
-    it one of them: only a rule that is exactly its name does.
+    it one of them: only a rule that is exactly its name does, unless `servers` may be claimed like others.
     """
-    if spans.num_rows == 0:
+    stages = spans.column("stage")
+    known = pc.is_in(stages, value_set=pa.array(CLAIMS))
+    if pc.all(known, min_count=0).as_py():
         return spans
-    stages, code = [None, *_CLAIMS], {}
-    for stage, _ in rules:
-        if stage not in stages:
-            stages.append(stage)
-    code = {stage: number for number, stage in enumerate(stages)}
-    chosen, which = _combinations(spans, rules)
-    codes = np.array([code[_stage_of(each, rules)] for each in chosen], dtype=np.int64)[which]
-    column = pc.take(pa.array(stages, pa.string()), pa.array(codes))
-    return spans.set_column(spans.schema.get_field_index("stage"), spans.schema.field("stage"), column)
+    rows = np.flatnonzero(~known.to_numpy())
+    found = _chosen(spans.select(["name", "kind", "attributes"]).take(pa.array(rows)), rules, servers)
+    empty = np.zeros(spans.num_rows, dtype=np.bool_)
+    empty[rows] = True
+    filled = pc.replace_with_mask(stages.combine_chunks(), pa.array(empty), found)
+    return spans.set_column(spans.schema.get_field_index("stage"), spans.schema.field("stage"), filled)
 
 
 def unclaimed(spans: pa.Table) -> list[tuple[str, int]]:
     """(name, count) of mapped spans that stand for no stage, most frequent first; roots are not meant to."""
-    names, stages, kinds = (spans.column(column).to_pylist() for column in ("name", "stage", "kind"))
-    counts = Counter(
-        n for n, stage, kind in zip(names, stages, kinds, strict=True) if stage is None and kind != "server"
-    )
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    left = spans.filter(pc.and_(pc.is_null(spans.column("stage")), pc.not_equal(spans.column("kind"), "server")))
+    counts = pc.value_counts(left.column("name")).to_pylist()
+    return sorted(((each["values"], each["counts"]) for each in counts), key=lambda item: (-item[1], item[0]))
+
+
+def reasons(spans: pa.Table, spec: SpanSpec) -> list[str | None]:
+    """Why each mapped span stands for its stage, in the words of the scenario; None for one that stands for none.
+
+    For a few spans: those of `harness check`. A preset that was recognised is the one to put into `spec`.
+    """
+    return [_reason(row, spec) for row in spans.select(["name", "kind", "stage", "attributes"]).to_pylist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,80 +82,65 @@ class _Look:
 
     name: str
     is_root: bool
-    wanted: _Wanted
+    wanted: Attributes
+
+
+def _chosen(spans: pa.Table, rules: Rules, servers: bool) -> pa.Array:
+    """The stage of each span, null where nothing claims it: a million spans have a few dozen looks."""
+    names, name_of = encoded(spans.column("name"))
+    wanted, wanted_of = wanted_attributes(spans.column("attributes"), _keys(rules))
+    is_root = np.zeros(spans.num_rows, dtype=np.int64)
+    if not servers:
+        is_root = pc.equal(spans.column("kind"), "server").to_numpy().astype(np.int64)
+    mixed, which = np.unique((name_of * 2 + is_root) * len(wanted) + wanted_of, return_inverse=True)
+    stages = []
+    for each in mixed.tolist():
+        rest, attributes = divmod(each, len(wanted))
+        stages.append(_stage_of(_Look(names[rest // 2], bool(rest % 2), wanted[attributes]), rules))
+    return pa.array(stages, pa.string()).take(pa.array(which))
+
+
+def _keys(rules: Rules) -> set[str]:
+    patterns = (pattern for _, patterns in rules for pattern in patterns if pattern.startswith("attr:"))
+    return {STAGE_ATTRIBUTE} | {pattern.removeprefix("attr:").partition("=")[0] for pattern in patterns}
 
 
 def _stage_of(look: _Look, rules: Rules) -> str | None:
     said = look.wanted.get(STAGE_ATTRIBUTE)
-    if isinstance(said, str) and said in _CLAIMS:
+    if isinstance(said, str) and said in CLAIMS:
         return said
-    return next((stage for stage, patterns in rules if any(_fits(pattern, look) for pattern in patterns)), None)
+    return next((stage for stage, _ in _fitting(look, rules)), None)
+
+
+def _fitting(look: _Look, rules: Rules) -> Iterator[tuple[str, str]]:
+    return ((stage, pattern) for stage, patterns in rules for pattern in patterns if _fits(pattern, look))
 
 
 def _fits(pattern: str, look: _Look) -> bool:
     if look.is_root or not pattern.startswith("attr:"):
         return pattern == look.name or (not look.is_root and fnmatchcase(look.name, pattern))
     key, has_glob, glob = pattern.removeprefix("attr:").partition("=")
-    return key in look.wanted and (not has_glob or fnmatchcase(_as_text(look.wanted[key]), glob))
+    return key in look.wanted and (not has_glob or fnmatchcase(as_text(look.wanted[key]), glob))
 
 
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _reason(row: dict[str, str | None], spec: SpanSpec) -> str | None:
+    stage, attributes = row["stage"], attributes_of(row["attributes"])
+    if stage is None:
+        return None
+    if attributes.get(DERIVED) is True:
+        return f"preset {spec.preset}, derived" if spec.preset else "derived"
+    if attributes.get(STAGE_ATTRIBUTE) == stage:
+        return f"attribute {STAGE_ATTRIBUTE}"
+    name, is_root = str(row["name"]), row["kind"] == "server"
+    for why, rules, root in _asked(spec, is_root):
+        fit = next((p for s, p in _fitting(_Look(name, root, attributes), rules) if s == stage), None)
+        if fit is not None:
+            return f"{why}: {fit}"
+    return f"preset {spec.preset}" if spec.preset else "as recorded"
 
 
-def _combinations(spans: pa.Table, rules: Rules) -> tuple[list[_Look], npt.NDArray[np.int64]]:
-    """The different looks in the table, and for each span which one is its own: a million spans have a few dozen."""
-    names, name_of = _encoded(spans.column("name"))
-    wanted, wanted_of = _wanted_attributes(spans.column("attributes"), rules)
-    is_root = pc.equal(spans.column("kind"), "server").to_numpy().astype(np.int64)
-    mixed, which = np.unique((name_of * 2 + is_root) * len(wanted) + wanted_of, return_inverse=True)
-    looks = []
-    for each in mixed.tolist():
-        rest, attributes = divmod(each, len(wanted))
-        looks.append(_Look(names[rest // 2], bool(rest % 2), wanted[attributes]))
-    return looks, which
-
-
-def _wanted_attributes(column: pa.ChunkedArray, rules: Rules) -> tuple[list[_Wanted], npt.NDArray[np.int64]]:
-    """The attributes the rules ask for: the different sets of them, and which one each span has."""
-    keys = {STAGE_ATTRIBUTE} | {
-        pattern.removeprefix("attr:").partition("=")[0]
-        for _, patterns in rules
-        for pattern in patterns
-        if pattern.startswith("attr:")
-    }
-    texts, text_of = _encoded(column)
-    sets: list[_Wanted] = [{}]
-    seen = {repr(sets[0]): 0}
-    set_of = np.zeros(len(texts), dtype=np.int64)
-    # Looking for the key in the text first spares most of the parsing.
-    maybe = re.compile(
-        "|".join(f'"{re.escape(k)}"' for k in sorted(keys)) if all(map(_PLAIN_KEY.fullmatch, keys)) else ""
-    )
-    for number, text in enumerate(texts):
-        if text is None or not maybe.search(text):
-            continue
-        attributes = _attributes(text)
-        wanted = {key: attributes[key] for key in keys if key in attributes}
-        fingerprint = repr(wanted)
-        if fingerprint not in seen:
-            seen[fingerprint] = len(sets)
-            sets.append(wanted)
-        set_of[number] = seen[fingerprint]
-    return sets, set_of[text_of]
-
-
-def _attributes(text: str) -> dict[str, object]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The different values of a column (null among them) and the number of each row's value."""
-    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+def _asked(spec: SpanSpec, is_root: bool) -> Iterator[tuple[str, Rules, bool]]:
+    yield "stages", spec.stages, is_root
+    if spec.preset is not None:
+        preset = BY_NAME[spec.preset]
+        yield f"preset {preset.name}", (*preset.rules, *preset.holders), False
