@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -25,9 +26,9 @@ from harness.findings import (
 )
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
-from harness.join import Joined, join
+from harness.join import CHANNELS, SPLITS, Joined, join
 from harness.ledger import Ledger, measured, with_server_half
-from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Span, Split
+from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Span, SpanSpec, Split
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import load_text, users_text
 from harness.slo import parse_slo
@@ -39,28 +40,29 @@ SHOWN_REQUESTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """`rows` are the ledger rows with `scheduled_ns` beside them; `spans` have their stages."""
+    """`rows` are the ledger rows with `scheduled_ns` beside them."""
 
     summary: Summary
     ledger: Ledger
     rows: pd.DataFrame
-    spans: pa.Table
 
 
 def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
     """Everything that can be said about a stored run. `record` is its run.json."""
     samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
-    spans = map_stages(folder.read_table("spans", Span), scenario.spans.stages)
-    joined = join(_columns(samples, "trace_id", "span_id", "server_timing"), spans, scenario.spans.source)
-    ledger = ledgers.build(samples, joined.halves, host_key(), bool(record.get("loopback")))
+    joined = join(samples, mapped_spans(folder, scenario.spans), scenario.spans.source)
+    levels = tuple(step.level for step in scenario.load.steps if step.to is None)
+    ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels)
+    joined = replace(joined, leaked=ledger.leaked, outlived=ledger.outlived)
     ended = samples.filter(pa.compute.invert(samples.column("censored")))
     rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())
     summary = _summary(scenario, record, samples, rows, ledger, joined)
-    return Conclusion(summary, ledger, rows, spans)
+    return Conclusion(summary, ledger, rows)
 
 
-def _columns(table: pa.Table, *names: str) -> dict[str, list[object]]:
-    return {name: table.column(name).to_pylist() for name in names}
+def mapped_spans(folder: RunFolder, spec: SpanSpec) -> Iterator[pa.Table]:
+    """The spans of a run with their stages, about a million rows at a time."""
+    return (map_stages(part, spec.stages) for part in folder.parts("spans", Span))
 
 
 def _summary(
@@ -271,13 +273,15 @@ def _environment(record: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def _span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:
-    halves = [half for half in joined.halves if half is not None]
-    if not halves:
+    halves = joined.halves
+    known = halves.known
+    if not known.any():
         return f"{scenario.spans.source}: no server half arrived"
-    channels = pd.Series([half.channel for half in halves]).value_counts()
-    arrived = ", ".join(f"{channel} for {count:,}" for channel, count in channels.items())
-    marks = sum(half.split is Split.MARKS for half in halves)
-    exact = f"{format_share(marks / len(halves))} with marks"
+    counted = sorted(
+        zip(np.bincount(halves.channel[known], minlength=len(CHANNELS)), CHANNELS, strict=True), reverse=True
+    )
+    arrived = ", ".join(f"{channel} for {count:,}" for count, channel in counted if count)
+    exact = f"{format_share(float((halves.split[known] == SPLITS.index(Split.MARKS)).mean()))} with marks"
     return f"{scenario.spans.source}: {arrived} requests ({exact}); {_clock_text(ledger)}"
 
 

@@ -1,4 +1,4 @@
-"""Samples + spans -> the server half of each request.
+"""Samples + spans -> the server half of each request, in columns.
 
 The join key is the trace id the client made. The root of a request is the earliest server span whose parent is the
 client's own span, or a span that nobody sent us (a proxy in between may own it). A request without a complete set
@@ -7,255 +7,236 @@ of spans falls back to the `Server-Timing` header of its own answer, which canno
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from harness.instrument.host import UNKNOWN
 from harness.model import Split
-from harness.spans import server_timing
+from harness.spans import tree
+from harness.spans.columns import CLAIMS, UNKNOWN, columns_of, numbers_of
+from harness.spans.forest import Forest, forest_of
+from harness.spans.header_columns import read_headers
+from harness.spans.tree import NONE, Rows
 
 OTLP = "otlp"
 SERVER_TIMING = "server-timing"
+CHANNELS = (OTLP, SERVER_TIMING)
+SPLITS = tuple(Split)
+
+_MARKS, _SPANS, _DURATIONS, _NONE = (SPLITS.index(s) for s in (Split.MARKS, Split.SPANS, Split.DURATIONS, Split.NONE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Interval:
-    """A span that claims time, ns since the epoch on the server's clock; `parent` is its nearest claiming ancestor."""
+class Intervals:
+    """The spans that claim time of a request, ns since the epoch on the server's clock, in order of (request, start).
 
-    stage: str
-    start: int
-    end: int
-    parent: Interval | None
-    model: str | None = None
-    batch_id: str | None = None
-    batch_size: int | None = None
+    `parent` is the row of the nearest ancestor that claims time, -1 without one. `*_of` are positions in the tuple of
+    that name, -1 for none; `stage` is one in CLAIMS.
+    """
+
+    request: NDArray[np.int32]
+    stage: NDArray[np.int8]
+    start_ns: NDArray[np.int64]
+    end_ns: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    model_of: NDArray[np.int32]
+    resource_of: NDArray[np.int32]
+    batch_of: NDArray[np.int32]
+    batch_size: NDArray[np.int32]
+    models: tuple[str, ...]
+    resources: tuple[str, ...]
+    batches: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.request)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Halves:
+    """What the server said about each sample, on the server's clock. Row i belongs to sample i.
+
+    Instants are -1 where they are not known; `total_s` is the window's length in every case. The work is in `intervals`
+    (spans) or, already added up, in `seconds` (from the header: a column for each of CLAIMS). `answered_ns` is the
+    instant the first part of the answer was given away; where that is not known, `worked_until_ns` is the end of the
+    last stage, which comes before it unless the service works on in the background.
+    """
+
+    channel: NDArray[np.int8]  # position in CHANNELS, -1: no server half
+    split: NDArray[np.int8]  # position in SPLITS
+    host_of: NDArray[np.int32]  # position in `hosts`, -1: the server did not tell
+    hosts: tuple[str, ...]
+    total_s: NDArray[np.float64]
+    start_ns: NDArray[np.int64]
+    end_ns: NDArray[np.int64]
+    answered_ns: NDArray[np.int64]
+    worked_until_ns: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    intervals: Intervals
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which samples have a server half."""
+        return self.channel >= 0
 
 
 @dataclass(frozen=True, slots=True)
-class ServerHalf:
-    """What the server said about one request, on the server's clock.
+class Stray:
+    """Where the spans stand that begin after the root of their trace has ended: instants on the server's clock."""
 
-    `start_ns`/`end_ns` are None when only durations are known; `total_s` is the window's length in every case.
-    The work is in `intervals` (spans) or, already added up, in `totals` (seconds per stage, from the header).
-    `answered_ns` is the instant the first part of the answer was given away; where that is not known, `worked_until_ns`
-    is the end of the last stage, which comes before it unless the service works on in the background.
-    """
-
-    split: Split
-    channel: str
-    host: str | None
-    total_s: float
-    start_ns: int | None = None
-    end_ns: int | None = None
-    answered_ns: int | None = None
-    worked_until_ns: int | None = None
-    intervals: tuple[Interval, ...] = ()
-    totals: tuple[tuple[str, float], ...] = ()
+    request: NDArray[np.int32]
+    start_ns: NDArray[np.int64]
+    end_ns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """`halves[i]` belongs to sample i (None: no server half). The counts are traces, except where said."""
+    """The server halves, and what was strange about them. Counts are traces, except where said."""
 
-    halves: tuple[ServerHalf | None, ...]
-    several_roots: int  # server spans side by side in one trace: a retry, or a context leak in the service
+    halves: Halves
+    stray: Stray
+    several_roots: int  # server spans side by side in one trace: a proxy sent the request twice
     trailing: int  # spans that begin after the root has ended: background work, or a context leak
     streamed: int  # requests whose header left before the work was done, and that have no spans
-    incomplete: int  # a root came, but fewer child spans than it announced
+    incomplete: int  # a root came, but fewer spans below it than it announced
+    rootless: int  # spans came, but none of them can be the root
+    orphans: int  # spans whose parent never came, roots left out
+    duplicates: int  # spans that came more than once
     foreign: int  # traces that no request of this run started
     spans: int  # spans read
+    leaked: int = 0  # requests without a server half during which another trace went on: see ledger.Ledger
+    outlived: int = 0  # requests that the service worked on for after the client had its answer
 
 
-def join(samples: Mapping[str, Sequence[object]], spans: pa.Table, source: str = "auto") -> Joined:
+def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> Joined:
     """The server half of every sample.
 
-    `samples` maps the columns trace_id, span_id and server_timing to equally long sequences; `spans` is a table of
-    model.Span rows with stages mapped; `source` is auto | otlp | server-timing | none.
+    `samples` has the columns trace_id, span_id and server_timing; `spans` are tables of model.Span rows with their
+    stages mapped; `source` is a value of SpanSpec.source.
     """
-    traces = _by_trace(spans) if source in ("auto", "otlp") else {}
-    counted = {"several_roots": 0, "trailing": 0, "streamed": 0, "incomplete": 0}
-    halves: list[ServerHalf | None] = []
-    for trace_id, span_id, header in zip(
-        samples["trace_id"], samples["span_id"], samples["server_timing"], strict=True
-    ):
-        half = _from_spans(traces.pop(trace_id, ()), str(span_id), counted)
-        if half is None and source in ("auto", "server-timing") and header is not None:
-            half = _from_header(str(header), str(trace_id), counted)
-        halves.append(half)
-    return Joined(tuple(halves), foreign=len(traces), spans=spans.num_rows, **counted)
+    trace_ids = samples.column("trace_id")
+    columns = columns_of(spans if source not in (SERVER_TIMING, "none") else (), trace_ids.combine_chunks())
+    forest = forest_of(columns, numbers_of(samples.column("span_id")))
+    incomplete = forest.incomplete()
+    halves = _from_spans(forest, np.where(incomplete, NONE, forest.root))
+    streamed = 0
+    if source in ("auto", SERVER_TIMING):
+        halves, streamed = _with_headers(halves, samples)
+    late = forest.late()
+    came = np.unique(forest.request)
+    beside = np.unique(forest.request[late & forest.candidate])
+    return Joined(
+        halves=halves,
+        stray=Stray(forest.request[late], forest.spans.start_ns[late], forest.spans.end_ns[late]),
+        several_roots=len(beside),
+        trailing=len(np.setdiff1d(forest.request[late], beside)),
+        streamed=streamed,
+        incomplete=int(incomplete.sum()),
+        rootless=int((forest.root[came] == NONE).sum()),
+        orphans=forest.orphans,
+        duplicates=forest.duplicates,
+        foreign=columns.foreign,
+        spans=columns.read,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    span_id: str
-    parent_id: str | None
-    kind: str
-    start_ns: int
-    end_ns: int
-    stage: str | None
-    attributes: str | None
+# --- from spans --------------------------------------------------------------------------------------------
 
 
-def _by_trace(spans: pa.Table) -> dict[object, Sequence[_Row]]:
-    names = ("span_id", "parent_id", "kind", "start_ns", "end_ns", "stage", "attributes")
-    found: dict[object, dict[str, _Row]] = defaultdict(dict)
-    columns = [spans.column(name).to_pylist() for name in names]
-    for trace_id, *values in zip(spans.column("trace_id").to_pylist(), *columns, strict=True):
-        row = _Row(*values)
-        found[trace_id].setdefault(row.span_id, row)  # an exporter that retries may deliver a span twice
-    return {trace_id: tuple(rows.values()) for trace_id, rows in found.items()}
+def _from_spans(forest: Forest, root: Rows) -> Halves:
+    spans, n = forest.spans, len(root)
+    has = root != NONE
+    rows = root[has]
+    intervals = _intervals(forest, has)
 
+    def of_root(values: NDArray[Any]) -> NDArray[np.int64]:
+        found = np.full(n, UNKNOWN, np.int64)
+        found[has] = values[rows]
+        return found
 
-def _from_spans(rows: Sequence[_Row], client_span_id: str, counted: dict[str, int]) -> ServerHalf | None:
-    root = _root(rows, client_span_id, counted)
-    if root is None:
-        return None
-    attributes = _attributes(root)
-    split = Split.MARKS if attributes.get("harness.split") == "marks" else Split.SPANS
-    announced = attributes.get("harness.spans")
-    if isinstance(announced, int) and len(_below(rows, root)) < announced:
-        counted["incomplete"] += 1
-        return None
-    intervals = _intervals(rows, root)
-    work_ended = max((i.end for i in intervals if i.end <= root.end_ns), default=None)
-    return ServerHalf(
+    start_ns, end_ns = of_root(spans.start_ns), of_root(spans.end_ns)
+    split = np.full(n, _NONE, np.int8)
+    split[has] = np.where(spans.marked[rows], _MARKS, _SPANS)
+    worked = np.full(n, UNKNOWN, np.int64)
+    ended = intervals.end_ns <= end_ns[intervals.request]
+    np.maximum.at(worked, intervals.request[ended], intervals.end_ns[ended])
+    return Halves(
+        channel=np.where(has, CHANNELS.index(OTLP), NONE).astype(np.int8),
         split=split,
-        channel=OTLP,
-        host=_host(attributes.get("harness.host")),
-        total_s=(root.end_ns - root.start_ns) / 1e9,
-        start_ns=root.start_ns,
-        end_ns=root.end_ns,
-        answered_ns=_instant(attributes.get("harness.first_send_ns")),
-        worked_until_ns=work_ended,
+        host_of=of_root(spans.host_of).astype(np.int32),
+        hosts=spans.hosts,
+        total_s=np.where(has, (end_ns - start_ns) / 1e9, 0.0),
+        start_ns=start_ns,
+        end_ns=end_ns,
+        answered_ns=of_root(spans.answered_ns),
+        worked_until_ns=worked,
+        seconds=np.zeros((n, len(CLAIMS))),
         intervals=intervals,
     )
 
 
-def _root(rows: Sequence[_Row], client_span_id: str, counted: dict[str, int]) -> _Row | None:
-    known = {row.span_id for row in rows}
-    tops = [row for row in rows if row.parent_id == client_span_id or row.parent_id not in known]
-    servers = [row for row in tops if row.kind == "server"]
-    candidates = servers or [row for row in tops if row.parent_id == client_span_id]
-    if not candidates:
-        return None
-    # A framework's own telemetry may stand around our instrumentation: ours knows more.
-    marked = [row for row in candidates if _attributes(row).get("harness.split") == "marks"]
-    # Among spans that start together the longest one is the outermost.
-    root = min(marked or candidates, key=lambda row: (row.start_ns, -row.end_ns))
-    if any(row.start_ns >= root.end_ns for row in candidates):
-        counted["several_roots"] += 1
-    elif any(row.start_ns >= root.end_ns for row in rows):
-        counted["trailing"] += 1
-    return root
-
-
-def _below(rows: Sequence[_Row], root: _Row) -> list[_Row]:
-    """The spans that hang under the root, directly or not."""
-    children: dict[str | None, list[_Row]] = defaultdict(list)
-    for row in rows:
-        children[row.parent_id].append(row)
-    found: list[_Row] = []
-    seen = {root.span_id}
-    waiting = [root.span_id]
-    while waiting:
-        for row in children.get(waiting.pop(), ()):
-            if row.span_id not in seen:
-                seen.add(row.span_id)
-                found.append(row)
-                waiting.append(row.span_id)
-    return found
-
-
-def _intervals(rows: Sequence[_Row], root: _Row) -> tuple[Interval, ...]:
-    """The spans that claim a stage, each with its nearest staged ancestor as parent; the others are transparent."""
-    by_id = {row.span_id: row for row in rows}
-    made: dict[str, Interval] = {}
-    known: dict[str, _Row | None] = {}
-    staged = [row for row in rows if row.stage is not None and row is not root]
-    for row in staged:
-        chain: dict[str, _Row] = {}  # from the row up to an interval that is made, or to the end
-        node: _Row | None = row
-        while node is not None and node.span_id not in made and node.span_id not in chain:
-            chain[node.span_id] = node
-            node = _staged_ancestor(node, by_id, root, known)
-        parent = made.get(node.span_id) if node is not None else None
-        for link in reversed(chain.values()):
-            parent = made[link.span_id] = _interval(link, parent)
-    return tuple(made[row.span_id] for row in staged)
-
-
-def _staged_ancestor(row: _Row, by_id: Mapping[str, _Row], root: _Row, known: dict[str, _Row | None]) -> _Row | None:
-    """The nearest ancestor with a stage, below the root. `known` keeps the answer for every span passed on the way."""
-    passed = [row.span_id]
-    parent = by_id.get(row.parent_id or "")
-    seen = {row.span_id}
-    found: _Row | None = None
-    while parent is not None and parent is not root and parent.span_id not in seen:
-        if parent.stage is not None or parent.span_id in known:
-            found = parent if parent.stage is not None else known[parent.span_id]
-            break
-        seen.add(parent.span_id)
-        passed.append(parent.span_id)
-        parent = by_id.get(parent.parent_id or "")
-    known.update(dict.fromkeys(passed, found))
-    return found
-
-
-def _interval(row: _Row, parent: Interval | None) -> Interval:
-    attributes = _attributes(row)
-    model = attributes.get("harness.model", attributes.get("model.name"))
-    batch_id = attributes.get("harness.batch_id")
-    batch_size = attributes.get("harness.batch_size")
-    return Interval(
-        stage=row.stage or "",
-        start=row.start_ns,
-        end=row.end_ns,
-        parent=parent,
-        model=str(model) if model is not None else None,
-        batch_id=str(batch_id) if batch_id is not None else None,
-        batch_size=batch_size if isinstance(batch_size, int) else None,
+def _intervals(forest: Forest, has_half: NDArray[np.bool_]) -> Intervals:
+    """The spans with a stage, each with its nearest staged ancestor as parent; the others are transparent."""
+    spans = forest.spans
+    staged = (spans.stage >= 0) & ~forest.is_root
+    above = tree.nearest(forest.parent, staged)
+    rows = np.flatnonzero(staged & has_half[forest.request])
+    rows = rows[np.lexsort((spans.start_ns[rows], spans.request[rows]))]
+    place = np.full(len(staged) + 1, NONE, np.int64)  # the last entry is where NONE points to
+    place[rows] = np.arange(len(rows))
+    return Intervals(
+        request=spans.request[rows],
+        stage=spans.stage[rows],
+        start_ns=spans.start_ns[rows],
+        end_ns=spans.end_ns[rows],
+        parent=place[above[rows]],
+        model_of=spans.model_of[rows],
+        resource_of=spans.resource_of[rows],
+        batch_of=spans.batch_of[rows],
+        batch_size=spans.batch_size[rows],
+        models=spans.models,
+        resources=spans.resources,
+        batches=spans.batches,
     )
 
 
-def _from_header(header: str, trace_id: str, counted: dict[str, int]) -> ServerHalf | None:
-    half = server_timing.parse(header)
-    if half is None or (half.trace_id is not None and half.trace_id != trace_id):
-        return None
-    if half.streamed:
-        counted["streamed"] += 1
-        return None
-    start_ns = half.window_start_ns
-    end_ns = start_ns + round(half.total_s * 1e9) if start_ns is not None else None
-    return ServerHalf(
-        split=half.split,
-        channel=SERVER_TIMING,
-        host=_host(half.host),
-        total_s=half.total_s,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        answered_ns=end_ns,
-        totals=half.stages,
-    )
+# --- from headers ------------------------------------------------------------------------------------------
 
 
-def _host(key: object) -> str | None:
-    """The key of the server's kernel; a service that cannot tell says "-"."""
-    return key if isinstance(key, str) and key != UNKNOWN else None
+def _with_headers(halves: Halves, samples: pa.Table) -> tuple[Halves, int]:
+    """The requests without spans get what their answer's header says. Also: how many of them were streamed."""
+    text = samples.column("server_timing")
+    rows = np.flatnonzero(~halves.known & pc.is_valid(text).to_numpy())
+    if not len(rows):
+        return halves, 0
+    wanted = pa.array(rows)
+    read = read_headers(text.take(wanted), samples.column("trace_id").take(wanted))
+    streamed = int((read.usable & read.streamed).sum())
+    kept = read.usable & ~read.streamed
+    rows, start_ns = rows[kept], read.start_ns[kept]
+    end_ns = np.where(start_ns == UNKNOWN, UNKNOWN, start_ns + np.rint(read.total_s[kept] * 1e9).astype(np.int64))
+    hosts = {host: number for number, host in enumerate(halves.hosts)}
+    named = [hosts.setdefault(h, len(hosts)) if h is not None else NONE for h in read.hosts[kept].tolist()]
+    changed: dict[str, Any] = {
+        "channel": CHANNELS.index(SERVER_TIMING),
+        "split": np.where(read.marked[kept], _MARKS, _DURATIONS),
+        "host_of": np.array(named, np.int32),
+        "total_s": read.total_s[kept],
+        "start_ns": start_ns,
+        "end_ns": end_ns,
+        "answered_ns": end_ns,
+        "worked_until_ns": UNKNOWN,
+        "seconds": read.seconds[kept],
+    }
+    columns: dict[str, Any] = {name: _put(getattr(halves, name), rows, values) for name, values in changed.items()}
+    return replace(halves, hosts=tuple(hosts), **columns), streamed
 
 
-def _attributes(row: _Row) -> dict[str, object]:
-    if row.attributes is None:
-        return {}
-    try:
-        parsed = json.loads(row.attributes)
-    except (ValueError, RecursionError):  # a run folder that was edited, or a hostile one
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _instant(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _put(column: NDArray[Any], rows: NDArray[np.intp], values: object) -> NDArray[Any]:
+    changed = column.copy()
+    changed[rows] = values
+    return changed

@@ -1,4 +1,4 @@
-"""Joined requests -> the ledger: every instant of [scheduled, done] is charged to one stage, once.
+"""Joined requests -> the ledger: every instant of [scheduled, done] is charged to one stage, once. In columns.
 
     latency  = backlog + transfer + queue_est + queue + preprocess + inference + postprocess + other + unsplit
     transfer = connect + upload + download
@@ -6,7 +6,8 @@
 The server window is the root span moved to our clock and clipped to [first write, done]; what was cut is kept in
 `clipped_s`. Before the window is upload, behind it download; inside, each instant belongs to the deepest open
 stage (shared equally when several are open in parallel), to a recorded wait for body bytes (upload) or in `send()`
-(download), else to `other`.
+(download), else to `other`. The wait before the window that more load brought about is moved from upload to
+`queue_est`, where a step of low load says how long an upload takes.
 
 Where upload and download are not known apart, they are null and only `transfer` is a number. Without a server half
 `transfer` holds just the connection time, and `unsplit` everything from the first write on.
@@ -14,69 +15,196 @@ Where upload and download are not known apart, they are null and only `transfer`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from harness import ingress
+from harness.charge import charge
 from harness.chunks import schema_of
-from harness.clock import ClockOffset, estimate
-from harness.instrument.partition import partition
-from harness.join import Interval, ServerHalf
-from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split
+from harness.clock import ClockOffset
+from harness.join import CHANNELS, SERVER_TIMING, SPLITS, Halves, Intervals, Joined
+from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split, Wait
+from harness.spans.columns import CLAIMS, UNKNOWN
+from harness.windows import Client, Flags, Seconds, Shift, Times, leaked, offsets_of, shift_of
 
 _KEYS = ("request_id", "trace_id", "name", "phase", "step")
-_INSTANTS = ("scheduled_ns", "start_ns", "send_ns", "done_ns")
-_READ = (*_KEYS, *_INSTANTS, "sent_ns", "status", "error", "failed_checks", "censored")
+_STAGE_COLUMNS = tuple(CLAIMS.index(stage) for stage in SERVER_STAGES)
+_UPLOAD, _DOWNLOAD, _QUEUE, _INFERENCE = (CLAIMS.index(s) for s in ("upload", "download", "queue", "inference"))
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The table of model.LedgerRow, the model calls, and the clock offset used for each server host."""
+    """The tables of model.LedgerRow, ModelCall and Wait; the clock offset used for each server host; what stood out.
+
+    `ingress` says what `queue_est` was estimated from, None when there was no reference.
+    """
 
     rows: pd.DataFrame
     model_calls: pd.DataFrame
+    waits: pd.DataFrame
     offsets: tuple[tuple[str | None, ClockOffset | None], ...]
+    leaked: int = 0  # requests without a server half during which the trace of another one went on
+    outlived: int = 0  # requests that the service worked on for after the client had its answer or had given up
+    ingress: ingress.Ingress | None = None
 
 
-def build(samples: pa.Table, halves: Sequence[ServerHalf | None], own_host: str | None, loopback: bool) -> Ledger:
+def build(
+    samples: pa.Table, joined: Joined, own_host: str | None, loopback: bool, levels: Sequence[float] = ()
+) -> Ledger:
     """The ledger of all samples that are not censored, in their order.
 
     `own_host` is this host's key; a service that reports the same key shares our clock. A service that reports no
-    key is taken to share it when the target is a loopback address (`loopback`).
+    key is taken to share it when the target is a loopback address (`loopback`). `levels` are the loads of the steps.
     """
-    table = samples.to_pydict()
-    offsets = _offsets(table, halves, own_host, loopback)
-    rows: list[tuple[object, ...]] = []
-    calls: list[tuple[object, ...]] = []
-    for index, half in enumerate(halves):
-        sample = {name: table[name][index] for name in _READ}
-        if sample["censored"]:
-            continue
-        offset = offsets.get(half.host) if half is not None else None
-        ok = sample["error"] is None and sample["status"] is not None and sample["failed_checks"] is None
-        head = (*(sample[name] for name in _KEYS), ok)
-        scheduled_ns, start_ns, send_ns, done_ns = (sample[name] for name in _INSTANTS)
-        connected = sample["sent_ns"] is not None or sample["status"] is None
-        rows.append(head + _split(scheduled_ns, start_ns, send_ns, done_ns, half, offset, connected))
-        if half is not None:
-            calls.extend(_calls(sample["request_id"], half.intervals, offset))
+    halves = joined.halves
+    client = Client.of(samples)
+    offsets = offsets_of(client, halves, own_host, loopback)
+    shift = shift_of(client, halves, offsets)
+    rows = _rows(client, halves, shift)
+    moved = _move_waits(client, rows, levels)
+    ended = ~client.censored
+    calls, waits = _calls(client, halves.intervals, shift), _waits(client, halves.intervals, shift)
+    slack = np.where(shift.known, shift.bound_ns, 0)
+    outlived = shift.known & (halves.end_ns - shift.offset_ns > client.done_ns + slack)
     return Ledger(
-        rows=_with_unknown_stages(_frame(rows, LedgerRow)),
-        model_calls=_frame(calls, ModelCall),
-        offsets=tuple(offsets.items()),
+        rows=_with_unknown_stages(_frame(samples, client, halves, rows, ended)),
+        model_calls=calls,
+        waits=waits,
+        offsets=offsets,
+        leaked=leaked(client, joined, shift),
+        outlived=int((outlived & ended).sum()),
+        ingress=moved,
     )
 
 
-def _frame(rows: Sequence[tuple[object, ...]], row_type: type) -> pd.DataFrame:
+# --- the split ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The columns of LedgerRow that are worked out, a row per sample, seconds."""
+
+    connect: Seconds
+    upload: Seconds
+    download: Seconds
+    transfer: Seconds
+    queue_est: Seconds
+    stages: Seconds  # a column for each of SERVER_STAGES
+    other: Seconds
+    unsplit: Seconds
+    clipped: Seconds
+
+
+def _rows(client: Client, halves: Halves, shift: Shift) -> _Rows:
+    n = len(client.done_ns)
+    nothing = client.send_ns == UNKNOWN  # nothing was written: the whole attempt was connecting
+    split = halves.known & ~nothing
+    service, exchange = (client.done_ns - client.start_ns) / 1e9, (client.done_ns - client.send_ns) / 1e9
+    connect = np.where(nothing, service, np.where(client.connected, (client.send_ns - client.start_ns) / 1e9, np.nan))
+    opened, closed, inside, claimed = _claimed(client, halves, shift)
+    placed = split & shift.known
+    upload = (opened - client.send_ns) / 1e9 + claimed[:, _UPLOAD]
+    download = (client.done_ns - closed) / 1e9 + claimed[:, _DOWNLOAD]
+    stages = claimed[:, _STAGE_COLUMNS]
+    unknown = np.full(n, np.nan)
+    other = np.maximum(0.0, inside - claimed.sum(axis=1))
+    named = stages.sum(axis=1) + other
+    return _Rows(
+        connect=connect,
+        upload=np.where(placed & client.connected, upload, unknown),
+        download=np.where(placed, download, unknown),
+        transfer=np.where(split, np.nan_to_num(connect) + exchange - named, connect),
+        queue_est=unknown.copy(),
+        stages=np.where(split[:, None], stages, np.nan),
+        other=np.where(split, other, np.nan),
+        unsplit=np.where(split | nothing, 0.0, exchange),
+        clipped=np.where(split, halves.total_s - inside, np.nan),
+    )
+
+
+def _claimed(client: Client, halves: Halves, shift: Shift) -> tuple[Times, Times, Seconds, Seconds]:
+    """The window on our clock, its length, and what each of CLAIMS has of it.
+
+    Without a place for the window only its length counts, at most that of the exchange; then nobody can tell what of it
+    is upload or download.
+    """
+    send, done = client.send_ns, client.done_ns
+    opened = np.clip(halves.start_ns - shift.offset_ns, send, done)
+    closed = np.clip(halves.end_ns - shift.offset_ns, opened, done)
+    placed = shift.known
+    inside = np.where(placed, (closed - opened) / 1e9, np.minimum(halves.total_s, (done - send) / 1e9))
+    spans = halves.known & (halves.start_ns != UNKNOWN)
+    since = np.where(placed, opened + shift.offset_ns, np.where(spans, halves.start_ns, 0))
+    until = np.where(placed, closed + shift.offset_ns, np.where(spans, halves.end_ns, 0))
+    charged = charge(halves.intervals, since, until)
+    from_header = halves.channel == CHANNELS.index(SERVER_TIMING)
+    charged[from_header] = halves.seconds[from_header]
+    return opened, closed, inside, _fitted(charged, inside)
+
+
+def _fitted(charged: Seconds, inside: Seconds) -> Seconds:
+    """Stage totals cannot exceed the window: scaled down together if clocks or rounding made them."""
+    total = charged.sum(axis=1)
+    scale = np.where(total > inside, inside / np.where(total > 0, total, 1.0), 1.0)
+    fitted: Seconds = charged * scale[:, None]
+    return fitted
+
+
+def _move_waits(client: Client, rows: _Rows, levels: Sequence[float]) -> ingress.Ingress | None:
+    """Move the wait before the window from upload to queue_est, in place, where there is a reference for it."""
+    usable = client.measured & client.ok & ~np.isnan(rows.upload)
+    found = ingress.estimate(rows.upload, client.bytes_sent, client.step, levels, usable) if len(levels) > 1 else None
+    if found is not None:
+        moved = np.nan_to_num(found.queue_est_s)
+        rows.queue_est[:] = found.queue_est_s
+        rows.upload[:] -= moved
+        rows.transfer[:] -= moved
+    return found
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+def _frame(samples: pa.Table, client: Client, halves: Halves, rows: _Rows, ended: Flags) -> pd.DataFrame:
     """The rows as a frame with the types of the model, also when there are none."""
-    table = pa.Table.from_pylist([], schema=schema_of(row_type))
-    if rows:
-        arrays = [pa.array(c, type=f.type) for c, f in zip(zip(*rows, strict=True), table.schema, strict=True)]
-        table = pa.Table.from_arrays(arrays, schema=table.schema)
+    split = np.where(client.send_ns == UNKNOWN, SPLITS.index(Split.NONE), halves.split)
+    # Where the parts of transfer are not known, our own marks say no more than a foreign header.
+    unplaced = (split != SPLITS.index(Split.NONE)) & np.isnan(rows.download)
+    split = np.where(unplaced, SPLITS.index(Split.DURATIONS), split)
+    columns: dict[str, Any] = {
+        **{name: samples.column(name) for name in _KEYS},
+        "ok": client.ok,
+        "split": pc.take(pa.array([s.value for s in SPLITS]), pa.array(split)),
+        "latency_s": (client.done_ns - client.scheduled_ns) / 1e9,
+        "service_s": (client.done_ns - client.start_ns) / 1e9,
+        "backlog_s": (client.start_ns - client.scheduled_ns) / 1e9,
+        **{f"{name}_s": getattr(rows, name) for name in ("connect", "upload", "download", "transfer", "queue_est")},
+        **{f"{stage}_s": rows.stages[:, number] for number, stage in enumerate(SERVER_STAGES)},
+        **{f"{name}_s": getattr(rows, name) for name in ("other", "unsplit", "clipped")},
+    }
+    return _framed(_table(columns, LedgerRow).filter(pa.array(ended)))
+
+
+def _framed(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def _table(columns: dict[str, Any], row_type: type) -> pa.Table:
+    schema = schema_of(row_type)
+    arrays = [
+        column if isinstance(column := columns[field.name], pa.Array | pa.ChunkedArray)
+        else pa.array(column, type=field.type, from_pandas=True)
+        for field in schema
+    ]  # fmt: skip
+    return pa.Table.from_arrays(arrays, names=schema.names)
 
 
 def _with_unknown_stages(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,140 +216,45 @@ def _with_unknown_stages(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-# --- clocks ------------------------------------------------------------------------------------------------
+def _calls(client: Client, intervals: Intervals, shift: Shift) -> pd.DataFrame:
+    """The calls of the models, numbered per request and model; instants on our clock where the offset is known."""
+    rows = np.flatnonzero((intervals.stage == _INFERENCE) & (intervals.model_of >= 0))
+    request, model = intervals.request[rows], intervals.model_of[rows]
+    order = np.lexsort((np.arange(len(rows)), model, request))
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = (np.diff(request[order]) != 0) | (np.diff(model[order]) != 0)
+    begins = np.flatnonzero(first)
+    call = np.empty(len(rows), np.int64)
+    call[order] = np.arange(len(rows)) - np.repeat(begins, np.diff(np.append(begins, len(rows))))
+    size = intervals.batch_size[rows]
+    columns = _of_intervals(client, intervals, shift, rows) | {
+        "model": _texts(intervals.models, model),
+        "call": call,
+        "batch_size": pa.array(size, pa.int64(), mask=size < 0),
+    }
+    return _framed(_table(columns, ModelCall))
 
 
-def _offsets(
-    table: Mapping[str, Sequence[object]], halves: Sequence[ServerHalf | None], own_host: str | None, loopback: bool
-) -> dict[str | None, ClockOffset | None]:
-    lower: dict[str | None, list[int]] = {}
-    upper: dict[str | None, list[int]] = {}
-    seen = ("send_ns", "first_byte_ns", "done_ns")
-    for (send_ns, first_byte_ns, done_ns), half in zip(
-        zip(*(table[n] for n in seen), strict=True), halves, strict=True
-    ):
-        if half is None or half.start_ns is None or not isinstance(send_ns, int) or not isinstance(done_ns, int):
-            continue
-        upper.setdefault(half.host, []).append(half.start_ns - send_ns)
-        below = lower.setdefault(half.host, [])
-        if half.answered_ns is not None and isinstance(first_byte_ns, int):
-            below.append(half.answered_ns - first_byte_ns)
-        elif half.worked_until_ns is not None:
-            below.append(half.worked_until_ns - done_ns)
-    return {host: estimate(lower[host], upper[host], _shares_clock(host, own_host, loopback)) for host in upper}
+def _waits(client: Client, intervals: Intervals, shift: Shift) -> pd.DataFrame:
+    rows = np.flatnonzero(intervals.stage == _QUEUE)
+    resources = _texts(intervals.resources, intervals.resource_of[rows])
+    return _framed(_table(_of_intervals(client, intervals, shift, rows) | {"resource": resources}, Wait))
 
 
-def _shares_clock(host: str | None, own_host: str | None, loopback: bool) -> bool:
-    return loopback if host is None else host == own_host
+def _of_intervals(
+    client: Client, intervals: Intervals, shift: Shift, rows: NDArray[np.intp]
+) -> dict[str, NDArray[Any] | pa.Array]:
+    request = intervals.request[rows]
+    return {
+        "request_id": client.request_id[request],
+        "start_ns": intervals.start_ns[rows] - shift.offset_ns[request],
+        "duration_s": (intervals.end_ns[rows] - intervals.start_ns[rows]) / 1e9,
+        "batch_id": _texts(intervals.batches, intervals.batch_of[rows]),
+    }
 
 
-# --- one request -------------------------------------------------------------------------------------------
-
-
-def _split(
-    scheduled_ns: int,
-    start_ns: int,
-    send_ns: int | None,
-    done_ns: int,
-    half: ServerHalf | None,
-    offset: ClockOffset | None,
-    connected: bool,
-) -> tuple[object, ...]:
-    """The columns of LedgerRow from `split` on.
-
-    Without `connected` the client timed the exchange as a whole, and how much of it went into connecting is not known.
-    """
-    latency = (done_ns - scheduled_ns) / 1e9
-    service = (done_ns - start_ns) / 1e9
-    backlog = (start_ns - scheduled_ns) / 1e9
-    if send_ns is None:  # nothing was written: the whole attempt was connecting
-        return _unsplit(latency, service, backlog, connect=service, unsplit=0.0)
-    connect = (send_ns - start_ns) / 1e9 if connected else None
-    if half is None:
-        return _unsplit(latency, service, backlog, connect, unsplit=(done_ns - send_ns) / 1e9)
-    if half.start_ns is None or half.end_ns is None or offset is None:
-        upload, download, stages, clipped = _durations(send_ns, done_ns, half)
-    else:
-        upload, download, stages, clipped = _window(send_ns, done_ns, half, offset.offset_ns)
-    exchange = (done_ns - send_ns) / 1e9
-    named = sum(stages.values())
-    transfer = (connect or 0.0) + exchange - named
-    split = half.split if upload is not None else Split.DURATIONS
-    if connect is None:
-        upload = None
-    server = tuple(stages[stage] for stage in SERVER_STAGES)
-    known = (connect, upload, download, transfer, None, *server, stages["other"], 0.0, clipped)
-    return (split.value, latency, service, backlog, *known)
-
-
-def _unsplit(
-    latency: float, service: float, backlog: float, connect: float | None, unsplit: float
-) -> tuple[object, ...]:
-    unknown = (None,) * (len(SERVER_STAGES) + 2)  # queue_est, the server's stages, other
-    return (Split.NONE.value, latency, service, backlog, connect, None, None, connect, *unknown, unsplit, None)
-
-
-def _window(
-    send_ns: int, done_ns: int, half: ServerHalf, offset_ns: int
-) -> tuple[float | None, float | None, dict[str, float], float]:
-    """Upload, download, stages incl. other, and what was clipped, seconds: the window's place is known."""
-    assert half.start_ns is not None  # noqa: S101 - the caller checked
-    assert half.end_ns is not None  # noqa: S101
-    opened = min(max(half.start_ns - offset_ns, send_ns), done_ns)
-    closed = min(max(half.end_ns - offset_ns, opened), done_ns)
-    clipped = ((half.end_ns - half.start_ns) - (closed - opened)) / 1e9
-    inside = (closed - opened) / 1e9
-    if half.intervals:
-        charged = _charge(half.intervals, opened + offset_ns, closed + offset_ns)
-    else:
-        charged = _fit(dict(half.totals), inside)
-    upload = (opened - send_ns) / 1e9 + charged.get("upload", 0.0)
-    download = (done_ns - closed) / 1e9 + charged.get("download", 0.0)
-    stages = {stage: charged.get(stage, 0.0) for stage in SERVER_STAGES}
-    stages["other"] = max(0.0, inside - sum(charged.values()))
-    return upload, download, stages, clipped
-
-
-def _durations(
-    send_ns: int, done_ns: int, half: ServerHalf
-) -> tuple[float | None, float | None, dict[str, float], float]:
-    """The same when only lengths are known: upload and download cannot be told apart."""
-    inside = min(half.total_s, (done_ns - send_ns) / 1e9)
-    totals = dict(half.totals)
-    if half.intervals and half.start_ns is not None and half.end_ns is not None:
-        totals = _charge(half.intervals, half.start_ns, half.end_ns)
-    charged = _fit(totals, inside)
-    stages = {stage: charged.get(stage, 0.0) for stage in SERVER_STAGES}
-    stages["other"] = max(0.0, inside - sum(charged.values()))
-    return None, None, stages, half.total_s - inside
-
-
-def _charge(intervals: Sequence[Interval], opened_ns: int, closed_ns: int) -> dict[str, float]:
-    return {stage: ns / 1e9 for stage, ns in partition(opened_ns, closed_ns, intervals).items()}
-
-
-def _fit(totals: Mapping[str, float], inside: float) -> dict[str, float]:
-    """Stage totals that cannot exceed the window: scaled down together if clocks or rounding made them."""
-    known = {stage: seconds for stage, seconds in totals.items() if stage in (*SERVER_STAGES, "upload", "download")}
-    claimed = sum(known.values())
-    scale = inside / claimed if claimed > inside else 1.0
-    return {stage: seconds * scale for stage, seconds in known.items()}
-
-
-def _calls(
-    request_id: object, intervals: Iterable[Interval], offset: ClockOffset | None
-) -> Iterable[tuple[object, ...]]:
-    """Rows of model.ModelCall; instants are moved to our clock where the offset is known."""
-    shift = offset.offset_ns if offset is not None else 0
-    count: dict[str, int] = {}
-    for i in sorted(intervals, key=lambda i: i.start):
-        if i.model is None or i.stage != "inference":
-            continue
-        call = count.get(i.model, 0)
-        count[i.model] = call + 1
-        yield (
-            request_id, i.model, call, i.start - shift, (i.end - i.start) / 1e9, i.batch_id, i.batch_size,
-        )  # fmt: skip
+def _texts(names: Sequence[str], numbers: NDArray[np.int32]) -> pa.Array:
+    return pc.take(pa.array(names, pa.string()), pa.array(numbers, mask=numbers < 0))
 
 
 def measured(rows: pd.DataFrame) -> pd.DataFrame:

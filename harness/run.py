@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from harness.conclude import Conclusion, conclude
+from harness.chunks import schema_of
+from harness.conclude import Conclusion, conclude, mapped_spans
 from harness.environment import fingerprint
 from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
@@ -46,6 +47,7 @@ from harness.spans import arrive
 from harness.spans.arrive import Awaited
 from harness.spans.asked import asked_traces
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
+from harness.spans.mapping import map_stages
 from harness.units import format_share
 
 REPORTS = ("html", "md", "junit")
@@ -54,12 +56,12 @@ _WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run: its folder, what was concluded, and its tables."""
+    """A finished run: its folder, what was concluded, and its ledger; of a dry request also its spans."""
 
     folder: RunFolder
     summary: Summary
     ledger: pd.DataFrame
-    spans: pa.Table
+    spans: pa.Table | None = None
     unwritten: tuple[str, ...] = ()  # a sentence per file of the run folder that could not be written
 
 
@@ -105,7 +107,7 @@ def reopen(folder: RunFolder) -> Outcome:
     """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError."""
     record = validated(folder.read_json("run.json"), folder.run_json)
     conclusion = conclude(folder, _stored_scenario(record["plan"]), record)
-    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+    return Outcome(folder, conclusion.summary, conclusion.rows)
 
 
 def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
@@ -115,7 +117,9 @@ def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
     requests = tuple(replace(request, weight=1.0) for request in scenario.requests)
     few = replace(scenario, name=f"check-{scenario.name}", requests=requests, load=load, slo=())
     with TemporaryDirectory(prefix="harness-check-") as parent:
-        return execute(few, Path(parent), lambda event: None, interrupt)
+        outcome = execute(few, Path(parent), lambda event: None, interrupt)
+        none = schema_of(Span).empty_table()
+        return replace(outcome, spans=pa.concat_tables([none, *mapped_spans(outcome.folder, scenario.spans)]))
 
 
 def _await_spans(
@@ -217,22 +221,22 @@ def _stored_scenario(plan: object) -> Scenario:
 def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
     """Conclude, then store. A disk that is full by now costs the files, not the answer."""
     try:
-        _seal(folder, record)
+        _seal(folder, scenario, record)
     except RunFolderError as error:
         warning = RunWarning("not_stored", error.message, f"{error.hint}; then `harness report`", invalidates=True)
         known = record["warnings"]
         assert isinstance(known, list)  # noqa: S101 - made by _last_record
         conclusion = conclude(folder, scenario, {**record, "warnings": [*known, asdict(warning)]})
-        return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans)
+        return Outcome(folder, conclusion.summary, conclusion.rows)
     conclusion = conclude(folder, scenario, record)
     unwritten = _stored(folder, conclusion)
-    return Outcome(folder, conclusion.summary, conclusion.rows, conclusion.spans, unwritten)
+    return Outcome(folder, conclusion.summary, conclusion.rows, unwritten=unwritten)
 
 
-def _seal(folder: RunFolder, record: Mapping[str, object]) -> None:
+def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> None:
     folder.write_json("run.json", record)
     folder.seal(Sample, "samples")
-    folder.seal(Span, "spans")
+    folder.seal(Span, "spans", lambda part: map_stages(part, scenario.spans.stages))
     if folder.chunks("vitals"):
         folder.seal(Vital, "vitals")
 
@@ -241,9 +245,9 @@ def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
     """Write what was concluded, each file on its own; what could not be written, in words."""
     ledger = conclusion.ledger
     steps: list[Callable[[], object]] = [
-        lambda: folder.write_table("spans", conclusion.spans),
         lambda: folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False)),
         lambda: folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False)),
+        lambda: folder.write_table("waits", pa.Table.from_pandas(ledger.waits, preserve_index=False)),
         *(partial(write_reports, conclusion.summary, conclusion.rows, (name,), folder.path) for name in _WRITTEN),
     ]
     return tuple(message for message in map(_failure_of, steps) if message is not None)

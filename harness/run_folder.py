@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,10 @@ from harness.errors import RunFolderError
 SCHEMA_VERSION = 1
 """Of run.json and everything beside it: raised when an older harness could no longer read the folder."""
 
-_PART_ROWS = 1 << 16
+PART_ROWS = 1 << 20
+"""Rows read at a time of a table that may be too large to hold."""
+
+_WRITTEN_ROWS = 1 << 16
 """Rows written at a time when a table is sealed: small enough to hold, large enough to compress and to skip."""
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z-")
@@ -91,6 +94,14 @@ class RunFolder:
     def model_calls(self) -> Path:
         return self.path / "model_calls.parquet"
 
+    @property
+    def waits(self) -> Path:
+        return self.path / "waits.parquet"
+
+    @property
+    def vitals(self) -> Path:
+        return self.path / "vitals.parquet"
+
     def chunks(self, name: str) -> list[Path]:
         """The chunk files of a table that are still there, in order; regular files only."""
         return sorted(path for path in self.path.glob(f"{name}*.arrows") if path.is_file())
@@ -130,16 +141,29 @@ class RunFolder:
             with pq.ParquetFile(path) as file:
                 return _conformed(file.read(), row_type)
 
-    def seal(self, row_type: type, name: str) -> int:
+    def parts(self, name: str, row_type: type, rows: int = PART_ROWS) -> Iterator[pa.Table]:
+        """A table as `read_table` finds it, about `rows` rows at a time: for what is too large to be held."""
+        path = self.path / f"{name}.parquet"
+        if not path.exists():
+            yield from self._parts(self.chunks(name), name, row_type, rows)
+            return
+        with self._reading(name):
+            _refuse_special(path)
+            with pq.ParquetFile(path) as file:
+                for part in _gathered(file.iter_batches(batch_size=rows), rows):
+                    yield _conformed(part, row_type)
+
+    def seal(self, row_type: type, name: str, change: Callable[[pa.Table], pa.Table] = lambda part: part) -> int:
         """Turn the chunk files of a table into its Parquet file, a part at a time. Returns its number of rows.
 
-        Rows stand in the order of the files. May be called again; when it fails the chunks stay as they are.
+        Rows stand in the order of the files, each part as `change` leaves it. May be called again; when it fails the
+        chunks stay as they are.
         """
         chunks = self.chunks(name)
         path = self.path / f"{name}.parquet"
         # A Parquet file beside chunks is complete: the run was killed between writing it and removing them.
         if not path.exists():
-            parts = self._parts(chunks, name, row_type)
+            parts = map(change, self._parts(chunks, name, row_type, _WRITTEN_ROWS))
             self._replace(path.name, lambda file: _write_parts(file, parts, schema_of(row_type)))
         with self._reading(name):
             _refuse_special(path)
@@ -150,19 +174,11 @@ class RunFolder:
                 chunk.unlink(missing_ok=True)
         return rows
 
-    def _parts(self, chunks: list[Path], name: str, row_type: type) -> Iterator[pa.Table]:
-        """The rows of the chunk files in tables of about _PART_ROWS."""
-        waiting: list[pa.RecordBatch] = []
-        rows = 0
+    def _parts(self, chunks: list[Path], name: str, row_type: type, rows: int) -> Iterator[pa.Table]:
+        """The rows of the chunk files in tables of about `rows`."""
         with self._reading(name):
-            for batch in _batches(chunks):
-                waiting.append(batch)
-                rows += batch.num_rows
-                if rows >= _PART_ROWS:
-                    yield _conformed(pa.Table.from_batches(waiting), row_type)
-                    waiting, rows = [], 0
-            if waiting:
-                yield _conformed(pa.Table.from_batches(waiting), row_type)
+            for part in _gathered(_batches(chunks), rows):
+                yield _conformed(part, row_type)
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -253,6 +269,20 @@ def _batches(chunks: list[Path]) -> Iterator[pa.RecordBatch]:
             except OSError as error:
                 if error.errno:  # the disk failed, which is not the end of the file
                     raise
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Batches of any size as tables of about `rows` rows."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        waiting.append(batch)
+        held += batch.num_rows
+        if held >= rows:
+            yield pa.Table.from_batches(waiting)
+            waiting, held = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def _write_parts(file: IO[bytes], parts: Iterator[pa.Table], schema: pa.Schema) -> None:

@@ -21,8 +21,7 @@ HOST = "abcabcabcabc"
 
 def ledger(samples: list[Sample], spans: list[Span], source: str = "auto", loopback: bool = True) -> Ledger:
     table = samples_table(*samples)
-    halves = join(table.to_pydict(), spans_table(*spans), source).halves
-    return build(table, halves, HOST, loopback)
+    return build(table, join(table, [spans_table(*spans)], source), HOST, loopback)
 
 
 def one(sample: Sample, *spans: Span) -> dict[str, Any]:

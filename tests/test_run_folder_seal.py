@@ -57,7 +57,7 @@ def test_a_seal_interrupted_while_removing_chunks_is_finished_without_loss(tmp_p
 def test_small_batches_become_large_row_groups_in_the_order_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.run_folder._PART_ROWS", 4)
+    monkeypatch.setattr("harness.run_folder._WRITTEN_ROWS", 4)
     folder = a_run(tmp_path)
     for worker in range(3):
         writer = ChunkWriter(folder.path / f"samples-{worker}.arrows", ModelCall)

@@ -69,8 +69,7 @@ def _row(answer: bytes, start: int, written: int, sent: int, done: int) -> pd.Se
         sent_ns=sent, first_byte_ns=done, done_ns=done, done_user_ns=done, server_timing=", ".join(timing),
     )  # fmt: skip
     table = samples_table(sample)
-    halves = join(table.to_pydict(), spans_table()).halves
-    return build(table, halves, host_key(), loopback=True).rows.iloc[0]
+    return build(table, join(table, [spans_table()]), host_key(), loopback=True).rows.iloc[0]
 
 
 def multipart(path: Path) -> bytes:

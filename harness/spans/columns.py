@@ -1,0 +1,219 @@
+"""Spans of a run as numpy columns: what the join needs of each, a twentieth of the table's size.
+
+Read part by part, so that a run of millions of spans is never held as text. Ids become 64-bit numbers; of the
+attributes only what the ledger uses is kept.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.model import SERVER_STAGES
+
+CLAIMS = ("upload", *SERVER_STAGES, "download")
+"""The stages a span can stand for; `stage` columns hold positions in it, -1 for none."""
+
+UNKNOWN = -1
+"""In columns of numbers that are never negative: not known."""
+
+_QUEUE, _INFERENCE = CLAIMS.index("queue"), CLAIMS.index("inference")
+_NO_HOST = "-"
+_UNIQUE = r'"harness\.cpu_ns":[0-9]+,?'
+"""What makes the attributes of every span differ, and nobody here asks for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpanColumns:
+    """One row per span of a request of this run, in the order of arrival. `*_of` columns are positions in a tuple.
+
+    `request` is the position of the sample; ids are numbers, `parent` is 0 where there is none. The columns from
+    `marked` on are known of server spans only, those from `model_of` on of spans that infer or wait.
+    """
+
+    request: NDArray[np.int32]
+    id: NDArray[np.uint64]
+    parent: NDArray[np.uint64]
+    start_ns: NDArray[np.int64]
+    end_ns: NDArray[np.int64]
+    stage: NDArray[np.int8]
+    server: NDArray[np.bool_]
+    marked: NDArray[np.bool_]  # by our instrumentation
+    announced: NDArray[np.int32]  # spans below it, as the service counted them
+    answered_ns: NDArray[np.int64]  # the first part of the answer was handed over
+    host_of: NDArray[np.int32]
+    model_of: NDArray[np.int32]
+    resource_of: NDArray[np.int32]
+    batch_of: NDArray[np.int32]
+    batch_size: NDArray[np.int32]
+    hosts: tuple[str, ...]
+    models: tuple[str, ...]
+    resources: tuple[str, ...]
+    batches: tuple[str, ...]
+    foreign: int  # traces that no request of this run started
+    read: int  # spans read, foreign ones included
+
+
+_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:15]
+_KINDS: dict[str, Any] = {
+    "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
+    "stage": np.int8, "server": np.bool_, "marked": np.bool_, "announced": np.int32, "answered_ns": np.int64,
+    "host_of": np.int32, "model_of": np.int32, "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32,
+}  # fmt: skip
+
+
+def columns_of(parts: Iterable[pa.Table], trace_ids: pa.Array) -> SpanColumns:
+    """The spans of the requests with these trace ids, from tables of model.Span rows with their stages mapped."""
+    names = _Names({}), _Names({}), _Names({}), _Names({})
+    read, foreign, found = 0, set[str](), []
+    for part in parts:
+        read += part.num_rows
+        request = pc.index_in(part.column("trace_id"), value_set=trace_ids)
+        own = pc.is_valid(request)
+        if not pc.all(own, min_count=0).as_py():
+            foreign.update(pc.unique(part.column("trace_id").filter(pc.invert(own))).to_pylist())
+            part, request = part.filter(own), request.filter(own)
+        if part.num_rows:
+            found.append(_part(part, request, *names))
+    arrays: dict[str, Any] = {
+        name: np.concatenate([each[name] for each in found]) if found else np.zeros(0, _KINDS[name]) for name in _ARRAYS
+    }
+    hosts, models, resources, batches = (tuple(each.known) for each in names)
+    return SpanColumns(
+        **arrays, hosts=hosts, models=models, resources=resources, batches=batches, foreign=len(foreign), read=read
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Texts and the numbers they got, in the order they were first seen."""
+
+    known: dict[str, int]
+
+    def number(self, text: object) -> int:
+        return UNKNOWN if text is None else self.known.setdefault(str(text), len(self.known))
+
+
+def _part(
+    part: pa.Table, request: pa.ChunkedArray, hosts: _Names, models: _Names, resources: _Names, batches: _Names
+) -> dict[str, NDArray[Any]]:
+    stage = pc.fill_null(pc.index_in(part.column("stage"), value_set=pa.array(CLAIMS)), UNKNOWN)
+    stages = stage.to_numpy().astype(np.int8)
+    server = pc.equal(part.column("kind"), "server").to_numpy()
+    n = part.num_rows
+    columns: dict[str, NDArray[Any]] = {
+        "request": request.to_numpy().astype(np.int32),
+        "id": numbers_of(part.column("span_id")),
+        "parent": numbers_of(part.column("parent_id")),
+        "start_ns": part.column("start_ns").to_numpy(),
+        "end_ns": part.column("end_ns").to_numpy(),
+        "stage": stages,
+        "server": server,
+        **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in _ARRAYS[8:]},
+        "marked": np.zeros(n, np.bool_),
+    }
+    text = part.column("attributes")
+    _read_roots(columns, np.flatnonzero(server), text, hosts)
+    _read_stages(columns, np.flatnonzero((stages == _QUEUE) | (stages == _INFERENCE)), text, models, resources, batches)
+    return columns
+
+
+def _read_roots(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], text: pa.ChunkedArray, hosts: _Names) -> None:
+    found = [attributes_of(each) for each in text.take(pa.array(rows)).to_pylist()]
+    columns["marked"][rows] = _each(found, lambda a: a.get("harness.split") == "marks", np.bool_)
+    columns["announced"][rows] = _each(found, lambda a: _small(a.get("harness.spans")), np.int32)
+    columns["answered_ns"][rows] = _each(found, lambda a: _whole(a.get("harness.first_send_ns")), np.int64)
+    columns["host_of"][rows] = _each(found, lambda a: hosts.number(_host(a.get("harness.host"))), np.int32)
+
+
+def _read_stages(
+    columns: dict[str, NDArray[Any]],
+    rows: NDArray[np.intp],
+    text: pa.ChunkedArray,
+    models: _Names,
+    resources: _Names,
+    batches: _Names,
+) -> None:
+    """Models, resources and batches: each different text is parsed once."""
+    same = pc.replace_substring_regex(text.take(pa.array(rows)), _UNIQUE, "")
+    encoded = pc.dictionary_encode(same, null_encoding="encode").combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    found = [attributes_of(each) for each in encoded.dictionary.to_pylist()]
+    which = encoded.indices.to_numpy(zero_copy_only=False)
+    columns["model_of"][rows] = _each(found, lambda a: models.number(_model(a)), np.int32)[which]
+    columns["resource_of"][rows] = _each(found, lambda a: resources.number(a.get("harness.resource")), np.int32)[which]
+    columns["batch_of"][rows] = _each(found, lambda a: batches.number(a.get("harness.batch_id")), np.int32)[which]
+    columns["batch_size"][rows] = _each(found, lambda a: _small(a.get("harness.batch_size")), np.int32)[which]
+
+
+def _each(found: Sequence[dict[str, object]], read: Callable[[dict[str, object]], object], kind: type) -> NDArray[Any]:
+    return np.fromiter((read(attributes) for attributes in found), kind, len(found))
+
+
+def _model(attributes: dict[str, object]) -> object:
+    return attributes.get("harness.model", attributes.get("model.name"))
+
+
+def _host(key: object) -> str | None:
+    """The key of the server's kernel; a service that cannot tell says "-"."""
+    return key if isinstance(key, str) and key != _NO_HOST else None
+
+
+def _small(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else UNKNOWN
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else UNKNOWN
+
+
+def attributes_of(text: str | None) -> dict[str, object]:
+    """The attributes of a span row; empty when there are none, or when a run folder was edited."""
+    if text is None:
+        return {}
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def numbers_of(ids: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """16 hexadecimal digits each -> numbers; 0 for null. Anything else (an edited folder) gets a number of its own."""
+    texts = pc.fill_null(ids, "0" * 16)
+    if pc.all(pc.equal(pc.binary_length(texts), 16), min_count=0).as_py():
+        try:
+            whole = b"".join(_bytes_of(chunk) for chunk in texts.chunks)
+            return np.frombuffer(binascii.unhexlify(whole), dtype=">u8").astype(np.uint64)
+        except binascii.Error:
+            pass
+    return np.fromiter((_number(text) for text in texts.to_pylist()), np.uint64, len(texts))
+
+
+def _bytes_of(texts: pa.StringArray) -> bytes:
+    """The characters of an array whose texts are all 16 long."""
+    _, _, characters = texts.buffers()
+    begin = texts.buffers()[1]
+    first = int(np.frombuffer(begin, np.int32)[texts.offset]) if len(texts) else 0
+    return bytes(memoryview(characters)[first : first + 16 * len(texts)]) if len(texts) else b""
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 16) if len(text) == 16 else _hashed(text)
+    except ValueError:
+        return _hashed(text)
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big") | 1

@@ -1,0 +1,105 @@
+"""The spans of each request as a tree, its root chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.spans import tree
+from harness.spans.columns import UNKNOWN, SpanColumns
+from harness.spans.tree import NONE, Rows
+
+_PER_SPAN = tuple(f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches"))[:-2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """Spans in order of (request, id), each once. Row numbers refer to `spans`; -1 is none.
+
+    `root` has one entry per sample. A `candidate` is a span that could be the root of its request: a server span
+    without a parent here, or whatever the client's own span is the parent of when there is no such server span.
+    """
+
+    spans: SpanColumns
+    parent: Rows
+    root: Rows
+    candidate: NDArray[np.bool_]
+    orphans: int  # spans whose parent never came, and that are no candidates
+    duplicates: int  # spans that came more than once
+
+    @property
+    def request(self) -> NDArray[np.int32]:
+        return self.spans.request
+
+    @property
+    def is_root(self) -> NDArray[np.bool_]:
+        found = np.zeros(len(self.request), np.bool_)
+        found[self.root[self.root != NONE]] = True
+        return found
+
+    def late(self) -> NDArray[np.bool_]:
+        """Which spans begin after the root of their request has ended."""
+        root = self.root[self.request]
+        late: NDArray[np.bool_] = (root != NONE) & (self.spans.start_ns >= self.spans.end_ns[root])
+        return late
+
+    def incomplete(self) -> NDArray[np.bool_]:
+        """Which samples have a root with fewer spans below it than it announced."""
+        below = tree.ends_of(self.parent) == self.root[self.request]
+        counted = np.bincount(self.request[below & ~self.is_root], minlength=len(self.root))
+        announced = np.where(self.root != NONE, self.spans.announced[self.root], UNKNOWN) if len(self.request) else -1
+        missing: NDArray[np.bool_] = counted < announced
+        return missing
+
+
+def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
+    """`client_span` holds the span id of each sample."""
+    ordered, duplicates = _each_once(spans)
+    parent = tree.parents_of(ordered.request, ordered.id, ordered.parent)
+    ours = ordered.parent == client_span[ordered.request]
+    top = ours | (parent == NONE)
+    server = top & ordered.server
+    has_server = np.zeros(len(client_span), np.bool_)
+    has_server[ordered.request[server]] = True
+    candidate = np.where(has_server[ordered.request], server, ours)
+    root = _roots(ordered, candidate, len(client_span))
+    above = parent.copy()
+    above[root[root != NONE]] = NONE  # what is above a root is none of the service's
+    return Forest(
+        spans=ordered,
+        parent=above,
+        root=root,
+        candidate=candidate,
+        orphans=int(((parent == NONE) & (ordered.parent != 0) & ~ours & ~candidate).sum()),
+        duplicates=duplicates,
+    )
+
+
+def _each_once(spans: SpanColumns) -> tuple[SpanColumns, int]:
+    """In order of (request, id); of spans that came twice (an exporter that retries) the first."""
+    order = np.lexsort((spans.id, spans.request))
+    request, ids = spans.request[order], spans.id[order]
+    again = np.zeros(len(order), np.bool_)
+    again[1:] = (request[1:] == request[:-1]) & (ids[1:] == ids[:-1])
+    order = order[~again]
+    picked: dict[str, Any] = {name: getattr(spans, name)[order] for name in _PER_SPAN}
+    return replace(spans, **picked), int(again.sum())
+
+
+def _roots(spans: SpanColumns, candidate: NDArray[np.bool_], requests: int) -> Rows:
+    """The earliest candidate of each request.
+
+    A framework's own telemetry may stand around our instrumentation: ours knows more. Among spans that start together
+    the longest one is the outermost.
+    """
+    rows = np.flatnonzero(candidate)
+    keys = (-spans.end_ns[rows], spans.start_ns[rows], ~spans.marked[rows], spans.request[rows])
+    rows = rows[np.lexsort(keys)]
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = spans.request[rows[1:]] != spans.request[rows[:-1]]
+    root = np.full(requests, NONE, np.int64)
+    root[spans.request[rows[first]]] = rows[first]
+    return root
