@@ -200,11 +200,13 @@ def _from_json(body: bytes) -> Iterator[SpanRow | None]:
 
 def _json_row(span: dict[str, Any], owner: Owner, scope: str | None) -> SpanRow | None:
     attributes = json_pairs(members(span, "attributes"))
-    happened = ((text(e, "name"), integer(e.get("timeUnixNano"), "timeUnixNano")) for e in members(span, "events"))
-    linked = ((hexadecimal(link.get("traceId")), hexadecimal(link.get("spanId"))) for link in members(span, "links"))
-    for key in _OURS:
-        attributes.pop(key, None)
-    attributes.update(_beside(scope, happened, linked))
+    events, links = members(span, "events"), members(span, "links")
+    if scope or events or links or not _RESERVED.isdisjoint(attributes):
+        happened = ((text(event, "name"), integer(event.get("timeUnixNano"), "timeUnixNano")) for event in events)
+        linked = ((hexadecimal(link.get("traceId")), hexadecimal(link.get("spanId"))) for link in links)
+        for key in _OURS:
+            attributes.pop(key, None)
+        attributes.update(_beside(scope, happened, linked))
     stage = attributes.get(_STAGE)
     return _row(
         (hexadecimal(span.get("traceId")), hexadecimal(span.get("spanId")), hexadecimal(span.get("parentSpanId"))),

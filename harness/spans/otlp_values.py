@@ -24,7 +24,7 @@ _DEEPEST_VALUE = 24
 _FRAGMENTS_KEPT = 8192
 _FRAGMENT_BYTES = 256
 
-to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 class MalformedBody(ValueError):  # noqa: N818 - reads as the condition it reports
