@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from report_builders import a_health, a_request, a_summary, some_counts
+from report_builders import a_coverage, a_health, a_request, a_summary, some_counts
 
 from harness.findings import Reading, Summary
 from harness.model import RunWarning
@@ -47,6 +47,8 @@ def a_hostile_summary(text: str) -> Summary:
         models=tuple(dataclasses.replace(m, model=text) for m in usual.models),
         slo=tuple(dataclasses.replace(s, expression=text, reason=text) for s in usual.slo),
         health=health,
+        waits=tuple(dataclasses.replace(w, resource=text) for w in usual.waits),
+        coverage=a_coverage(sentence=text),
         warnings=(RunWarning(text, text, text, True), RunWarning(text, text, text, False)),
         slowest=(dataclasses.replace(a_request(1, 0.5, text), trace_id=text),),
         environment=((text, text),),

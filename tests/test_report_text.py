@@ -9,9 +9,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_builders import a_health, a_summary, an_empty_summary, an_estimate, some_counts, some_stages
+from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate, some_counts, some_stages
 
-from harness.findings import Estimate, Reading, Verdict
+from harness.findings import Estimate, Loss, Reading, Verdict, WaitFindings
 from harness.report import figures, lines
 from harness.report.lights import LightState, lights
 from harness.report.palette import DARK, LIGHT, Theme
@@ -124,12 +124,46 @@ def test_nothing_measured_leaves_the_lights_dark() -> None:
     assert dark == ["Server halves", "Clocks", "Errors"]
 
 
-def test_missing_server_halves_are_counted() -> None:
-    summary = a_summary(counts=some_counts(split=(("marks", 180), ("none", 60))), health=a_health())
+@pytest.mark.parametrize(
+    ("loss", "state", "how"),
+    [
+        (None, LightState.ATTENTION, ""),
+        (Loss.UNIFORM, LightState.GOOD, ", the others missing at random"),
+        (Loss.UNTESTED, LightState.ATTENTION, ", too few to compare with the others"),
+        (Loss.CLUSTERED, LightState.BAD, ", the others missing together in time: no stage is judged"),
+        (Loss.BIASED, LightState.BAD, ", the others differ in latency: no stage is judged"),
+    ],
+)
+def test_missing_server_halves_are_counted_and_their_loss_is_judged(
+    loss: Loss | None, state: LightState, how: str
+) -> None:
+    coverage = None if loss is None else a_coverage(loss=loss)
+    summary = a_summary(counts=some_counts(split=(("marks", 180), ("none", 60))), coverage=coverage)
     light = next(light for light in lights(summary) if light.name == "Server halves")
 
-    assert light.state is LightState.ATTENTION
-    assert light.phrase == "for 75% of the ok requests"
+    assert (light.state, light.phrase) == (state, f"for 75% of the ok requests{how}")
+
+
+def test_a_run_without_any_success_says_so_beside_its_verdict() -> None:
+    counts = some_counts(ok=0, failed=244)
+    summary = a_summary(verdict=Verdict.NOT_ENOUGH_DATA, counts=counts)
+
+    assert lines.verdict_line(summary) == "not enough data (no request succeeded: 244 failed)"
+
+
+def test_waits_are_told_by_resource_the_largest_first() -> None:
+    assert lines.waits_line(a_summary()) == (
+        "Queue, as the service measured it: threadpool 9.00 ms, model_lock 2.50 ms, not named 500 us; mean per request"
+    )
+    assert lines.waits_line(a_summary(waits=())) == ""
+
+
+def test_many_resources_are_summed_up() -> None:
+    waits = tuple(WaitFindings(f"lock-{i}", 1, 1, 0.24, 0.001, 0.01) for i in range(30))
+
+    assert lines.waits_line(a_summary(waits=waits)).endswith("lock-5 1.00 ms, 24 more 24.0 ms; mean per request")
+    assert len(lines.wait_lines(a_summary(waits=waits))) == 21
+    assert lines.wait_lines(a_summary(waits=waits))[-1] == ("10 more", "10", "–", "–", "10.00", "10.0%")
 
 
 # --- colours: linear-light RGB through the matrices of Machado, Oliveira and Fernandes (2009), severity 1 ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.tail import LEAST_SLOW, TailAttribution
-from harness.findings import Counts, Estimate, LatencyFindings, ModelFindings, StageFindings
+from harness.findings import Counts, Estimate, LatencyFindings, ModelFindings, StageFindings, WaitFindings
 from harness.units import format_count, format_duration, format_rate, format_share
 
 STAGE_WORDS = {
@@ -30,10 +30,12 @@ def write(
     n_split: int,
     silence: str | None,
     users: str | None = None,
+    waits: Sequence[WaitFindings] = (),
 ) -> tuple[str, ...]:
     """Answers, latency, where the mean goes, the chain, the tail, and what is not known.
 
-    `silence` is why nothing may be said about stages, if so; `users` are those of a closed loop, such as "16 users".
+    `silence` is why nothing may be said about stages, if so; `users` are those of a closed loop, such as "16 users";
+    `waits` are what the stage `queue` is made of.
     """
     said = [_answers(counts)]
     if counts.ok:
@@ -43,7 +45,7 @@ def write(
     if silence is not None:
         return (*said, f"Nothing is said about stages: {silence}.")
     whole = [s for s in stages if s.part_of is None and s.share is not None]
-    said.extend(_mean(whole, n_split))
+    said.extend(_mean(whole, n_split, waits))
     said.extend(_chain(models))
     if n_split:
         said.append(tail_sentence(tail) if tail else _no_tail(n_split))
@@ -52,6 +54,8 @@ def write(
 
 def _answers(counts: Counts) -> str:
     told = f"{format_count(counts.ok)} of {format_count(counts.scheduled)} requests were answered as expected"
+    if counts.scheduled and not counts.ok:
+        told = f"No request succeeded, of {format_count(counts.scheduled)}"
     if counts.offered_per_s is not None:
         told += f" ({format_rate(counts.offered_per_s)} offered)"
     if counts.errors:
@@ -70,13 +74,20 @@ def _closed_loop(users: str) -> str:
 
 
 def _latency(latency: LatencyFindings) -> str:
+    """The mean is of those answered as expected; the percentiles are of all, and say so where that is not the same."""
     told = f"The mean request took {format_duration(latency.mean.value)}"
+    others = latency.p50.n - latency.mean.n
+    if others > 0:
+        told = (
+            f"The mean request answered as expected took {format_duration(latency.mean.value)}; counting the "
+            f"{format_count(others)} other{'s' if others > 1 else ''} as slowest"
+        )
     if latency.p50.value is not None:
-        told += f", half took at most {format_duration(latency.p50.value)}"
+        told += f", half {'of all ' if others > 0 else ''}took at most {format_duration(latency.p50.value)}"
     for name, estimate in (("p99", latency.p99), ("p95", latency.p95)):
         if estimate.value is not None:
             return f"{told}, {name} is {_with_interval(estimate)}."
-    return f"{told}; no p95: {latency.p95.refusal}."
+    return f"{told}{',' if others > 0 else ';'} no p95: {latency.p95.refusal}."
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -86,13 +97,22 @@ def _with_interval(estimate: Estimate) -> str:
     return text
 
 
-def _mean(whole: Sequence[StageFindings], n: int) -> list[str]:
+def _mean(whole: Sequence[StageFindings], n: int, waits: Sequence[WaitFindings]) -> list[str]:
     ranked = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
     if not ranked:
         return []
-    first, *rest = [f"{STAGE_WORDS[s.stage]} {format_share(s.share)}" for s in ranked]
+    first, *rest = [f"{_words(s, waits)} {format_share(s.share)}" for s in ranked]
     others = f", then {' and '.join(rest)}" if rest else ""
     return [f"Largest part of the mean request: {first} ({format_duration(ranked[0].mean.value)}){others}; n = {n:,}."]
+
+
+def _words(stage: StageFindings, waits: Sequence[WaitFindings]) -> str:
+    """The stage in words; `queue` with the resource most of it was spent on, if one was."""
+    words = STAGE_WORDS[stage.stage]
+    if stage.stage != "queue" or not waits or waits[0].resource is None:
+        return words
+    total = sum(w.mean_per_request_s for w in waits)
+    return f"{words} (mostly for {waits[0].resource})" if waits[0].mean_per_request_s > total / 2 else words
 
 
 def _chain(models: Sequence[ModelFindings]) -> list[str]:

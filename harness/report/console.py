@@ -20,11 +20,13 @@ from harness.report.lines import (
     LatencyCell,
     StageLine,
     counts_line,
+    coverage_line,
     latency_lines,
     latency_note,
     name_lines,
     stage_table,
     verdict_line,
+    waits_line,
     warning_lines,
 )
 from harness.report.palette import DARK
@@ -122,7 +124,9 @@ def _stages(summary: Summary, width: int) -> RenderableType | None:
         mean, share, p50, p95 = (Text(t, style) for t in (line.mean, line.share, line.p50, line.p95))
         table.add_row(label, mean, share, _bar(line, bar), p50, p95)
     note = "means add up; p50 and p95 are of the stage on its own and do not"
-    return Group(table, Text(visible(summary.stage_set, 400), "dim"), Text(note, "dim"))
+    waits = waits_line(summary)
+    below = [visible(summary.stage_set, 400), note, *([waits] if waits else [])]
+    return Group(table, *(Text(line, "dim") for line in below))
 
 
 def _bar(line: StageLine, cells: int) -> Text:
@@ -195,7 +199,8 @@ def _health(summary: Summary) -> RenderableType:
     reasons = [Padding(Text(f"- {visible(r, 400)}"), (0, 0, 0, 2)) for r in health.reasons]
     lines = (generator_line(health), stamps_line(health))
     figures_line = [Padding(Text(visible(line, 400), "dim"), (0, 0, 0, 2)) for line in lines if line]
-    source = [Text(f"Server halves: {visible(summary.span_source, 400)}", "dim")] if summary.span_source else []
+    halves = (("Server halves", summary.span_source), ("Coverage", coverage_line(summary)))
+    source = [Text(f"{name}: {visible(line, 400)}", "dim") for name, line in halves if line]
     return Group(state, *reasons, *figures_line, *source)
 
 

@@ -39,6 +39,8 @@ COLUMNS: Definitions = (
      " in the others."),
     ("ms a call, ms a request", "Mean length of one call of the model; and all its calls together, spread over every"
      " request, those that never called it included."),
+    ("waits, ms a wait", "Waits for one resource, and their mean length. Spread over every request they may be more"
+     " than the stage queue, which charges each instant once."),
     ("n", "How many requests a figure stands on."),
 )  # fmt: skip
 
@@ -65,6 +67,11 @@ VERDICTS: Definitions = (
      " lateness."),
     ("kernel stamp", "The instant the kernel received the last byte of an answer. Where it cannot say (TLS, some"
      " systems) the instant the generator read it counts, which a busy generator makes later."),
+    ("coverage", "The share of measured ok requests with a server half. Where the others are missing at random, stages"
+     " are judged on the rest. Where slow ones are missing, or all those of some seconds, no stage is judged or blamed."
+     " A handful missing counts as the slowest in a percentile of a stage."),
+    ("Cliff's delta", "How much slower one group of requests is than another: +1 when each of the first is slower than"
+     " each of the second, 0 when neither is."),
     ("clock offset", "How far the clock of the service is from ours. It divides transfer into upload and download;"
      " their sum does not depend on it."),
 )  # fmt: skip

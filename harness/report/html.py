@@ -22,15 +22,18 @@ from harness.report.lines import (
     NAME_COLUMNS,
     SHOWN_ORDER,
     VERDICT_WORDS,
+    WAIT_COLUMNS,
     StageTable,
     confidence,
     counts_line,
+    coverage_line,
     latency_lines,
     latency_note,
     name_lines,
     stage_label,
     stage_table,
     verdict_line,
+    wait_lines,
     warning_lines,
 )
 from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
@@ -79,6 +82,9 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
             latency_note=latency_note(summary),
             names=name_lines(summary),
             name_columns=NAME_COLUMNS,
+            waits=wait_lines(summary),
+            wait_columns=WAIT_COLUMNS,
+            coverage=coverage_line(summary),
             drawings=_drawings(ledger),
             groups=[
                 ("Slowest requests", _bars(summary.slowest, longest)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.findings import HealthState, Summary
+from harness.findings import HealthState, Loss, Summary
 from harness.model import RunWarning, Split
 from harness.units import format_share
 
@@ -47,17 +47,26 @@ def _generator(summary: Summary) -> Light:
     return Light("Load generator", states[health.state], health.reasons[0] if health.reasons else health.state.value)
 
 
+_LOSS = {
+    Loss.NONE: (LightState.GOOD, ""),
+    Loss.UNIFORM: (LightState.GOOD, ", the others missing at random"),
+    Loss.UNTESTED: (LightState.ATTENTION, ", too few to compare with the others"),
+    Loss.CLUSTERED: (LightState.BAD, ", the others missing together in time: no stage is judged"),
+    Loss.BIASED: (LightState.BAD, ", the others differ in latency: no stage is judged"),
+}
+
+
 def _server_halves(summary: Summary) -> Light:
     by_split = dict(summary.counts.split)
     total = sum(by_split.values())
     missing = by_split.get(Split.NONE.value, 0)
     if total == 0 or missing == total:
         return Light("Server halves", LightState.UNKNOWN, "none: the stages inside the service are not known")
-    if missing:
-        return Light(
-            "Server halves", LightState.ATTENTION, f"for {format_share(1 - missing / total)} of the ok requests"
-        )
-    return Light("Server halves", LightState.GOOD, "for every ok request")
+    if not missing:
+        return Light("Server halves", LightState.GOOD, "for every ok request")
+    loss = summary.coverage.loss if summary.coverage is not None else None
+    state, how = _LOSS[loss] if loss is not None else (LightState.ATTENTION, "")
+    return Light("Server halves", state, f"for {format_share(1 - missing / total)} of the ok requests{how}")
 
 
 def _clock(summary: Summary) -> Light:

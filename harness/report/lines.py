@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.findings import ABORTED, Estimate, LatencyFindings, StageFindings, Summary, Verdict
+from harness.findings import ABORTED, Estimate, LatencyFindings, StageFindings, Summary, Verdict, WaitFindings
 from harness.model import TRANSFER, RunWarning
 from harness.report.figures import decimals_for, interval, ms, share
-from harness.units import format_rate
+from harness.report.text import visible
+from harness.units import format_duration, format_rate
 
 VERDICT_WORDS = {
     Verdict.PASSED: "passed",
@@ -118,6 +119,50 @@ def _middle(findings: LatencyFindings) -> float | None:
     return findings.p50.value if findings.p50.value is not None else findings.mean.value
 
 
+MOST_WAITS = 6
+"""Resources named in the line on waits; the others are summed up."""
+MOST_WAIT_ROWS = 20
+
+
+def wait_label(found: WaitFindings, longest: int = 60) -> str:
+    """The name of a resource as the service gave it, safe to look at."""
+    return "not named" if found.resource is None else visible(found.resource, longest)
+
+
+def waits_line(summary: Summary) -> str:
+    """What the stage `queue` is made of: the mean wait per request for each resource, on one line."""
+    if not summary.waits:
+        return ""
+    named, rest = summary.waits[:MOST_WAITS], summary.waits[MOST_WAITS:]
+    shown = [f"{wait_label(w, 40)} {format_duration(w.mean_per_request_s)}" for w in named]
+    if rest:
+        shown.append(f"{len(rest):,} more {format_duration(sum(w.mean_per_request_s for w in rest))}")
+    return f"Queue, as the service measured it: {', '.join(shown)}; mean per request"
+
+
+WAIT_COLUMNS = ("resource", "waits", "requests", "ms a wait", "ms a request", "share")
+
+
+def wait_lines(summary: Summary) -> list[tuple[str, ...]]:
+    """A row of WAIT_COLUMNS per resource; one for all that are left beyond a screenful."""
+    lines = []
+    for w in summary.waits[:MOST_WAIT_ROWS]:
+        each, spread = (ms(s, decimals_for(s)) for s in (w.mean_wait_s, w.mean_per_request_s))
+        lines.append((wait_label(w), f"{w.waits:,}", f"{w.requests:,}", each, spread, share(w.share)))
+    rest = summary.waits[MOST_WAIT_ROWS:]
+    if rest:
+        spread_s = sum(w.mean_per_request_s for w in rest)
+        counted = f"{sum(w.waits for w in rest):,}"
+        spread = ms(spread_s, decimals_for(spread_s))
+        lines.append((f"{len(rest):,} more", counted, "–", "–", spread, share(sum(w.share for w in rest))))
+    return lines
+
+
+def coverage_line(summary: Summary) -> str:
+    """How many requests have a server half and how the others are missing; empty when none was asked for."""
+    return "" if summary.coverage is None else summary.coverage.sentence
+
+
 NAME_COLUMNS = ("request", "ok", "failed", "mean ms", "p50 ms", "p95 ms", "largest stage")
 
 
@@ -178,8 +223,10 @@ def _warning_word(warning: RunWarning) -> str:
 
 
 def verdict_line(summary: Summary) -> str:
-    """The verdict as a word, with a note when there was no SLO to judge or the run was cut short."""
+    """The verdict as a word, with a note when nothing succeeded, there was no SLO to judge or the run was cut short."""
     notes = []
+    if summary.counts.ok == 0 and summary.counts.failed:
+        notes.append(f"no request succeeded: {summary.counts.failed:,} failed")
     if summary.verdict is Verdict.PASSED and not summary.slo:
         notes.append("no SLO to judge")
     if summary.interrupted:

@@ -15,11 +15,13 @@ from harness.report.health_text import generator_line, stamps_line
 from harness.report.lines import (
     NAME_COLUMNS,
     counts_line,
+    coverage_line,
     latency_lines,
     latency_note,
     name_lines,
     stage_table,
     verdict_line,
+    waits_line,
     warning_lines,
 )
 from harness.report.text import visible
@@ -94,9 +96,10 @@ def _stages(summary: Summary) -> str:
     ]
     total = ("**= mean latency**", f"**{table.total}**", "", "", "")
     columns = ("stage", "mean (ms)", "share", "p50 alone", "p95 alone")
+    waits = waits_line(summary)
     return (
         f"### Where the time goes\n\n{_table(columns, [*rows, total])}\n\n<sub>{escaped(summary.stage_set)}. Means add"
-        " up; percentiles of a stage on its own do not.</sub>"
+        f" up; percentiles of a stage on its own do not.{f' {escaped(waits)}.' if waits else ''}</sub>"
     )
 
 
@@ -161,5 +164,6 @@ def _foot(summary: Summary) -> str:
     parts = [named(summary.target), escaped(summary.load), escaped(counts_line(summary))]
     line = generator_line(summary.health)
     health = f"generator {summary.health.state.value}" + (f": {line}" if line else "")
-    parts += [escaped(part) for part in (health, stamps_line(summary.health), summary.span_source) if part]
+    halves = (summary.span_source, coverage_line(summary))
+    parts += [escaped(part) for part in (health, stamps_line(summary.health), *halves) if part]
     return f"<sub>{' · '.join(parts)} · run {named(summary.run_id)}</sub>"
