@@ -67,8 +67,8 @@ def test_the_import_brings_opentelemetry_and_nothing_a_tester_or_a_framework_nee
     assert not ours & unwanted
 
 
-def test_the_package_offers_two_names() -> None:
-    assert python("import harness.instrument as i; print(i.__all__)") == "['instrument', 'stage']\n"
+def test_the_package_offers_three_names() -> None:
+    assert python("import harness.instrument as i; print(i.__all__)") == "['Batcher', 'instrument', 'stage']\n"
 
 
 @pytest.mark.parametrize("endpoint", [True, False])
