@@ -80,11 +80,11 @@ def receiving(ports: Ports | None, run_dir: Path) -> Iterator[ReceiverProcess | 
         child.stop()
 
 
-def deadline_s(environ: Mapping[str, str] = os.environ) -> float:
-    """How long spans are waited for, seconds. Raises UsageError when the environment says something unreadable."""
+def deadline_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """How long missing spans are waited for, seconds; None when the environment does not say. Raises UsageError."""
     text = environ.get(DEADLINE)
     if not text:
-        return DEADLINE_S
+        return None
     try:
         return parse_duration_s(text)
     except UsageError as error:
@@ -98,13 +98,16 @@ def await_received(
     run_s: float,
     interrupt: Interrupt,
     on_event: OnEvent,
-    longest_s: float = DEADLINE_S,
+    chosen_s: float | None = None,
 ) -> Awaited:
-    """Wait until every asked trace is whole, nothing new came for an export interval, or `longest_s` have passed.
+    """Wait until every asked trace is whole, nothing new came for an export interval, or the deadline has passed.
 
     A service that exports at all has done so within its export interval: when a run of `run_s` brought not one span,
-    none will come. Nor is there anything to wait for then if all answers carry their Server-Timing.
+    none will come. Nor is there anything to wait for then if all answers carry their Server-Timing. A deadline that
+    the user chose is waited for in full: there may be a collector in between that keeps spans back.
     """
+    longest_s = DEADLINE_S if chosen_s is None else chosen_s
+    interval_s = EXPORT_INTERVAL_S if chosen_s is None else chosen_s
     progress, tail = Progress(asked.traces), Tail(run_dir / SPANS_FILE)
     began = last_news = time.monotonic()
     seen = 0
@@ -119,8 +122,8 @@ def await_received(
         on_event({"phase": "spans", "done": whole, "of": len(asked)})
         waited = now - began
         late = waited >= longest_s and whole < len(asked) and now - last_news < _STILL_ARRIVING_S
-        silent = seen == 0 and (not asked.without_header or run_s + waited > EXPORT_INTERVAL_S)
-        over = whole == len(asked) or silent or now - last_news >= EXPORT_INTERVAL_S or waited >= longest_s
+        silent = seen == 0 and (not asked.without_header or run_s + waited > interval_s)
+        over = whole == len(asked) or silent or now - last_news >= interval_s or waited >= longest_s
         if over or interrupt.now or status.error is not None:
             return Awaited(len(asked), whole, waited, late)
 

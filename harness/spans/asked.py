@@ -92,3 +92,8 @@ class Progress:
     def whole(self) -> int:
         """How many traces are whole."""
         return int(np.count_nonzero(self._servers & (self._others >= self._announced)))
+
+    @property
+    def begun(self) -> int:
+        """How many traces have any span."""
+        return int(np.count_nonzero(self._servers | (self._others > 0)))

@@ -1,0 +1,85 @@
+"""Spans of asked traces as a store gives them: each kept once, and which traces are whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.chunks import ChunkWriter
+from harness.spans.otlp import Decoded, SpanRow
+
+_SERVER = "server"
+_ANNOUNCED = "harness.spans"
+_ROWS_AT_A_TIME = 5_000
+
+
+@dataclass(slots=True)
+class _Trace:
+    spans: set[str] = field(default_factory=set)
+    servers: int = 0
+    announced: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """As for received spans: its server span is there, and as many others as its server spans announce."""
+        return self.servers > 0 and len(self.spans) - self.servers >= self.announced
+
+
+class Gathered:
+    """What has come of the asked traces; their spans go to `writer` as they come. One owner."""
+
+    def __init__(self, asked: Sequence[str], writer: ChunkWriter) -> None:
+        self._writer = writer
+        self._traces = {trace_id: _Trace() for trace_id in asked}
+        self._missing = dict.fromkeys(asked)
+        self.services: set[str] = set()  # of server spans
+        self.spans = 0
+        self._unwritten = 0
+
+    def take(self, decoded: Decoded) -> int:
+        """Keep the spans of asked traces that are new. Returns how many."""
+        before = self.spans
+        for row in decoded.rows:
+            trace = self._traces.get(row[0])
+            if trace is not None and row[1] not in trace.spans:
+                self._keep(row, trace)
+        self._unwritten += self.spans - before
+        if self._unwritten >= _ROWS_AT_A_TIME:
+            self._writer.flush()
+            self._unwritten = 0
+        return self.spans - before
+
+    def _keep(self, row: SpanRow, trace: _Trace) -> None:
+        trace.spans.add(row[1])
+        if row[4] == _SERVER:
+            trace.servers += 1
+            trace.announced += _announced(row[10])
+            if row[5]:
+                self.services.add(row[5])
+        if trace.whole:
+            self._missing.pop(row[0], None)
+        else:
+            self._missing[row[0]] = None
+        self._writer.append(row)
+        self.spans += 1
+
+    def missing(self) -> list[str]:
+        """The traces that are not whole."""
+        return list(self._missing)
+
+    @property
+    def whole(self) -> int:
+        return len(self._traces) - len(self._missing)
+
+    @property
+    def begun(self) -> int:
+        """How many traces have any span."""
+        return sum(1 for trace in self._traces.values() if trace.spans)
+
+
+def _announced(attributes: str | None) -> int:
+    if attributes is None or _ANNOUNCED not in attributes:
+        return 0
+    said = json.loads(attributes).get(_ANNOUNCED)
+    return said if isinstance(said, int) and 0 < said < 1_000_000 else 0
