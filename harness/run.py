@@ -42,10 +42,12 @@ from harness.model import (
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
 from harness.run_folder import SCHEMA_VERSION, RunFolder
+from harness.scenario.span_section import ADDRESSED
 from harness.scenario.target import host_of, is_loopback
-from harness.spans import arrive
+from harness.spans import arrive, fetch
 from harness.spans.arrive import Awaited
 from harness.spans.asked import asked_traces
+from harness.spans.fetch import Fetched
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
 from harness.spans.mapping import map_stages
 from harness.units import format_share
@@ -93,9 +95,9 @@ def execute(
         loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew, cost)
         moved = _on_one_clock(folder, loaded)
         on_event({"phase": "spans"})
-        awaited = _await_spans(scenario, receiver, folder, time.time() - started.timestamp(), interrupt, on_event)
+        awaited, fetched = _bring_spans(scenario, receiver, folder, interrupt, on_event, started)
     on_event({"phase": "report"})
-    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, moved)
+    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, fetched, moved)
     if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
         with suppress(RunFolderError):  # why nothing was measured matters more
             folder.write_json("run.json", record)
@@ -122,18 +124,25 @@ def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
         return replace(outcome, spans=pa.concat_tables([none, *mapped_spans(outcome.folder, scenario.spans)]))
 
 
-def _await_spans(
+def _bring_spans(
     scenario: Scenario,
     receiver: ReceiverProcess | None,
     folder: RunFolder,
-    run_s: float,
     interrupt: Interrupt,
     on_event: OnEvent,
-) -> Awaited | None:
-    if receiver is None:
-        return None
-    asked = asked_traces(folder.chunks("samples"), scenario.spans.sampled)
-    return arrive.await_received(receiver, folder.path, asked, run_s, interrupt, on_event, arrive.deadline_s())
+    started: datetime,
+) -> tuple[Awaited | None, Fetched | None]:
+    """Wait for the spans that are sent here; or bring them from where the scenario says they are."""
+    spec, deadline_s = scenario.spans, arrive.deadline_s()
+    if receiver is None and spec.source not in ADDRESSED:
+        return None, None
+    asked = asked_traces(folder.chunks("samples"), spec.sampled)
+    if receiver is not None:
+        run_s = time.time() - started.timestamp()
+        return arrive.await_received(receiver, folder.path, asked, run_s, interrupt, on_event, deadline_s), None
+    patience = fetch.USUAL if deadline_s is None else fetch.Patience(deadline_s, deadline_s)
+    out = folder.path / fetch.FETCHED_FILE
+    return None, fetch.fetch(spec, asked.traces.to_pylist(), asked.window, out, interrupt, on_event, patience)
 
 
 # --- run.json ----------------------------------------------------------------------------------------------
@@ -167,11 +176,13 @@ def _last_record(
     loaded: Loaded,
     received: ReceiverStatus | None,
     awaited: Awaited | None,
+    fetched: Fetched | None,
     moved: list[RunWarning],
 ) -> dict[str, object]:
     known = record["warnings"]
     assert isinstance(known, list)  # noqa: S101 - made by _first_record
     warnings = [*loaded.warnings, *moved, *arrive.warnings_of(received, awaited)]
+    warnings += fetch.warnings_of(fetched, arrive.DEADLINE)
     if loaded.failed is not None:
         hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
         warnings.append(RunWarning(loaded.code, loaded.failed.message, hint, invalidates=True))
@@ -181,6 +192,7 @@ def _last_record(
         "load": {k: v for k, v in loaded.end.items() if k != "kind"},
         "receiver": asdict(received) if received is not None else None,
         "awaited": asdict(awaited) if awaited is not None else None,
+        "fetched": asdict(fetched) if fetched is not None else None,
         "warnings": [*known, *(asdict(warning) for warning in warnings)],
     }
 
