@@ -59,6 +59,8 @@ MAX_KEPT = 256
 MAX_SLICES = 16
 """Marks of one wait; a longer story keeps the time of each kind exact and gives up the order."""
 
+_INT64 = range(-(2**63), 2**63)
+
 Stretch = tuple[int, int]
 Slice = tuple[int, int, str | None]  # from, to, "busy" or "window"; None: not known
 
@@ -272,4 +274,4 @@ def waited(since: int, until: int, busy: Sequence[Stretch], known_from: int = 0)
 def _value(value: object) -> str | bool | int | float:
     if isinstance(value, bool | float):
         return value
-    return int(value) if isinstance(value, Integral) and -(2**63) <= value < 2**63 else text(str(value))
+    return int(value) if isinstance(value, Integral) and int(value) in _INT64 else text(str(value))
