@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def scenario(target: str, listen: str, per_step_s: float) -> dict[str, object]:
         "requests": [{"name": k, "http": f"GET /{k}", "weight": round(v, 3)} for k, v in CAPACITY.items()],
         "load": {
             "arrivals": "poisson", "steps": [f"{total * level:.1f}/s" for level in LEVELS],
-            "warmup": "1s", "duration": f"{per_step_s:g}s", "drain": "15s", "seed": 11,
+            "warmup": "1s", "duration": f"{per_step_s:g}s", "drain": "15s", "seed": 18,
         },
         "spans": {"listen": listen, "source": "otlp"},
     }  # fmt: skip
@@ -97,25 +96,17 @@ def stages_compared(measured: Measured) -> list[Compared]:
 
 
 def waits_compared(measured: Measured) -> list[Compared]:
-    """The waits that ought to name their resource: spans of that resource beside the stopwatch."""
-    spans = queue_spans(measured.run_dir)
+    """The waits that ought to name their resource: waits.parquet beside the stopwatch, per request."""
+    waits = pd.read_parquet(measured.run_dir / "waits.parquet")
     rows = measured.ledger[measured.ledger["phase"] == "measure"]
     found = []
     for endpoint, resource in RESOURCES:
-        per_trace = spans[spans["resource"] == resource].groupby("trace_id")["duration_s"].sum()
+        per_request = waits[waits["resource"] == resource].groupby("request_id")["duration_s"].sum()
         for step, part in rows[rows["name"] == endpoint].groupby("step"):
-            seen = part["trace_id"].map(per_trace).fillna(0.0).mean()
+            seen = part["request_id"].map(per_request).fillna(0.0).mean()
             own = _mean([waited(measured.timed[trace_id], resource) for trace_id in part["trace_id"]])
             found.append(Compared(endpoint, step, f"waits for {resource}", len(part), seen, own))
     return found
-
-
-def queue_spans(run_dir: Path) -> pd.DataFrame:
-    """Spans of stage queue with their `resource` and `duration_s`."""
-    spans = pd.read_parquet(run_dir / "spans.parquet")
-    spans = spans[spans["stage"] == "queue"]
-    resources = [json.loads(text).get("harness.resource") for text in spans["attributes"]]
-    return spans.assign(resource=resources, duration_s=(spans["end_ns"] - spans["start_ns"]) / 1e9)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.findings import Coverage, Loss
+from harness.report import console
 from harness.run import reopen
 from harness.run_folder import RunFolder
 from tests.acceptance_support import copied, largest_gap_s
-from tests.cli import begin, end
 from tests.conftest import free_port
 from tests.known_delay_load import CAPACITY, LEVELS, RESOURCES, Measured, measure, stages_compared, waits_compared
 
@@ -62,14 +62,16 @@ def test_a_wait_is_queue_and_names_what_was_waited_for(measured: Measured, endpo
     assert busy.found_s > 0.001
 
 
-def test_the_two_models_side_by_side_are_kept_at_their_full_length(measured: Measured) -> None:
+def test_models_side_by_side_are_kept_at_their_full_length(measured: Measured) -> None:
     gathered = measured.ledger[measured.ledger["name"] == "gather"]["request_id"]
     calls = pd.read_parquet(measured.run_dir / "model_calls.parquet")
     calls = calls[calls["request_id"].isin(gathered)]
 
-    lengths = calls.groupby("model")["duration_s"].min()
-    assert (lengths >= pd.Series({"a": 0.020, "b": 0.030, "c": 0.030})).all()
+    shortest = calls.groupby("model")["duration_s"].min()
     assert len(calls) == 3 * len(gathered)
+    assert shortest["a"] > 0.018  # a timer of the event loop may fire a millisecond early
+    assert shortest["b"] > 0.028
+    assert shortest["c"] > 0.028
 
 
 # --- spans that were lost ----------------------------------------------------------------------------------
@@ -85,13 +87,14 @@ def lossy(measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> Mappi
         "random": random.Random(3).sample(list(ok["trace_id"]), count),
         "slowest": list(ok["trace_id"].tail(count)),
     }
+    found = {}
     for how, trace_ids in lost.items():
-        _without(copied(measured.run_dir, folder / how), trace_ids)
-    printing = {how: begin("report", folder / how, cwd=folder) for how in lost}
-    printed = {how: end(child) for how, child in printing.items()}
-    assert {each.code for each in printed.values()} == {0}, [each.stderr for each in printed.values()]
-    found = {how: reopen(RunFolder.open(folder / how)).summary.coverage for how in lost}
-    return {how: (coverage, printed[how].stdout) for how, coverage in found.items() if coverage is not None}
+        run_dir = copied(measured.run_dir, folder / how)
+        _without(run_dir, trace_ids)
+        summary = reopen(RunFolder.open(run_dir)).summary
+        assert summary.coverage is not None
+        found[how] = summary.coverage, console.render(summary, width=100, colour=False)
+    return found
 
 
 def _without(run_dir: Path, trace_ids: list[str]) -> None:
