@@ -41,6 +41,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from support import servers, table
 
 from harness.instrument import instrument, pipeline, stage
+from harness.instrument.ids import new_span_id, new_trace_id
 
 ROUNDS = 61 if os.environ.get("FULL", "") not in ("", "0") else 25
 REQUESTS = 200  # x 9 spans stay below the 2,048 that the SDK's queue holds between two flushes
@@ -96,7 +97,7 @@ def spanned(provider: TracerProvider) -> Staged:
 
 
 async def request(app: Any, flags: bytes = b"01") -> None:
-    trace = b"00-%032x-%016x-%s" % (pipeline.new_trace_id(), pipeline.new_span_id(), flags)
+    trace = b"00-%032x-%016x-%s" % (new_trace_id(), new_span_id(), flags)
     headers = [(b"host", b"bench"), (b"traceparent", trace), (b"x-mlharness-run", b"bench")]
     scope = {
         "type": "http", "method": "GET", "path": "/items/7", "raw_path": b"/items/7", "query_string": b"",

@@ -14,7 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from harness.instrument import instrument, stage
 from harness.instrument.host import host_key
-from harness.instrument.middleware import _is_streamed
+from harness.instrument.server_timing import is_streamed
 from harness.model import Split
 from harness.spans import server_timing
 
@@ -58,8 +58,8 @@ def test_only_an_answer_of_unknown_length_is_called_streamed(answer: str) -> Non
 
 def test_an_answer_without_a_body_is_not_called_streamed() -> None:
     assert not says_streamed("stream", "HEAD")
-    assert not any(_is_streamed("GET", status, []) for status in (100, 103, 199, 204, 304))
-    assert all(_is_streamed("GET", status, []) for status in (200, 206, 404, 500, None))
+    assert not any(is_streamed("GET", status, has_length=False) for status in (100, 103, 199, 204, 304))
+    assert all(is_streamed("GET", status, has_length=False) for status in (200, 206, 404, 500, None))
 
 
 def test_a_compressed_answer_is_streamed_only_if_its_length_is_unknown() -> None:

@@ -41,8 +41,9 @@ class Record:
     """One request as the service sees it. Instants are `perf_counter_ns` readings, `epoch_ns` is that of `start`."""
 
     __slots__ = (
-        "body_complete", "closed", "dropped", "end", "epoch_ns", "error", "first_send", "last_send", "marks",
-        "parent_id", "provider", "root_id", "start", "status", "timing_wanted", "trace_id", "waiting",
+        "body_complete", "body_end", "closed", "dropped", "end", "epoch_ns", "error", "first_send", "last_send",
+        "marks", "parent_id", "provider", "receiving", "root_id", "sending", "start", "status", "timing_wanted",
+        "trace_id", "waiting",
     )  # fmt: skip
 
     def __init__(self, start: int, epoch_ns: int, trace_id: int, root_id: int, parent_id: int | None) -> None:
@@ -54,6 +55,7 @@ class Record:
         self.provider: Any = None  # the SDK TracerProvider whose processors get the spans; None: not recorded
         self.timing_wanted = False
         self.end: int | None = None
+        self.body_end: int | None = None  # the last message of the request's body was here
         self.first_send: int | None = None
         self.last_send: int | None = None
         self.status: int | None = None
@@ -63,6 +65,8 @@ class Record:
         self.dropped = 0
         self.marks: list[Mark] = []
         self.waiting: set[Mark] = set()  # waits in flight; kept as marks once they turn out long enough
+        self.receiving: Transfer | None = None
+        self.sending: Transfer | None = None
 
     def add(self, mark: Mark) -> None:
         if len(self.marks) < MAX_MARKS:
@@ -71,15 +75,28 @@ class Record:
             self.dropped += 1
 
     def all_marks(self) -> list[Mark]:
-        return [*self.marks, *self.waiting] if self.waiting else self.marks
+        """Those that ended or were opened by the service, then the waits still in flight."""
+        if not self.waiting and self.receiving is None and self.sending is None:
+            return self.marks
+        found = [*self.marks, *self.waiting]
+        for stage, transfer in (("upload", self.receiving), ("download", self.sending)):
+            if transfer is not None:
+                found.append(Mark(self, _still_open(transfer[0]), stage, stage, None, transfer[1]))
+        return found
+
+    def forget(self) -> None:
+        """Marks know their record: without this every request would wait for the garbage collector."""
+        self.marks = []
+        self.waiting = set()
+        self.receiving = self.sending = None
 
 
 class Mark:
     """A stretch of a request. `stage` is None for names outside STAGES."""
 
     __slots__ = (
-        "attributes", "code", "cpu_ns", "cpu_start", "end", "error", "name", "opened_by", "outer", "parent",
-        "record", "stage", "start", "thread",
+        "attributes", "clock", "cpu_ns", "end", "error", "name", "opened_by", "outer", "parent", "record", "stage",
+        "start",
     )  # fmt: skip
 
     def __init__(
@@ -100,12 +117,13 @@ class Mark:
         self.end: int | None = None
         self.error: str | None = None
         self.cpu_ns: int | None = None
-        self.cpu_start: int | None = None
-        self.code: CodeType | None = None
-        self.thread = 0
+        self.clock: tuple[CodeType, int, int] | None = None  # who opened it, on which thread, CPU of that thread then
         self.opened_by: stage_type | None = None
         self.outer: Mark | None = None
 
+
+Transfer = tuple[Mark, int]
+"""A message of the body on its way in or out: the innermost mark and the instant when it was asked for."""
 
 _innermost: ContextVar[Mark | None] = ContextVar("harness_mark", default=None)
 
@@ -113,8 +131,10 @@ _innermost: ContextVar[Mark | None] = ContextVar("harness_mark", default=None)
 def innermost() -> Mark | None:
     """The innermost open mark of the request this code runs for; None outside a request or after its answer."""
     mark = _innermost.get()
-    if mark is None or mark.record.closed:
-        return None
+    return None if mark is None or mark.record.closed else _still_open(mark)
+
+
+def _still_open(mark: Mark) -> Mark:
     # A task may outlive the stage it was started in.
     while mark.end is not None and mark.parent is not None:
         mark = mark.parent
@@ -164,6 +184,19 @@ def end_wait(wait: Mark, at: int | None = None) -> None:
     record.waiting.discard(wait)
 
 
+def begin_transfer(root: Mark, start: int) -> Transfer:
+    """What `receiving` or `sending` of a record is set to. A tuple, because most transfers wait for nobody."""
+    mark = _innermost.get()
+    return (root if mark is None or mark.record is not root.record else mark, start)
+
+
+def end_transfer(transfer: Transfer, stage: str, end: int) -> None:
+    """Keep a transfer as a mark if it was long enough to be a wait."""
+    mark, start = transfer
+    if end - start >= SHORTEST_WAIT_NS:
+        add_mark(_still_open(mark), stage, stage, start, end)
+
+
 class stage:  # noqa: N801 - reads as a statement where it is used: `with stage("inference"):`
     """Mark a part of the current request as a stage: `with`, `async with`, or a decorator on either kind of function.
 
@@ -184,28 +217,37 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
         self._mark: Mark | None = None
 
     def __enter__(self) -> stage:
-        if _innermost.get() is not None:
-            self._begin(sys._getframe(1).f_code)
+        outer = _innermost.get()
+        if outer is not None and not outer.record.closed:
+            self._begin(outer, sys._getframe(1).f_code)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._mark is None and _innermost.get() is None:
-            return  # outside a request
-        mark = self._closing()
-        if mark is not None:
-            # CPU time means something only if nothing else ran on the thread meanwhile: the `with` opened and closed
-            # in one function that cannot pause (an ExitStack or a wrapper would show another function here).
-            if mark.cpu_start is not None and mark.thread == get_ident() and mark.code is sys._getframe(1).f_code:
-                mark.cpu_ns = thread_time_ns() - mark.cpu_start
-            mark.end = perf_counter_ns()
-            if kind is not None:
-                mark.error = kind.__qualname__
+        # The mark to end is the context's own if this object opened it, so that one object may serve many requests.
+        # A generator dependency may be left in another context than it was entered in; then it is the last one opened.
+        mark = _innermost.get()
+        if mark is not None and mark.opened_by is self:
+            _innermost.set(mark.outer)
+        else:
+            mark = self._mark
+            if mark is None:
+                return  # outside a request
+        self._mark = None
+        clock = mark.clock
+        # CPU time means something only if nothing else ran on the thread meanwhile: the `with` opened and closed
+        # in one function that cannot pause (an ExitStack or a wrapper would show another function here).
+        if clock is not None and clock[0] is sys._getframe(1).f_code and clock[1] == get_ident():
+            mark.cpu_ns = thread_time_ns() - clock[2]
+        mark.end = perf_counter_ns()
+        if kind is not None:
+            mark.error = kind.__qualname__
 
     async def __aenter__(self) -> stage:
-        if _innermost.get() is not None:
-            self._begin(None)
+        outer = _innermost.get()
+        if outer is not None and not outer.record.closed:
+            self._begin(outer, None)
         return self
 
     async def __aexit__(
@@ -232,34 +274,21 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
 
         return staged
 
-    def _begin(self, code: CodeType | None) -> None:
-        parent = innermost()
-        if parent is None:
-            return
-        known = self._stage if self._stage in STAGES else None
-        if known is None:
+    def _begin(self, outer: Mark, code: CodeType | None) -> None:
+        known: str | None = self._stage
+        if known not in STAGES:
             _mention_once(self._stage)
-        mark = Mark(parent.record, parent, known, self._name or self._stage, self._attributes, perf_counter_ns())
+            known = None
+        parent = outer if outer.end is None else _still_open(outer)
+        record = outer.record
+        mark = Mark(record, parent, known, self._name or self._stage, self._attributes, perf_counter_ns())
         mark.opened_by = self
-        mark.outer = _innermost.get()
+        mark.outer = outer
         if code is not None and not code.co_flags & _MAY_PAUSE:
-            mark.code, mark.thread, mark.cpu_start = code, get_ident(), thread_time_ns()
-        parent.record.add(mark)
+            mark.clock = (code, get_ident(), thread_time_ns())
+        record.add(mark)
         _innermost.set(mark)
         self._mark = mark
-
-    def _closing(self) -> Mark | None:
-        """The mark to end: the context's own if this object opened it, so that one object may serve many requests.
-
-        A generator dependency may be left in another context than it was entered in; then it is the last one opened.
-        """
-        mark = _innermost.get()
-        if mark is not None and mark.opened_by is self:
-            _innermost.set(mark.outer)
-        else:
-            mark = self._mark
-        self._mark = None
-        return mark
 
 
 stage_type = stage  # inside `Mark.__init__` the word is an argument

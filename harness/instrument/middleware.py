@@ -7,15 +7,16 @@ that follow are not part of the answer.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter_ns
 from typing import Any
 
 from harness.instrument import pipeline, threadpool
-from harness.instrument.marks import Mark, Record, begin_wait, end_wait, enter_root, innermost, leave_root
+from harness.instrument.marks import Mark, Record, begin_transfer, end_transfer, enter_root, leave_root
 from harness.instrument.quiet import LOG
-from harness.instrument.server_timing import header_value
+from harness.instrument.server_timing import header_value, is_streamed
 from harness.instrument.window import attach, close, detach, open_record
 
 Scope = MutableMapping[str, Any]
@@ -25,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MEASURED = "harness.measured"  # in the scope: an outer layer of ours already measures this request
+
+_modules = -1
 
 
 class Instrumented:
@@ -37,39 +40,42 @@ class Instrumented:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope.get("type")
-        if kind == "http" and MEASURED not in scope:
-            await _serve(self.app, scope, receive, send)
-        elif kind == "lifespan":
-            await self.app(scope, receive, _with_lifespan(send))
-        else:
-            await self.app(scope, receive, send)
-
-
-async def _serve(app: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    try:
-        threadpool.install_if_used()
-        record = open_record(scope.get("headers", ()))
-        scope[MEASURED] = True
-    except Exception:
-        LOG.warning("a request is not measured", exc_info=True)
-        await app(scope, receive, send)
-        return
-    root = Mark(record, None, None, "request", None, record.start)
-    token = enter_root(root)
-    attached = attach(record)
-    try:
-        await app(scope, _measured_receive(root, receive), _measured_send(root, scope, send))
-    except BaseException as error:
-        if not record.closed:
-            record.error = type(error).__qualname__
-        raise
-    finally:
-        close(record, scope)
-        detach(attached)
+        if kind != "http" or MEASURED in scope:
+            await self.app(scope, receive, _with_lifespan(send) if kind == "lifespan" else send)
+            return
         try:
-            leave_root(token)
-        except ValueError:  # the server resumed us in another context; ours is dropped with it
-            enter_root(None)
+            _look_for_threads()
+            record = open_record(scope.get("headers", ()))
+            scope[MEASURED] = True
+        except Exception:
+            LOG.warning("a request is not measured", exc_info=True)
+            await self.app(scope, receive, send)
+            return
+        root = Mark(record, None, None, "request", None, record.start)
+        token = enter_root(root)
+        attached = attach(record)
+        try:
+            await self.app(scope, _measured_receive(root, receive), _measured_send(root, scope, send))
+        except BaseException as error:
+            if not record.closed:
+                record.error = type(error).__qualname__
+            raise
+        finally:
+            close(record, scope)
+            if attached is not None:
+                detach(attached)
+            try:
+                leave_root(token)
+            except ValueError:  # the server resumed us in another context; ours is dropped with it
+                enter_root(None)
+
+
+def _look_for_threads() -> None:
+    """Modules may be imported at any time; nothing is looked up while their number stays the same."""
+    global _modules
+    if len(sys.modules) != _modules:
+        _modules = len(sys.modules)
+        threadpool.install_if_used()
 
 
 def _measured_receive(root: Mark, receive: Receive) -> Receive:
@@ -78,13 +84,19 @@ def _measured_receive(root: Mark, receive: Receive) -> Receive:
     async def measured() -> Message:
         if record.body_complete or record.closed:
             return await receive()  # the body is here: from now on this only listens for a disconnect
-        wait = begin_wait(innermost() or root, "upload")
+        record.receiving = transfer = begin_transfer(root, perf_counter_ns())
         try:
             message = await receive()
         finally:
-            end_wait(wait)
-        if message.get("type") != "http.request" or not message.get("more_body", False):
+            now = perf_counter_ns()
+            if record.receiving is transfer:
+                record.receiving = None
+            end_transfer(transfer, "upload", now)
+        if message.get("type") != "http.request":
             record.body_complete = True
+        elif not message.get("more_body", False):
+            record.body_complete = True
+            record.body_end = now
         return message
 
     return measured
@@ -99,23 +111,29 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
             return
         now = perf_counter_ns()
         kind = message.get("type")
-        if kind == "http.response.start":
+        last = False
+        if kind == "http.response.body":
+            last = not message.get("more_body", False)
+        elif kind == "http.response.start":
             record.first_send = now
             record.status = message.get("status")
             if record.timing_wanted:
                 message = _with_server_timing(record, scope, message, now)
-        last = kind == "http.response.pathsend" or (
-            kind == "http.response.body" and not message.get("more_body", False)
-        )
+                now = perf_counter_ns()
+        else:
+            last = kind == "http.response.pathsend"
         if last:
             record.last_send = now
-        wait = begin_wait(innermost() or root, "download")
+        record.sending = transfer = begin_transfer(root, now)
         try:
             await send(message)
         finally:
-            end_wait(wait)
+            now = perf_counter_ns()
+            if record.sending is transfer:
+                record.sending = None
+            end_transfer(transfer, "download", now)
         if last:
-            close(record, scope, wait.end)
+            close(record, scope, now)
 
     return measured
 
@@ -124,17 +142,19 @@ def _with_server_timing(record: Record, scope: Scope, message: Message, now: int
     try:
         headers = list(message.get("headers", ()))
         message = {**message, "headers": headers}  # the application's own may be readable only once
-        streamed = _is_streamed(scope.get("method"), message.get("status"), headers)
+        has_length = _has_length(headers)
+        streamed = not has_length and is_streamed(scope.get("method"), message.get("status"), has_length=False)
         headers.append((b"server-timing", header_value(record, now, streamed=streamed)))
     except Exception:
         LOG.warning("an answer goes without its Server-Timing", exc_info=True)
     return message
 
 
-def _is_streamed(method: object, status: object, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether the body may still be in the making: who announces no length need not have it yet."""
-    bodiless = method == "HEAD" or status in (204, 304) or (isinstance(status, int) and 100 <= status < 200)
-    return not bodiless and not any(name.lower() == b"content-length" for name, _ in headers)
+def _has_length(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    for name, _ in headers:  # noqa: SIM110 - any() with a generator takes twice as long
+        if name == b"content-length" or name.lower() == b"content-length":
+            return True
+    return False
 
 
 def _with_lifespan(send: Send) -> Send:

@@ -27,19 +27,35 @@ def partition(start: int, end: int, intervals: Iterable[Interval]) -> dict[str, 
     An instant goes to the open intervals that have a stage and no open descendant with one; k of them in parallel
     branches get 1/k each. Shares are rounded down, so that the sum never exceeds the window.
     """
-    pieces = _clipped(start, end, intervals)
-    pieces.sort(key=_begin)
-    if _sequential(pieces):
-        totals: dict[str, int] = {}
-        for begin, stop, interval in pieces:
-            stage = interval.stage or ""
+    intervals = list(intervals)
+    totals = _one_by_one(start, end, intervals)
+    if totals is None:
+        intervals.sort(key=_begin)
+        totals = _one_by_one(start, end, intervals)
+    return _swept(_clipped(start, end, intervals)) if totals is None else totals
+
+
+def _begin(interval: Interval) -> int:
+    return interval.start
+
+
+def _one_by_one(start: int, end: int, intervals: Sequence[Interval]) -> dict[str, int] | None:
+    """The plain case, which most requests are, in one pass; None when intervals overlap or are out of order."""
+    totals: dict[str, int] = {}
+    free = start
+    for interval in intervals:
+        stage = interval.stage
+        if stage is None:
+            continue
+        begin, stop = interval.start, interval.end
+        if begin < free:
+            return None
+        if stop is None or stop > end:
+            stop = end
+        if stop > begin:
             totals[stage] = totals.get(stage, 0) + stop - begin
-        return totals
-    return _swept(pieces)
-
-
-def _begin(piece: Piece) -> int:
-    return piece[0]
+            free = stop
+    return totals
 
 
 def _clipped(start: int, end: int, intervals: Iterable[Interval]) -> list[Piece]:
@@ -53,15 +69,6 @@ def _clipped(start: int, end: int, intervals: Iterable[Interval]) -> list[Piece]
         if stop > begin:
             pieces.append((begin, stop, interval))
     return pieces
-
-
-def _sequential(pieces: Sequence[Piece]) -> bool:
-    free = 0
-    for begin, stop, _ in pieces:
-        if begin < free:
-            return False
-        free = stop
-    return True
 
 
 def _swept(pieces: Sequence[Piece]) -> dict[str, int]:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import atexit
 import os
-import random
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
 
+from harness.instrument.ids import new_span_id as new_span_id
+from harness.instrument.ids import new_trace_id as new_trace_id
+from harness.instrument.outbox import LOG as OUTBOX_LOG
+from harness.instrument.outbox import Counts, Outbox
 from harness.instrument.quiet import LOG, SDK_LOGGERS, hush
+from harness.instrument.spans import SAMPLED as SAMPLED
+from harness.instrument.spans import Finished, spans_of
 from harness.instrument.traceparent import TraceParent
 
 QUEUE_SIZE = 65_536
@@ -28,46 +31,29 @@ BATCH_SIZE = 2_048
 DELAY_MS = 500
 FLUSH_AT_MOST_S = 2.0
 
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _RECORDED = sampling.Decision.RECORD_AND_SAMPLE
 
 _lock = threading.Lock()
+_counting = threading.RLock()
 _own: TracerProvider | None = None
+_outbox: Outbox | None = None  # of the private provider
+_taken = _refused = 0  # spans given to the service's own processors, and those that they raised on
 _flush: threading.Thread | None = None
 _looked = False  # whether this process has decided if it exports by itself
-_ids = random.Random(os.urandom(16))  # noqa: S311 - not the service's generator, which it may have seeded
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Spans of this process: made, taken by a collector (or by the service's own processors), lost for good."""
-
-    started: int
-    exported: int
-    lost: int
-
-
-_started = 0
-_exported = 0
+_UNKNOWN = object()
+_seen: object = _UNKNOWN  # the global provider when it was last looked at, and what became of it
+_ambient: TracerProvider | None = None
 
 
 def _forget_parent() -> None:
-    """A forked child has neither the parent's exporter thread nor may it draw the parent's ids."""
-    global _lock, _own, _looked, _flush, _ids, _started, _exported
-    _started = _exported = 0
-    _lock, _own, _looked, _flush = threading.Lock(), None, False, None
-    _ids = random.Random(os.urandom(16))  # noqa: S311
+    """A forked child has neither the parent's exporter thread nor its locks, and counts for itself."""
+    global _lock, _counting, _own, _outbox, _looked, _flush, _taken, _refused
+    _lock, _counting = threading.Lock(), threading.RLock()
+    _own, _outbox, _looked, _flush = None, None, False, None
+    _taken = _refused = 0
 
 
 os.register_at_fork(after_in_child=_forget_parent)
-
-
-def new_trace_id() -> int:
-    return _ids.getrandbits(128) or 1
-
-
-def new_span_id() -> int:
-    return _ids.getrandbits(64) or 1
 
 
 def preload() -> None:
@@ -90,7 +76,19 @@ def provider() -> TracerProvider | None:
 
 
 def global_provider() -> TracerProvider | None:
-    """The provider the service set for the whole process, when it is the SDK's."""
+    """The provider the service set for the whole process, when it is the SDK's.
+
+    The public function looks into the environment as long as none is set, which costs a request as much as a stage.
+    """
+    global _seen, _ambient
+    found = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
+    if found is not _seen or found is _UNKNOWN:
+        _ambient = _look_for_global()
+        _seen = found
+    return _ambient
+
+
+def _look_for_global() -> TracerProvider | None:
     try:
         found = trace.get_tracer_provider()
     except Exception:
@@ -112,29 +110,59 @@ def samples(chosen: TracerProvider, caller: TraceParent | None, trace_id: int) -
     return sampler.should_sample(context, trace_id, "HTTP", SpanKind.SERVER).decision is _RECORDED
 
 
+def hand_over(done: Finished) -> None:
+    """Send the spans of a request whose record has a provider."""
+    chosen = done.record.provider
+    if chosen is _own and _outbox is not None:
+        _outbox.put(done)
+        return
+    spans = spans_of(done, chosen)
+    done.record.forget()
+    export(chosen, spans)
+
+
 def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:
-    """Hand ended spans to the provider's processors."""
-    global _started, _exported
+    """Hand ended spans to the provider's processors. Raises what they raise."""
+    global _taken, _refused
+    if chosen is _own and _outbox is not None:
+        for span in spans:
+            _outbox.put(span)
+        return
     processor = chosen._active_span_processor
-    _started += len(spans)
-    for span in spans:
-        processor.on_end(span)
-        _exported += 1
+    taken = 0
+    try:
+        for span in spans:
+            processor.on_end(span)
+            taken += 1
+    finally:
+        with _counting:
+            _taken += taken
+            _refused += len(spans) - taken
 
 
 def counts() -> Counts:
-    """Spans of ours of this process so far."""
-    return Counts(_started, _exported, _started - _exported)
+    """Spans of ours of this process so far; started = exported + lost when nothing is queued.
+
+    Those that the service's own processors took count as exported: what becomes of them is not known here.
+    """
+    own = Counts(0, 0, 0) if _outbox is None else _outbox.counts()
+    with _counting:
+        return Counts(own.started + _taken + _refused, own.exported + _taken, own.lost + _refused)
 
 
 def start_flush() -> threading.Thread | None:
     """Begin to send what is queued in a thread of its own; None when nobody takes our spans, or not even the last
     flush got through: waiting for a collector that is gone once is enough."""
     global _flush
-    chosen = global_provider() or _own
-    if chosen is None or (_flush is not None and _flush.is_alive()):
+    chosen = [provider for provider in (global_provider(), _own) if provider is not None]
+    if not chosen or (_flush is not None and _flush.is_alive()):
         return None
-    _flush = threading.Thread(target=chosen.force_flush, name="harness-flush", daemon=True)
+
+    def flush() -> None:
+        for provider in chosen:
+            provider.force_flush()
+
+    _flush = threading.Thread(target=flush, name="harness-flush", daemon=True)
     _flush.start()
     return _flush
 
@@ -146,13 +174,13 @@ def _flush_at_exit() -> None:
 
 
 def _look() -> None:
-    global _own, _looked
+    global _own, _outbox, _looked
     with _lock:
         if _looked:
             return
         if _exports_by_itself():
             try:
-                _own = _private_provider()
+                _own, _outbox = _private_provider()
                 atexit.register(_flush_at_exit)
             except Exception:
                 LOG.warning("spans are not exported", exc_info=True)
@@ -176,19 +204,29 @@ def _exports_by_itself() -> bool:
     return True
 
 
-def _private_provider() -> TracerProvider:
+def _private_provider() -> tuple[TracerProvider, Outbox]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    hush(SDK_LOGGERS)
-    set_by_user = {name for name in os.environ if name.startswith("OTEL_BSP_") and os.environ[name]}
-    own_sizes = not set_by_user & {"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"}
-    processor = BatchSpanProcessor(
-        OTLPSpanExporter(),
-        max_queue_size=QUEUE_SIZE if own_sizes else None,
-        max_export_batch_size=BATCH_SIZE if own_sizes else None,
-        schedule_delay_millis=None if "OTEL_BSP_SCHEDULE_DELAY" in set_by_user else DELAY_MS,
-    )
+    from harness.instrument.exporter import sender
+
+    hush((*SDK_LOGGERS, OUTBOX_LOG.name))
     # Not shut down at exit by the SDK: that waits up to 30 s for a collector that is gone.
     made = TracerProvider(resource=Resource.create({"process.pid": os.getpid()}), shutdown_on_exit=False)
-    made.add_span_processor(processor)
-    return made
+    queue_size = _positive("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
+    outbox = Outbox(
+        sender(OTLPSpanExporter(), made),
+        queue_size=queue_size,
+        batch_size=min(queue_size, _positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SIZE)),
+        delay_s=_positive("OTEL_BSP_SCHEDULE_DELAY", DELAY_MS) / 1000,
+    )
+    made.add_span_processor(outbox)
+    return made, outbox
+
+
+def _positive(variable: str, default: int) -> int:
+    value = os.environ.get(variable, "").strip()
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    if value:
+        LOG.warning("%s is not a positive whole number: %d is used", variable, default)
+    return default

@@ -14,19 +14,23 @@ from harness.instrument.marks import STAGES, Record
 from harness.instrument.partition import partition
 
 VERSION = 1
+MS = 1e-6
 
 
 def header_value(record: Record, now: int, *, streamed: bool = False) -> bytes:
     """The header of a request whose answer starts at `now` (a `perf_counter_ns` reading)."""
     spent = partition(record.start, now, record.all_marks())
-    ids = f"{VERSION} {record.trace_id:032x} {record.root_id:016x} {record.epoch_ns} {host_key()}"
-    parts = [
-        f'mlharness;desc="{ids}{" streamed" if streamed else ""}"',
-        f"total;dur={_ms(now - record.start)}",
-    ]
-    parts += [f"{name};dur={_ms(spent[name])}" for name in STAGES if spent.get(name)]
-    return ", ".join(parts).encode("ascii")
+    text = (
+        f'mlharness;desc="{VERSION} {record.trace_id:032x} {record.root_id:016x} {record.epoch_ns} {host_key()}'
+        f'{" streamed" if streamed else ""}", total;dur={(now - record.start) * MS:.6f}'
+    )
+    for name in STAGES:
+        if spent.get(name):
+            text += f", {name};dur={spent[name] * MS:.6f}"
+    return text.encode("ascii")
 
 
-def _ms(ns: int) -> str:
-    return f"{ns // 1_000_000}.{ns % 1_000_000:06d}"
+def is_streamed(method: object, status: object, *, has_length: bool) -> bool:
+    """Whether the body may still be in the making: who announces no length need not have it yet."""
+    bodiless = method == "HEAD" or status in (204, 304) or (isinstance(status, int) and 100 <= status < 200)
+    return not has_length and not bodiless

@@ -1,41 +1,79 @@
 """Marks of a finished request -> OpenTelemetry spans with explicit times.
 
 The spans are built as `ReadableSpan` objects, after the answer has left: a tracer would cost the request three times
-as much and would stamp wall-clock times that an NTP step bends.
+as much and would stamp wall-clock times that an NTP step bends. Instants are exported as they were read. Where one
+stage begins in the microsecond in which another ended, some trace viewers lose one of the two on their critical path;
+spans moved apart for them would no longer add up to what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from harness.instrument.host import host_key
+from harness.instrument.ids import new_span_ids
 from harness.instrument.marks import Mark, Record
-from harness.instrument.pipeline import SAMPLED, new_span_id
 
 SCOPE = InstrumentationScope("harness.instrument")
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 KNOWN_ATTRIBUTES = frozenset({"model", "resource", "batch_id", "batch_size", "device"})
 _UNSET = Status(StatusCode.UNSET)
 _INT64 = range(-(2**63), 2**63)
+_PLAIN = frozenset({str, bool, int, float})
 
 Value = str | bool | int | float
 
 
-def spans_of(record: Record, scope: Mapping[str, Any], provider: TracerProvider) -> list[ReadableSpan]:
-    """The children, then the root. Marks still open at the end of the window are cut there, later ones left out."""
+class Finished(NamedTuple):
+    """A closed record, what of it becomes child spans, and what its root span says about the request."""
+
+    record: Record
+    marks: list[Mark]
+    method: str
+    path: str
+    route: str | None
+    name: str
+
+    @property
+    def spans(self) -> int:
+        return len(self.marks) + 1
+
+
+def finished(record: Record, scope: Mapping[str, Any]) -> Finished:
+    """What is worth keeping of a closed record. Later marks are left out.
+
+    Values that are not plain become text here and now: they may change, and what is large must not stay in memory.
+    """
     end = record.start if record.end is None else record.end
-    kept = [mark for mark in record.all_marks() if mark.start < end]
+    marks = [mark for mark in record.all_marks() if mark.start < end]
+    for mark in marks:
+        if mark.attributes and not _PLAIN.issuperset(map(type, mark.attributes.values())):
+            mark.attributes = {key: _value(value) for key, value in mark.attributes.items() if value is not None}
+    method, route = str(scope.get("method", "")), _route(scope)
+    return Finished(record, marks, method, str(scope.get("path", "")), route, f"{method} {_route_name(scope, route)}")
+
+
+def spans_of(
+    done: Finished, provider: TracerProvider, ids: Callable[[int], list[bytes]] = new_span_ids
+) -> list[ReadableSpan]:
+    """The children, then the root. Marks still open at the end of the window are cut there."""
+    record = done.record
+    end = record.start if record.end is None else record.end
     root_context = _context(record.trace_id, record.root_id)
-    contexts = {id(mark): _context(record.trace_id, new_span_id()) for mark in kept}
+    contexts = {
+        id(mark): _context(record.trace_id, int.from_bytes(span_id, "big"))
+        for mark, span_id in zip(done.marks, ids(len(done.marks)), strict=True)
+    }
     shift = record.epoch_ns - record.start
     spans: list[ReadableSpan] = []
-    for mark in kept:
+    for mark in done.marks:
         parent = mark.parent
         while parent is not None and id(parent) not in contexts:
             parent = parent.parent
@@ -48,13 +86,13 @@ def spans_of(record: Record, scope: Mapping[str, Any], provider: TracerProvider)
                 resource=provider.resource,
                 attributes=_mark_attributes(mark),
                 kind=SpanKind.INTERNAL,
-                status=_UNSET if mark.error is None else Status(StatusCode.ERROR, mark.error),
+                status=_UNSET if mark.error is None else Status(StatusCode.ERROR, text(mark.error)),
                 start_time=mark.start + shift,
                 end_time=stop + shift,
                 instrumentation_scope=SCOPE,
             )
         )
-    spans.append(_root(record, scope, provider, root_context, end + shift, len(spans)))
+    spans.append(_root(done, provider, root_context, end + shift))
     return spans
 
 
@@ -63,43 +101,42 @@ def text(value: str) -> str:
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _root(
-    record: Record,
-    scope: Mapping[str, Any],
-    provider: TracerProvider,
-    context: SpanContext,
-    end_ns: int,
-    children: int,
-) -> ReadableSpan:
-    method = text(str(scope.get("method", "")))
-    route = _route(scope)
+def root_failed(record: Record) -> bool:
+    return record.error is not None or (record.status or 0) >= 500
+
+
+def root_attributes(done: Finished) -> dict[str, Value | None]:
+    """What the root span says; None is not sent."""
+    record = done.record
     shift = record.epoch_ns - record.start
-    optional: dict[str, Value | None] = {
-        "http.route": route,
+    return {
+        "http.request.method": done.method,
+        "http.route": done.route,
+        "url.path": done.path,
         "http.response.status_code": record.status,
+        "harness.split": "marks",
+        "harness.spans": len(done.marks),
+        "harness.host": host_key(),
+        "harness.body_ns": None if record.body_end is None else record.body_end + shift,
         "harness.first_send_ns": None if record.first_send is None else record.first_send + shift,
         "harness.last_send_ns": None if record.last_send is None else record.last_send + shift,
         "harness.marks_dropped": record.dropped or None,
         "error.type": record.error,
     }
-    attributes: dict[str, Value] = {
-        "http.request.method": method,
-        "url.path": text(str(scope.get("path", ""))),
-        "harness.split": "marks",
-        "harness.spans": children,
-        "harness.host": host_key(),
-    }
-    attributes.update({key: value for key, value in optional.items() if value is not None})
-    failed = record.error is not None or (record.status or 0) >= 500
-    parent = None if record.parent_id is None else _context(record.trace_id, record.parent_id, is_remote=True)
+
+
+def _root(done: Finished, provider: TracerProvider, context: SpanContext, end_ns: int) -> ReadableSpan:
+    record = done.record
+    description = None if record.error is None else text(record.error)
+    attributes = {key: _value(value) for key, value in root_attributes(done).items() if value is not None}
     return ReadableSpan(
-        name=f"{method} {_route_name(scope)}",
+        name=text(done.name),
         context=context,
-        parent=parent,
+        parent=None if record.parent_id is None else _context(record.trace_id, record.parent_id, is_remote=True),
         resource=provider.resource,
         attributes=attributes,
         kind=SpanKind.SERVER,
-        status=Status(StatusCode.ERROR, record.error) if failed else _UNSET,
+        status=Status(StatusCode.ERROR, description) if root_failed(record) else _UNSET,
         start_time=record.epoch_ns,
         end_time=end_ns,
         instrumentation_scope=SCOPE,
@@ -114,16 +151,15 @@ def _route(scope: Mapping[str, Any]) -> str | None:
     """The route's template, given as such or as an object with its `path`."""
     route = scope.get("route")
     path = route if isinstance(route, str) else getattr(route, "path", None)
-    return text(path) if isinstance(path, str) else None
+    return path if isinstance(path, str) else None
 
 
-def _route_name(scope: Mapping[str, Any]) -> str:
+def _route_name(scope: Mapping[str, Any], route: str | None) -> str:
     """The route's template; else the endpoint's name; else HTTP. Never the raw path, which has no bounds."""
-    route = _route(scope)
     if route is not None:
         return route
     name = getattr(scope.get("endpoint"), "__qualname__", None)
-    return text(name) if isinstance(name, str) else "HTTP"
+    return name if isinstance(name, str) else "HTTP"
 
 
 def _mark_attributes(mark: Mark) -> dict[str, Value]:
@@ -133,10 +169,10 @@ def _mark_attributes(mark: Mark) -> dict[str, Value]:
     if mark.cpu_ns is not None:
         attributes["harness.cpu_ns"] = mark.cpu_ns
     if mark.error is not None:
-        attributes["error.type"] = mark.error
+        attributes["error.type"] = text(mark.error)
     for key, value in (mark.attributes or {}).items():
         if value is not None:
-            attributes[f"harness.{key}" if key in KNOWN_ATTRIBUTES else key] = _value(value)
+            attributes[text(f"harness.{key}" if key in KNOWN_ATTRIBUTES else key)] = _value(value)
     return attributes
 
 

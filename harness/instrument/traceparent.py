@@ -7,10 +7,7 @@ from typing import NamedTuple
 
 # https://www.w3.org/TR/trace-context/#traceparent-header: lower-case hex, all-zero ids and version ff are invalid,
 # a version above 00 may carry more fields.
-_PATTERN = re.compile(
-    rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})(?P<span>[0-9a-f]{16})"
-    rb"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
-)
+_PATTERN = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 class TraceParent(NamedTuple):
@@ -23,7 +20,13 @@ class TraceParent(NamedTuple):
 
 def parse(value: bytes) -> TraceParent | None:
     """The caller's ids, or None when the header is not a valid traceparent."""
-    found = _PATTERN.fullmatch(value.strip(b" \t"))
-    if found is None or (found["more"] is not None and found["version"] == b"00"):
+    found = _PATTERN.fullmatch(value) or _PATTERN.fullmatch(value.strip(b" \t"))
+    if found is None:
         return None
-    return TraceParent(int(found["trace"], 16), int(found["span"], 16), bool(int(found["flags"], 16) & 1))
+    version, trace, span, flags, more = found.groups()
+    if version == b"ff" or (version == b"00" and more is not None):
+        return None
+    trace_id, span_id = int(trace, 16), int(span, 16)
+    if not trace_id or not span_id:
+        return None
+    return TraceParent(trace_id, span_id, int(flags, 16) & 1 == 1)

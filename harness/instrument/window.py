@@ -15,9 +15,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from harness.instrument import pipeline
+from harness.instrument.ids import new_span_id, new_trace_id
 from harness.instrument.marks import Record
 from harness.instrument.quiet import LOG
-from harness.instrument.spans import spans_of
+from harness.instrument.spans import SAMPLED, finished
 from harness.instrument.traceparent import TraceParent, parse
 from harness.timebase import Timebase
 
@@ -33,10 +34,8 @@ def open_record(headers: Iterable[tuple[bytes, bytes]]) -> Record:
     """
     start = perf_counter_ns()
     caller, wanted = _read_headers(headers)
-    trace_id = pipeline.new_trace_id() if caller is None else caller.trace_id
-    record = Record(
-        start, _timebase.at(start), trace_id, pipeline.new_span_id(), None if caller is None else caller.span_id
-    )
+    trace_id = new_trace_id() if caller is None else caller.trace_id
+    record = Record(start, _timebase.at(start), trace_id, new_span_id(), None if caller is None else caller.span_id)
     record.timing_wanted = wanted
     provider = pipeline.provider()
     if provider is not None and pipeline.samples(provider, caller, trace_id):
@@ -54,20 +53,21 @@ def close(record: Record, scope: Mapping[str, Any], end: int | None = None) -> N
     record.end = perf_counter_ns() if end is None else end
     record.closed = True
     try:
-        if record.provider is not None:
-            pipeline.export(record.provider, spans_of(record, scope, record.provider))
+        if record.provider is None:
+            record.forget()
+        else:
+            pipeline.hand_over(finished(record, scope))
         _timebase.reanchor()
     except Exception:
+        record.forget()
         LOG.warning("the spans of a request are lost", exc_info=True)
-    record.marks.clear()  # marks know their record: without this every request would wait for the garbage collector
-    record.waiting.clear()
 
 
 def attach(record: Record) -> Token[otel_context.Context] | None:
     """Make our root the parent of the service's own plain OpenTelemetry spans; None where it has no provider."""
     if pipeline.global_provider() is None:
         return None
-    flags = pipeline.SAMPLED if record.provider is not None else trace.TraceFlags(trace.TraceFlags.DEFAULT)
+    flags = SAMPLED if record.provider is not None else trace.TraceFlags(trace.TraceFlags.DEFAULT)
     root = trace.SpanContext(record.trace_id, record.root_id, is_remote=False, trace_flags=flags)
     return otel_context.attach(trace.set_span_in_context(trace.NonRecordingSpan(root)))
 
