@@ -9,11 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.chunks import schema_of
+from harness.chunks import read_chunks, schema_of
 from harness.model import PRESETS, Span, SpanSpec
+from harness.spans import listen
 from harness.spans.mapping import reasons, recognise, stages_of
 from harness.spans.otlp import decode
 from tests.builders import at
+from tests.instrument_support import a_service, traceparent
+from tests.span_builders import counted, until
 
 TRACES = Path(__file__).parent / "traces"
 
@@ -242,3 +245,50 @@ def test_the_reason_of_a_preset_names_its_rule() -> None:
 
     expected = ["dependencies", "endpoint", "serialization"]
     assert why[:3] == [f"preset fastapi: fastapi.{each}" for each in expected]
+
+
+@pytest.fixture(scope="module")
+def sent_by_fastapi(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    """What our receiver stored of a FastAPI service with nothing but its native telemetry: one call of each path."""
+    folder = tmp_path_factory.mktemp("native")
+    receiver = listen.start(listen.bind("127.0.0.1:0"), folder)
+    native = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+    try:
+        with a_service(receiver.endpoint, app="native_app", **native) as service:
+            assert service.get("/plain", traceparent("1" * 32)).status == 200
+            assert service.get("/spanned", traceparent("2" * 32)).status == 200
+            until(lambda: counted(receiver) >= 10)
+    finally:
+        receiver.stop()
+    return read_chunks([folder / listen.SPANS_FILE], Span)
+
+
+def seconds_of(spans: pa.Table, trace_id: str) -> dict[str, float]:
+    """The lengths of the spans of each stage in a trace."""
+    found: dict[str, float] = {}
+    for row in spans.to_pylist():
+        if row["trace_id"] == trace_id and row["stage"] is not None:
+            found[row["stage"]] = found.get(row["stage"], 0.0) + (row["end_ns"] - row["start_ns"]) / 1e9
+    return found
+
+
+def test_a_real_fastapi_service_is_recognised_and_split(sent_by_fastapi: pa.Table) -> None:
+    assert recognise(sent_by_fastapi) == "fastapi"
+
+    found = seconds_of(stages_of(sent_by_fastapi, SpanSpec(preset="fastapi")), "1" * 32)
+
+    assert 0.02 <= found["preprocess"] < 0.5
+    assert 0.05 <= found["inference"] < 0.5
+    assert 0 < found["queue"] < 0.5
+    assert 0 < found["postprocess"] < 0.5
+
+
+def test_spans_in_a_real_fastapi_endpoint_take_its_place(sent_by_fastapi: pa.Table) -> None:
+    stages = (("preprocess", ("decode",)), ("inference", ("*.run",)))
+
+    both = stages_of(sent_by_fastapi, SpanSpec(preset="fastapi", stages=stages))
+
+    found = seconds_of(both, "2" * 32)
+    assert 0.02 <= found["preprocess"] < 0.5
+    assert 0.03 <= found["inference"] < 0.5
+    assert {row["stage"] for row in both.to_pylist() if row["name"] == "fastapi.endpoint"} == {None, "inference"}
