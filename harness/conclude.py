@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from harness import ledger as ledgers
 from harness.analysis import doubts, health, sentences
 from harness.analysis.quantiles import latency_findings
-from harness.analysis.stages import model_findings, name_findings, stage_findings
+from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
 from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage
 from harness.findings import (
@@ -28,14 +28,16 @@ from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import CHANNELS, SPLITS, Joined, join
 from harness.ledger import Ledger, measured, with_server_half
-from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Span, SpanSpec, Split
+from harness.mapped import mapped_spans, with_preset
+from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Split, Vital
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import load_text, users_text
 from harness.slo import parse_slo
-from harness.spans.mapping import map_stages
 from harness.units import format_duration, format_share
 
 SHOWN_REQUESTS = 5
+LEAST_DRIFT_PPM = 1.0
+"""A smaller drift of the clocks is not worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,16 @@ class Conclusion:
 def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
     """Everything that can be said about a stored run. `record` is its run.json."""
     samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
-    joined = join(samples, mapped_spans(folder, scenario.spans), scenario.spans.source)
+    spec = with_preset(folder, scenario.spans)
+    joined = join(samples, mapped_spans(folder, spec), spec.source)
     levels = tuple(step.level for step in scenario.load.steps if step.to is None)
     ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels)
     joined = replace(joined, leaked=ledger.leaked, outlived=ledger.outlived)
     ended = samples.filter(pa.compute.invert(samples.column("censored")))
     rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())
-    summary = _summary(scenario, record, samples, rows, ledger, joined)
+    scenario = replace(scenario, spans=spec)
+    summary = _summary(scenario, record, samples, rows, ledger, joined, folder.read_table("vitals", Vital))
     return Conclusion(summary, ledger, rows)
-
-
-def mapped_spans(folder: RunFolder, spec: SpanSpec) -> Iterator[pa.Table]:
-    """The spans of a run with their stages, about a million rows at a time."""
-    return (map_stages(part, spec.stages) for part in folder.parts("spans", Span))
 
 
 def _summary(
@@ -72,6 +71,7 @@ def _summary(
     rows: pd.DataFrame,
     ledger: Ledger,
     joined: Joined,
+    vitals: pa.Table,
 ) -> Summary:
     in_measure = measured(rows)
     split_rows = with_server_half(rows)
@@ -79,7 +79,7 @@ def _summary(
     users = users_text(scenario.load) if scenario.load.arrivals is Arrivals.USERS else None
     own_health = _health(record)
     evidence = gather(scenario, samples, rows, split_rows, ledger)
-    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence, own_health)
+    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence, own_health, vitals)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
@@ -113,6 +113,8 @@ def _summary(
         typical=_shown(_typical(split_rows)),
         environment=_environment(record),
         span_source=_span_source(scenario, joined, ledger),
+        coverage=evidence.coverage,
+        waits=wait_findings(ledger.waits, split_rows),
     )
 
 
@@ -211,6 +213,7 @@ def _warnings(
     joined: Joined,
     evidence: Evidence,
     own_health: Health,
+    vitals: pa.Table,
 ) -> tuple[RunWarning, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
@@ -218,8 +221,9 @@ def _warnings(
         message = "the run was killed before it ended: this is what had been written until then"
         recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
     found = doubts.find(
-        samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves, own_health.readings
-    )
+        samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves, own_health.readings,
+        coverage=evidence.coverage, vitals=vitals,
+    )  # fmt: skip
     if any(warning.code == "foreign_client" for warning in recorded):  # that says why there are no kernel stamps
         found = [warning for warning in found if warning.code != "user_stamps"]
     return (*recorded, *found)
@@ -282,7 +286,8 @@ def _span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:
     )
     arrived = ", ".join(f"{channel} for {count:,}" for count, channel in counted if count)
     exact = f"{format_share(float((halves.split[known] == SPLITS.index(Split.MARKS)).mean()))} with marks"
-    return f"{scenario.spans.source}: {arrived} requests ({exact}); {_clock_text(ledger)}"
+    preset = f"; stages as the preset {scenario.spans.preset} has them" if scenario.spans.preset else ""
+    return f"{scenario.spans.source}: {arrived} requests ({exact}){preset}; {_clock_text(ledger)}"
 
 
 def _clock_text(ledger: Ledger) -> str:
@@ -292,7 +297,8 @@ def _clock_text(ledger: Ledger) -> str:
     if all(offset.same_host for offset in known):
         return "same host, one clock"
     worst = max(known, key=lambda offset: offset.bound_ns)
-    return f"clock offset {format_duration(worst.offset_ns / 1e9)} ± {format_duration(worst.bound_ns / 1e9)}"
+    drift = f", drifting by {worst.drift_ppm:+.0f} ppm" if abs(worst.drift_ppm) >= LEAST_DRIFT_PPM else ""
+    return f"clock offset {format_duration(worst.offset_ns / 1e9)} ± {format_duration(worst.bound_ns / 1e9)}{drift}"
 
 
 def _int(value: object) -> int | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from harness.chunks import schema_of
-from harness.conclude import Conclusion, conclude, mapped_spans
+from harness.conclude import Conclusion, conclude
 from harness.environment import fingerprint
 from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
@@ -26,6 +26,7 @@ from harness.load import clocks, launch
 from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
+from harness.mapped import mapped_spans, with_preset
 from harness.model import (
     Arrivals,
     BodySpec,
@@ -49,7 +50,7 @@ from harness.spans.arrive import Awaited
 from harness.spans.asked import asked_traces
 from harness.spans.fetch import Fetched
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
-from harness.spans.mapping import map_stages
+from harness.spans.mapping import stages_of
 from harness.units import format_share
 
 REPORTS = ("html", "md", "junit")
@@ -121,7 +122,8 @@ def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
     with TemporaryDirectory(prefix="harness-check-") as parent:
         outcome = execute(few, Path(parent), lambda event: None, interrupt)
         none = schema_of(Span).empty_table()
-        return replace(outcome, spans=pa.concat_tables([none, *mapped_spans(outcome.folder, scenario.spans)]))
+        spec = with_preset(outcome.folder, scenario.spans)
+        return replace(outcome, spans=pa.concat_tables([none, *mapped_spans(outcome.folder, spec)]))
 
 
 def _bring_spans(
@@ -232,6 +234,8 @@ def _stored_scenario(plan: object) -> Scenario:
 
 def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
     """Conclude, then store. A disk that is full by now costs the files, not the answer."""
+    scenario = replace(scenario, spans=with_preset(folder, scenario.spans))
+    record = {**record, "plan": _plan(scenario)}
     try:
         _seal(folder, scenario, record)
     except RunFolderError as error:
@@ -248,7 +252,7 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object])
 def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> None:
     folder.write_json("run.json", record)
     folder.seal(Sample, "samples")
-    folder.seal(Span, "spans", lambda part: map_stages(part, scenario.spans.stages))
+    folder.seal(Span, "spans", lambda part: stages_of(part, scenario.spans))
     if folder.chunks("vitals"):
         folder.seal(Vital, "vitals")
 

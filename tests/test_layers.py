@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
-    "load", "spans", "environment", "run_folder", "skew", "clock", "join", "windows",
+    "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
     "charge", "ingress", "ledger", "findings", "record", "analysis",
     "evidence", "gate", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli", "__main__",
 )  # fmt: skip
