@@ -19,6 +19,7 @@ CLOCK_REALTIME: their offset is zero, and the bounds only have to agree with tha
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,10 +109,11 @@ class ClockOffset:
         return bounds
 
     def _rows(self, instants_ns: NDArray[np.int64]) -> list[tuple[Piece, NDArray[np.intp] | slice]]:
-        """The instants of each piece; the first and the last piece reach beyond the run."""
+        """The instants of each piece: of the nearest one, between two pieces and beyond the run."""
         if len(self.pieces) == 1:
             return [(self.pieces[0], slice(None))]
-        number = np.searchsorted([piece.from_ns for piece in self.pieces[1:]], instants_ns, side="right")
+        turns = [(one.until_ns + other.from_ns) // 2 for one, other in itertools.pairwise(self.pieces)]
+        number = np.searchsorted(turns, instants_ns)
         order = np.argsort(number, kind="stable")
         ends = np.searchsorted(number[order], np.arange(len(self.pieces) + 1))
         return [(piece, order[ends[k] : ends[k + 1]]) for k, piece in enumerate(self.pieces)]

@@ -92,19 +92,19 @@ def _band(floor: Ceiling, ceiling: Ceiling) -> Band:
     slopes = np.unique(np.clip(bends, -MOST_DRIFT, MOST_DRIFT))
     width = _top(above, slopes) + _top(below, -slopes)
     widest = width.max()
-    level_slope = float(slopes[width >= widest - _TOLERANCE_NS / 1e3][[0, -1]].mean())
-    if width[np.searchsorted(slopes, 0.0)] >= max(0.0, widest / 2):
-        level_slope = 0.0
-    best = np.array([level_slope])
-    level = float((_top(above, best) - _top(below, -best))[0]) / 2
+    slope = float(slopes[width >= widest - _TOLERANCE_NS / 1e3][[0, -1]].mean())
+    constant = width[np.searchsorted(slopes, 0.0)]
+    if constant >= (widest / 2 if widest > 0 else 2 * widest):  # a drift must earn its place
+        slope = 0.0
+    best = np.array([slope])
+    top, bottom = float(_top(above, best)[0]), -float(_top(below, -best)[0])
+    level = (top + bottom) / 2
     since, until = (float(pick([side.at[end] for side in (floor, ceiling)])) for pick, end in ((min, 0), (max, -1)))
     if widest < -_TOLERANCE_NS:
-        half = -float(widest) / 2
-        at_best: tuple[Lines, Lines] = ((level_slope, level + half),), ((-level_slope, half - level),)
-        return Band(since, until, level_slope, level, *at_best, crossing=2 * half)
+        return Band(since, until, slope, level, ((slope, bottom),), ((-slope, -top),), crossing=-float(widest))
     fit = _fitting(slopes, np.maximum(width, np.where(width == widest, 0, width)))
     lines = _lines(fit, _top(above, fit)), _lines(-fit[::-1], _top(below, -fit[::-1]))
-    return Band(since, until, level_slope, level, *lines, crossing=0.0)
+    return Band(since, until, slope, level, *lines, crossing=0.0)
 
 
 def _fitting(slopes: Floats, width: Floats) -> Floats:
