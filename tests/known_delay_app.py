@@ -20,7 +20,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from harness.instrument import instrument, stage
-from tests.known_delay_batcher import Batcher
+from tests.known_delay_batcher import Queue
 from tests.known_delay_watch import WATCHES, Stopwatches, Watch, now
 from tests.plain_serving import serve, tracer_provider
 
@@ -40,7 +40,7 @@ app = FastAPI(lifespan=lifespan, telemetry={"tracing": False, "metrics": False, 
 app.add_middleware(Stopwatches)
 instrument(app)
 model_lock = asyncio.Lock()
-batcher = Batcher()
+batched = Queue()
 
 
 async def watch_of(request: Request) -> Watch:
@@ -149,7 +149,7 @@ async def lock(watch: Timed) -> Response:
 
 @app.get("/batch")
 async def batch(watch: Timed) -> Response:
-    await batcher(watch)
+    await batched(watch)
     return Response(b"ok")
 
 

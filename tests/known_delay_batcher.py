@@ -1,12 +1,16 @@
-"""A small batcher: the first member opens a window, whoever came until it closes runs together, one batch at a time."""
+"""A small batcher: the first member opens a window, whoever came until it closes runs together, one batch at a time.
+
+Its marks are those of the batching part of the instrumentation. Its stopwatch runs beside them: a member has waited
+until the batch began, and then the whole batch long.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from itertools import count
+from typing import Any
 
-from harness.instrument import stage
+from harness.instrument import Batcher
 from tests.known_delay_watch import Watch, now
 
 WINDOW_S = 0.010
@@ -15,33 +19,29 @@ MAX_MEMBERS = 2
 
 
 @dataclass
-class Batch:
-    """The run that a member becomes part of; its own clock says from when until when."""
+class Member:
+    """One request in the queue."""
 
-    number: int
-    size: int
-    began_ns: int
-    ended_ns: int = 0
+    watch: Watch
+    ticket: Any  # what joining the batcher returned
+    since_ns: int
+    done: asyncio.Future[None]
 
 
-class Batcher:
-    """Call it for one member; it returns when the batch has run."""
+class Queue:
+    """Call it for one request; it returns when the batch has run."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[asyncio.Future[Batch], asyncio.Future[None]]] = []
+        self._batcher = Batcher()
+        self._waiting: list[Member] = []
         self._running: asyncio.Task[None] | None = None
-        self._numbers = count()
 
     async def __call__(self, watch: Watch) -> None:
-        loop = asyncio.get_running_loop()
-        taken: asyncio.Future[Batch] = loop.create_future()
-        done: asyncio.Future[None] = loop.create_future()
-        with stage("queue", resource="batcher"), watch("queue", resource="batcher"):
-            self._waiting.append((taken, done))
+        with self._batcher.join() as ticket:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(Member(watch, ticket, now(), done))
             if self._running is None or self._running.done():
                 self._running = asyncio.create_task(self._run())
-            batch = await taken
-        with stage("inference", model="batched", batch_id=batch.number, batch_size=batch.size), watch("inference"):
             await done
 
     async def _run(self) -> None:
@@ -49,10 +49,11 @@ class Batcher:
             if len(self._waiting) < MAX_MEMBERS:
                 await asyncio.sleep(WINDOW_S)
             members, self._waiting = self._waiting[:MAX_MEMBERS], self._waiting[MAX_MEMBERS:]
-            batch = Batch(next(self._numbers), len(members), now())
-            for taken, _ in members:
-                taken.set_result(batch)
-            await asyncio.sleep(RUN_S)
-            batch.ended_ns = now()
-            for _, done in members:
-                done.set_result(None)
+            with self._batcher.run([member.ticket for member in members], model="batched"):
+                began = now()
+                await asyncio.sleep(RUN_S)
+                ended = now()
+            for member in members:
+                member.watch.add("queue", member.since_ns, began, resource="batcher")
+                member.watch.add("inference", began, ended)
+                member.done.set_result(None)

@@ -74,6 +74,20 @@ def test_models_side_by_side_are_kept_at_their_full_length(measured: Measured) -
     assert shortest["c"] > 0.028
 
 
+def test_the_members_of_a_batch_are_known_and_each_is_charged_all_of_it(measured: Measured) -> None:
+    calls = pd.read_parquet(measured.run_dir / "model_calls.parquet")
+    calls = calls[calls["model"] == "batched"]
+    waits = pd.read_parquet(measured.run_dir / "waits.parquet")
+    batch_of = calls.set_index("request_id")["batch_id"]
+    batches = calls.groupby("batch_id")
+
+    assert (batches["request_id"].nunique() == batches["batch_size"].first()).all()
+    assert set(calls["batch_size"]) == {1, 2}
+    assert (batches["duration_s"].max() - batches["duration_s"].min()).max() < 1e-6
+    waits = waits[waits["resource"] == "batcher"]
+    assert (waits["batch_id"] == waits["request_id"].map(batch_of)).all()
+
+
 # --- spans that were lost ----------------------------------------------------------------------------------
 
 
