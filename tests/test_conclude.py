@@ -189,6 +189,21 @@ def test_a_service_that_says_nothing_still_gives_latency_and_a_hint(tmp_path: Pa
     assert [w.code for w in found.warnings] == ["no_server_halves"]
 
 
+def test_a_service_that_mixes_requests_into_one_trace_is_told_the_remedy(tmp_path: Path) -> None:
+    samples, spans = many(20)
+    after = {name: getattr(samples[0], name) + 200 * 1_000_000 for name in vars_of(samples[0])}
+    later = a_span("POST /v1/read", 220, 280, trace_id=spans[0].trace_id, parent_id=spans[0].span_id)
+
+    found = concluded(tmp_path, [*samples, a_sample(20, **after)], [*spans, later]).summary
+
+    (warning,) = [w for w in found.warnings if w.code == "leaked_contexts"]
+    assert "--reset-contextvars" in warning.hint
+
+
+def vars_of(sample: Sample) -> list[str]:
+    return [name for name in Sample.__dataclass_fields__ if name.endswith("_ns") and getattr(sample, name) is not None]
+
+
 def test_small_requests_that_the_service_takes_late_are_named(tmp_path: Path) -> None:
     late = [a_root(60, 90, number=i, span_id=f"a{i:015x}") for i in range(30)]
     prompt = [a_root(4, 90, number=i, span_id=f"a{i:015x}") for i in range(30)]

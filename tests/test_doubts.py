@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from harness.analysis import clock_doubts, span_doubts
 from harness.analysis.doubts import find
 from harness.chunks import schema_of
+from harness.clock import ClockOffset, Piece
 from harness.findings import Coverage, Loss
 from harness.model import RunWarning, Vital
 from tests.builders import a_sample, samples_table
@@ -20,20 +21,14 @@ from tests.test_analysis import ledger_rows
 
 NOTHING_ODD = {
     "several_roots": 0, "leaked": 0, "trailing": 0, "orphans": 0, "outlived": 0, "streamed": 0, "incomplete": 0,
-    "foreign": 0, "spans": 0, "duplicates": 0,
+    "foreign": 0, "spans": 0, "duplicates": 0, "rootless": 0,
 }  # fmt: skip
 ROWS = ledger_rows(inference=[0.1] * 20)
 
 
-@dataclass(frozen=True)
-class Offset:
-    """What clock.ClockOffset says of a host, as far as doubts are about it."""
-
-    bound_ns: int = 0
-    contradiction_ns: int = 0
-    drift_ppm: float = 0.0
-    offset_ns: int = 0
-    same_host: bool = False
+def an_offset(bound_ns: int = 0, contradiction_ns: int = 0, drift_ppm: float = 0.0, pieces: int = 1) -> ClockOffset:
+    piece = Piece(0, 1, 0, 0.0, (), ())
+    return ClockOffset(0, bound_ns, False, contradiction_ns, 20, drift_ppm, (piece,) * pieces)
 
 
 def joined(**counts: int) -> Any:
@@ -82,6 +77,8 @@ def test_a_few_spans_delivered_twice_are_nobodys_business() -> None:
         ({}, "no_server_halves", "the service sent no spans and no Server-Timing: no split"),
         ({"foreign": 40, "spans": 200}, "foreign_traces",
          "40 traces arrived, but none belongs to a request of this run"),
+        ({"spans": 200, "rootless": 40}, "no_server_halves",
+         "spans of 40 requests arrived, but none of kind server: where the service begins is not known"),
         ({"spans": 200, "incomplete": 40}, "no_server_halves",
          "200 spans arrived, but no complete server half of a request among them"),
     ],
@@ -158,26 +155,37 @@ def transfers(seconds: float, upload: float | None = 0.001) -> pd.DataFrame:
 
 def test_a_bound_beyond_a_fifth_of_the_median_transfer_makes_the_clock_coarse() -> None:
     # 2 * 1 ms against 20 % of 9 ms and of 11 ms.
-    assert of_clocks(transfers(0.009), Offset(bound_ns=1_000_000))["coarse_clock"].message == (
+    assert of_clocks(transfers(0.009), an_offset(bound_ns=1_000_000))["coarse_clock"].message == (
         "upload and download are known only within ±1.00 ms: read transfer as a whole"
     )
-    assert of_clocks(transfers(0.011), Offset(bound_ns=1_000_000)) == {}
+    assert of_clocks(transfers(0.011), an_offset(bound_ns=1_000_000)) == {}
 
 
 def test_where_upload_is_not_known_anyway_no_bound_is_too_coarse() -> None:
-    assert of_clocks(transfers(0.001, upload=float("nan")), Offset(bound_ns=1_000_000)) == {}
-    assert of_clocks(ROWS.iloc[0:0], Offset(bound_ns=1_000_000), None) == {}
+    assert of_clocks(transfers(0.001, upload=float("nan")), an_offset(bound_ns=1_000_000)) == {}
+    assert of_clocks(ROWS.iloc[0:0], an_offset(bound_ns=1_000_000), None) == {}
 
 
 def test_drift_is_told_beyond_twenty_ppm() -> None:
-    assert of_clocks(transfers(1.0), Offset(drift_ppm=-20.0)) == {}
-    assert of_clocks(transfers(1.0), Offset(drift_ppm=-50.0))["clock_drift"].message == (
+    assert of_clocks(transfers(1.0), an_offset(drift_ppm=-20.0)) == {}
+    assert of_clocks(transfers(1.0), an_offset(drift_ppm=-50.0))["clock_drift"].message == (
         "the service's clock runs 50 ppm slow against ours, 3.00 ms a minute: taken out"
     )
 
 
+def test_a_clock_that_was_set_is_told() -> None:
+    assert of_clocks(transfers(1.0), an_offset(pieces=1)) == {}
+    assert of_clocks(transfers(1.0), an_offset(pieces=3))["clock_steps"].message == (
+        "no steady drift fits the clocks of client and service: they are followed in 3 stretches"
+    )
+
+
+def test_background_work_is_not_told_where_contexts_leak() -> None:
+    assert list(said(leaked=2, trailing=2)) == ["leaked_contexts"]
+
+
 def test_a_contradiction_says_more_than_a_coarse_bound() -> None:
-    assert list(of_clocks(transfers(0.001), Offset(bound_ns=10**9, contradiction_ns=2_000_000))) == [
+    assert list(of_clocks(transfers(0.001), an_offset(bound_ns=10**9, contradiction_ns=2_000_000))) == [
         "clock_contradiction"
     ]
 
@@ -187,6 +195,6 @@ def test_where_upload_is_not_told_apart_nothing_is_concluded_from_it(bound_ns: i
     rows = ledger_rows(upload=[0.05] * 20, inference=[0.05] * 20).assign(ok=True, backlog_s=0.0, transfer_s=0.05)
     samples = samples_table(*(a_sample(i) for i in range(20)))
 
-    found = find(samples, rows, rows, [("h", Offset(bound_ns=bound_ns))], joined(), 0)  # type: ignore[list-item]
+    found = find(samples, rows, rows, [("h", an_offset(bound_ns=bound_ns))], joined(), 0)
 
     assert ("taken_late" in [w.code for w in found]) is expected

@@ -22,7 +22,7 @@ def find(offsets: Offsets, split_rows: pd.DataFrame) -> list[RunWarning]:
     """Warnings about the offsets of one run."""
     known = [offset for _, offset in offsets if offset is not None]
     contradiction = _contradiction(known)
-    checks = (contradiction, _drift(known), None if contradiction else _coarse(known, split_rows))
+    checks = (contradiction, _steps(known), _drift(known), None if contradiction else _coarse(known, split_rows))
     return [warning for warning in checks if warning is not None]
 
 
@@ -43,8 +43,20 @@ def _contradiction(known: Sequence[ClockOffset]) -> RunWarning | None:
     )
 
 
+def _steps(known: Sequence[ClockOffset]) -> RunWarning | None:
+    most = max((len(offset.pieces) for offset in known), default=1)
+    if most < 2:
+        return None
+    return RunWarning(
+        "clock_steps",
+        f"no steady drift fits the clocks of client and service: they are followed in {most} stretches",
+        "a clock was set or corrected during the run; upload and download are right within the bound, which is wider "
+        "for it: let the time service settle before a run",
+    )
+
+
 def _drift(known: Sequence[ClockOffset]) -> RunWarning | None:
-    worst = max((float(getattr(offset, "drift_ppm", 0.0) or 0.0) for offset in known), key=abs, default=0.0)
+    worst = max((offset.drift_ppm for offset in known), key=abs, default=0.0)
     if abs(worst) <= MUCH_DRIFT_PPM:
         return None
     per_minute = format_duration(abs(worst) * 60e-6)

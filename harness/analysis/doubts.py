@@ -124,13 +124,16 @@ def _taken_late(samples: pa.Table, split_rows: pd.DataFrame) -> RunWarning | Non
     small = split_rows.merge(sent[sent["bytes_sent"] <= SMALL_REQUEST], on="request_id")
     if len(small) < 10:
         return None
-    upload, latency = float(small["upload_s"].mean()), float(small["latency_s"].mean())
-    if upload < LATE_S or upload < LATE_SHARE * latency:
+    estimated = bool(small["queue_est_s"].notna().any())
+    waited = float((small["upload_s"] + small["queue_est_s"].fillna(0.0)).mean())
+    latency = float(small["latency_s"].mean())
+    if waited < LATE_S or waited < LATE_SHARE * latency:
         return None
     return RunWarning(
         "taken_late",
-        f"requests of at most {format_bytes(SMALL_REQUEST)} wait {format_duration(upload)} on average before the "
-        f"service takes them: {format_share(upload / latency)} of their latency, shown as upload",
+        f"requests of at most {format_bytes(SMALL_REQUEST)} wait {format_duration(waited)} on average before the "
+        f"service takes them: {format_share(waited / latency)} of their latency, shown as "
+        f"{'queue (est.) and upload' if estimated else 'upload'}",
         "so little is not long on the way, unless the network is slow: the event loop or the workers of the service "
         "are busy; move work out of `async def` into a thread, or add workers",
     )

@@ -50,6 +50,14 @@ def _none_at_all(joined: Joined, missing: int) -> RunWarning | None:
             "the service does not read the traceparent header: have its server side instrumented (spans of kind "
             "server), and `tracecontext` among OTEL_PROPAGATORS",
         )
+    if joined.rootless:
+        return RunWarning(
+            "no_server_halves",
+            f"spans of {format_count(joined.rootless)} requests arrived, but none of kind server: where the service "
+            "begins is not known",
+            "have the service's server side instrumented: `harness check SCENARIO --connect` shows how; `harness check "
+            "SCENARIO --spans` shows what arrives",
+        )
     if joined.spans:
         return RunWarning(
             "no_server_halves",
@@ -118,13 +126,12 @@ def spans_lost(vitals: pa.Table | None) -> int:
 
 
 def _leaked(joined: Joined) -> RunWarning | None:
-    leaked: int = getattr(joined, "leaked", 0)
-    if leaked == 0:
+    if joined.leaked == 0:
         return None
     return RunWarning(
         "leaked_contexts",
-        f"the service mixes up requests: {format_count(leaked)} without a server half ran while spans were written "
-        "into the trace of another one",
+        f"the service mixes up requests: {format_count(joined.leaked)} without a server half ran while spans were "
+        "written into the trace of another one",
         "uvicorn 0.45 and later does so on a kept connection once a body was larger than 64 KiB: start it with "
         "--reset-contextvars, or use harness.instrument, which cannot be confused",
     )
@@ -143,30 +150,28 @@ def _several_roots(joined: Joined) -> RunWarning | None:
 
 
 def _orphans(joined: Joined) -> RunWarning | None:
-    orphans: int = getattr(joined, "orphans", 0)
-    if orphans == 0:
+    if joined.orphans == 0:
         return None
     return RunWarning(
         "orphan_spans",
-        f"the parent of {format_count(orphans)} of {format_count(joined.spans)} spans never arrived",
+        f"the parent of {format_count(joined.orphans)} of {format_count(joined.spans)} spans never arrived",
         f"it was dropped, or a service in between does not export to here: have all of them do so; {_QUEUE}",
     )
 
 
 def _outlived(joined: Joined) -> RunWarning | None:
-    outlived: int = getattr(joined, "outlived", 0)
-    if outlived == 0:
+    if joined.outlived == 0:
         return None
     return RunWarning(
         "outlived",
-        f"the service went on with {format_count(outlived)} requests after the client had its answer or gave up",
+        f"the service went on with {format_count(joined.outlived)} requests after the client had its answer or gave up",
         "what came later is in no stage; after a timeout it is capacity spent for nobody: pass the deadline on, or "
         "stop when the client is gone",
     )
 
 
 def _trailing(joined: Joined) -> RunWarning | None:
-    if joined.trailing == 0:
+    if joined.trailing == 0 or joined.leaked:  # a trace that takes in another request goes on, too
         return None
     return RunWarning(
         "trailing",
@@ -176,14 +181,14 @@ def _trailing(joined: Joined) -> RunWarning | None:
 
 
 def _duplicates(joined: Joined) -> RunWarning | None:
-    duplicates: int = getattr(joined, "duplicates", 0)
-    if duplicates <= MANY_DUPLICATES * joined.spans:
+    if joined.duplicates <= MANY_DUPLICATES * joined.spans:
         return None
     return RunWarning(
         "duplicate_spans",
-        f"{format_count(duplicates)} of {format_count(joined.spans)} spans came more than once; each counts once",
+        f"{format_count(joined.duplicates)} of {format_count(joined.spans)} spans came more than once; each counts "
+        "once",
         "an exporter sends again what was not acknowledged in time: look at its timeout, and at collectors that send "
-        f"the same spans here on two ways ({format_share(duplicates / joined.spans)} of the traffic is in vain)",
+        f"the same spans here on two ways ({format_share(joined.duplicates / joined.spans)} of the traffic is in vain)",
     )
 
 

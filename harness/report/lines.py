@@ -145,7 +145,7 @@ WAIT_COLUMNS = ("resource", "waits", "requests", "ms a wait", "ms a request", "s
 
 def wait_lines(summary: Summary) -> list[tuple[str, ...]]:
     """A row of WAIT_COLUMNS per resource; one for all that are left beyond a screenful."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for w in summary.waits[:MOST_WAIT_ROWS]:
         each, spread = (ms(s, decimals_for(s)) for s in (w.mean_wait_s, w.mean_per_request_s))
         lines.append((wait_label(w), f"{w.waits:,}", f"{w.requests:,}", each, spread, share(w.share)))
