@@ -122,7 +122,7 @@ class _Rounds:
     """Asking again, with growing pauses while nothing new comes, until it is over."""
 
     def __init__(self, asked: int, patience: Patience, interrupt: Interrupt, on_event: OnEvent) -> None:
-        self.late = False
+        self.late = self._came = False
         self._asked, self._patience, self._interrupt, self._on_event = asked, patience, interrupt, on_event
         self._ends = time.monotonic() + patience.longest_s + _PER_TRACE_S * asked
 
@@ -142,9 +142,10 @@ class _Rounds:
             now = time.monotonic()
             self.say(whole())
             if news:
-                last_news, pause_s = now, self._patience.first_pause_s
+                self._came, last_news, pause_s = True, now, self._patience.first_pause_s
             if whole() == self._asked or self.over():
-                self.late = whole() < self._asked and bool(news) and not self._interrupt.now
+                arriving = now - last_news <= self._patience.longest_pause_s
+                self.late = whole() < self._asked and self._came and arriving and not self._interrupt.now
                 return
             if now - last_news >= self._patience.quiet_s:
                 return

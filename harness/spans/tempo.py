@@ -25,7 +25,7 @@ def read_trace(wrapped: bool, body: bytes, content_type: str) -> Decoded:
         return merged([decode(part, _PROTOBUF[1]) for part in parts])
     found = []
     for document in documents(body):
-        trace = document.get("trace", document)
+        trace = document.get("trace", document) or {}
         spans = (trace.get("resourceSpans") or trace.get("batches")) if isinstance(trace, dict) else None
         if isinstance(spans, list):
             found.append(spans_of(spans))
