@@ -47,19 +47,22 @@ def _plan(path: str, target: str | None, show_connect: bool, show_spans: bool) -
     loaded = load_scenario(path, overrides_of({"target": target}))
     click.echo(plan_text.render(loaded, plan(loaded)))
     if show_connect:
-        click.echo("\n" + connect.render(loaded.spans.listen))
+        click.echo("\n" + connect.render(loaded.spans))
     if show_spans:
         _spans(loaded)
 
 
 def _spans(scenario: Scenario) -> None:
+    from harness.chunks import schema_of
     from harness.interrupt import Interrupt
+    from harness.model import Span
     from harness.report import spans_text
     from harness.run import dry_request
 
     with Interrupt() as interrupt:
         outcome = dry_request(scenario, interrupt)
-    click.echo("\n" + spans_text.render(outcome.ledger, outcome.spans, outcome.summary))
+    spans = outcome.spans if outcome.spans is not None else schema_of(Span).empty_table()
+    click.echo("\n" + spans_text.render(outcome.ledger, spans, outcome.summary, scenario.spans))
     if outcome.summary.counts.ok == 0:
         raise NothingMeasured("no request was answered as expected", "compare the scenario with what the API takes")
 

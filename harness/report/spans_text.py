@@ -1,46 +1,88 @@
-"""What came back for single requests: each span, the stage it was mapped to, and what no rule claimed."""
+"""What came back for single requests: each span, the stage it was mapped to and why, and what nobody claimed."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from harness.findings import Summary
-from harness.model import SERVER_STAGES, Split
+from harness.model import SERVER_STAGES, SpanSpec, Split
+from harness.report import spans_doubts
 from harness.report.text import visible
-from harness.spans.mapping import unclaimed
+from harness.spans.arrived import Arrived, look
+from harness.spans.looks import attributes_of
+from harness.spans.mapping import preset_taken, reasons
+from harness.spans.presets import BY_NAME
 from harness.units import format_count, format_duration
 
 SHOWN_SPANS = 60
+_SOURCES = {
+    Split.MARKS: "measured by harness.instrument",
+    Split.SPANS: "from plain spans",
+    Split.DURATIONS: "from a Server-Timing header of the service's own",
+}
 
 
-def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary) -> str:
+def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary, spec: SpanSpec | None = None) -> str:
     """One request of each name: its stages, and its spans as a tree, from the ledger rows and mapped spans of a run."""
-    lines = [f"server halves: {summary.span_source}"]
-    by_trace = defaultdict(list)
-    for row in spans.to_pylist():
-        by_trace[row["trace_id"]].append(row)
+    asked = spec or SpanSpec()
+    preset = preset_taken(spans, asked)
+    spec = replace(asked, preset=preset)
+    arrived = look(spans, [str(each) for each in ledger["trace_id"]])
+    why = dict(zip(spans.column("span_id").to_pylist(), reasons(spans, spec), strict=True))
+    lines = [f"server halves: {summary.span_source}", *_counted(arrived), *_preset(preset, recognised=not asked.preset)]
     for name, rows in ledger[ledger["ok"]].groupby("name", sort=False):
-        shown = rows.iloc[-1]  # the last one: the first pays for warming up
+        shown = _shown(rows, arrived)
+        trace = arrived.traces.get(str(shown["trace_id"]), ())
         lines += ["", f"{visible(str(name))}: {format_duration(float(shown['latency_s']))}"]
-        lines += _split(shown) + _tree(by_trace.get(shown["trace_id"], []))
-    return "\n".join(lines + _failures(summary) + _left_over(spans))
+        lines += _split(shown, trace) + _tree(trace, why)
+    return "\n".join([*lines, *_failures(summary), *spans_doubts.render(arrived, ledger, spec)])
 
 
-def _split(row: pd.Series) -> list[str]:
-    """The stages of one request on one line, and where they came from."""
-    sources = {
-        Split.MARKS: "measured by harness.instrument", Split.SPANS: "from plain spans",
-        Split.DURATIONS: "from a Server-Timing header of the service's own",
-    }  # fmt: skip
+def _counted(arrived: Arrived) -> list[str]:
+    own = sum(map(len, arrived.traces.values()))
+    if not own and not arrived.foreign_spans:
+        return []
+    foreign = f"; {format_count(arrived.foreign_spans)} in other traces" if arrived.foreign_spans else ""
+    if not own:
+        return [f"spans: none of these requests{foreign}"]
+    return [f"spans: {format_count(own)}, in the traces of {_many(len(arrived.traces), 'request')}{foreign}"]
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def _preset(name: str | None, recognised: bool) -> list[str]:
+    if name is None:
+        return []
+    known = BY_NAME[name]
+    how = f", recognised by its spans; to keep it: `spans: {{preset: {name}}}`" if recognised else ""
+    return [f"preset {name}{how}", f"  it tells {known.tells}", f"  it cannot tell more: {known.silent}"]
+
+
+def _shown(rows: pd.DataFrame, arrived: Arrived) -> pd.Series:
+    """The last request, since the first pays for warming up; the last one with spans when some have none."""
+    with_spans = rows[rows["trace_id"].isin(list(arrived.traces))]
+    return (rows if with_spans.empty else with_spans).iloc[-1]
+
+
+def _split(row: pd.Series, trace: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The stages of one request, where they came from, and which ones nobody recorded: those are not zero."""
     if row["split"] == Split.NONE.value:
         return ["  no server half: the service sent no spans and no Server-Timing for it"]
-    known = [(stage, row[f"{stage}_s"]) for stage in ("transfer", *SERVER_STAGES, "other")]
-    parts = "  ".join(f"{stage} {format_duration(float(seconds))}" for stage, seconds in known if not pd.isna(seconds))
-    return [f"  {parts}", f"  ({sources[Split(row['split'])]})"]
+    seen = {span["stage"] for span in trace}
+    silent = [stage for stage in SERVER_STAGES if stage not in seen and not row[f"{stage}_s"] > 0]
+    known = [stage for stage in ("transfer", *SERVER_STAGES, "other") if stage not in silent]
+    lengths = [(stage, row[f"{stage}_s"]) for stage in known if not pd.isna(row[f"{stage}_s"])]
+    parts = "  ".join(f"{stage} {format_duration(float(seconds))}" for stage, seconds in lengths)
+    missing = f"; nothing recorded as {', '.join(silent)}" if silent else ""
+    return [f"  {parts}", f"  ({_SOURCES[Split(row['split'])]}{missing})"]
 
 
 def _failures(summary: Summary) -> list[str]:
@@ -51,39 +93,26 @@ def _failures(summary: Summary) -> list[str]:
     return ["", *failed, f"what went wrong: {what}"]
 
 
-def _left_over(spans: pa.Table) -> list[str]:
-    left = unclaimed(spans)
-    if not left:
-        return []
-    names = ", ".join(f"{visible(name)} ({format_count(count)})" for name, count in left[:12])
-    return [
-        "",
-        f"claimed by no stage: {names}",
-        "if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`",
-    ]
-
-
-def _tree(rows: list[dict[str, object]]) -> list[str]:
-    children: dict[object, list[dict[str, object]]] = defaultdict(list)
+def _tree(rows: Sequence[Mapping[str, Any]], why: Mapping[str, str | None]) -> list[str]:
+    children: dict[object, list[Mapping[str, Any]]] = defaultdict(list)
     known = {row["span_id"] for row in rows}
-    for row in sorted(rows, key=lambda r: str(r["start_ns"]).zfill(20)):
+    for row in sorted(rows, key=lambda row: (row["start_ns"], -row["end_ns"])):
         children[row["parent_id"] if row["parent_id"] in known else None].append(row)
     lines: list[str] = []
     waiting = [(row, 1) for row in reversed(children[None])]
     while waiting and len(lines) < SHOWN_SPANS:
         row, depth = waiting.pop()
-        lines.append(_line(row, depth))
+        lines.append(_line(row, depth, why.get(row["span_id"])))
         waiting.extend((child, depth + 1) for child in reversed(children.get(row["span_id"], [])))
     if waiting:
         lines.append("  ...")
     return lines
 
 
-def _line(row: dict[str, object], depth: int) -> str:
-    start, end = row["start_ns"], row["end_ns"]
-    assert isinstance(start, int) and isinstance(end, int)  # noqa: S101, PT018 - columns of model.Span
-    label = "  " * depth + visible(str(row["name"]))
+def _line(row: Mapping[str, Any], depth: int, reason: str | None) -> str:
+    label = "  " * min(depth, 12) + visible(str(row["name"]), 60)
     stage = row["stage"] or ("server window" if row["kind"] == "server" else "-")
-    model = json.loads(str(row["attributes"] or "{}")).get("harness.model")
-    shown = f"{stage} ({visible(str(model))})" if model else stage
-    return f"{label:<44} {format_duration((end - start) / 1e9):>10}  {shown}"
+    model = attributes_of(row["attributes"]).get("harness.model")
+    shown = f"{stage} ({visible(str(model), 40)})" if model else stage
+    because = f"  <- {visible(reason, 80)}" if reason is not None else ""
+    return f"{label:<44} {format_duration((row['end_ns'] - row['start_ns']) / 1e9):>10}  {shown}{because}"

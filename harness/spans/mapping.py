@@ -68,6 +68,15 @@ def unclaimed(spans: pa.Table) -> list[tuple[str, int]]:
     return sorted(((each["values"], each["counts"]) for each in counts), key=lambda item: (-item[1], item[0]))
 
 
+def preset_taken(spans: pa.Table, spec: SpanSpec) -> str | None:
+    """The preset behind the stages of mapped spans: the scenario's, or the one that was recognised for it."""
+    if spec.preset is not None or spec.stages:
+        return spec.preset
+    said = pc.fill_null(pc.match_substring(spans.column("attributes"), f'"{STAGE_ATTRIBUTE}"'), False)
+    mapped = spans.filter(pc.and_(pc.is_valid(spans.column("stage")), pc.invert(said)))
+    return recognise(spans) if mapped.num_rows else None
+
+
 def reasons(spans: pa.Table, spec: SpanSpec) -> list[str | None]:
     """Why each mapped span stands for its stage, in the words of the scenario; None for one that stands for none.
 
