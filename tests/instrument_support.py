@@ -142,9 +142,10 @@ class SinkSpan:
 
 @dataclass
 class Sink:
-    """A collector in a thread: keeps every span it was sent."""
+    """A collector in a thread: keeps every span it was sent, and the bodies with metrics."""
 
     url: str = ""
+    metrics: list[bytes] = field(default_factory=list)
     spans: list[SinkSpan] = field(default_factory=list)
 
     def trace(self, trace_id: str, timeout_s: float = 8.0) -> tuple[SinkSpan, list[SinkSpan]]:
@@ -168,8 +169,11 @@ def a_sink(answer: Callable[[], None] = lambda: None) -> Iterator[Sink]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            answer()
-            sink.spans.extend(_decoded(body))
+            if self.path == "/v1/metrics":
+                sink.metrics.append(body)
+            else:
+                answer()
+                sink.spans.extend(_decoded(body))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from harness.instrument import pipeline, threadpool
+from harness.instrument import pipeline, threadpool, vitals
 from harness.instrument.middleware import Application, Instrumented
 from harness.instrument.wsgi import WsgiInstrumented
 
@@ -24,6 +24,7 @@ def instrument(app: App) -> App:
     """
     _refuse_others(app)
     pipeline.preload()
+    vitals.prepare()
     threadpool.install_if_used()
     if isinstance(app, Instrumented | WsgiInstrumented):
         return app
@@ -31,11 +32,15 @@ def instrument(app: App) -> App:
         _wrap_in_place(app)
         return app
     if _is_async(app) or not _is_wsgi(app):
-        return Instrumented(app)  # type: ignore[return-value]
+        return _measured(app)  # type: ignore[return-value]
     if hasattr(app, "wsgi_app"):
         _wrap_wsgi_in_place(app)
         return app
     return WsgiInstrumented(app)  # type: ignore[return-value]
+
+
+def _measured(app: Application) -> Instrumented:
+    return Instrumented(vitals.watched(app) if vitals.is_on() else app)
 
 
 def _wrap_in_place(app: Any) -> None:
@@ -44,11 +49,11 @@ def _wrap_in_place(app: Any) -> None:
     original: Callable[[], Application] = app.build_middleware_stack
 
     def build_middleware_stack() -> Application:
-        return Instrumented(original())
+        return _measured(original())
 
     app.build_middleware_stack = build_middleware_stack
     if getattr(app, "middleware_stack", None) is not None:
-        app.middleware_stack = Instrumented(app.middleware_stack)
+        app.middleware_stack = _measured(app.middleware_stack)
     setattr(app, _DONE, True)
 
 

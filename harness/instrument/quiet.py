@@ -1,4 +1,4 @@
-"""Log lines that cannot become a flood: instrumentation speaks at most once a minute."""
+"""Log lines that cannot become a flood: instrumentation speaks at most once a minute, and so do its exporters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ EVERY_S = 60.0
 
 # Where the SDK complains about an exporter that fails or a queue that overflows.
 SDK_LOGGERS = (
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.sdk._shared_internal",
@@ -36,14 +37,16 @@ class OncePerMinute(logging.Filter):
         return True
 
 
+_exports = OncePerMinute()
+
+
 def hush(names: Iterable[str]) -> None:
-    """Let the named loggers speak once a minute together."""
-    shared = OncePerMinute()
+    """Let the named loggers speak once a minute, together with all that were named before."""
     for name in names:
         logger = logging.getLogger(name)
         if not any(isinstance(existing, OncePerMinute) for existing in logger.filters):
-            logger.addFilter(shared)
+            logger.addFilter(_exports)
 
 
 LOG = logging.getLogger("harness.instrument")
-hush([LOG.name])
+LOG.addFilter(OncePerMinute())

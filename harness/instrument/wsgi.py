@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter_ns
 from typing import Any
 
-from harness.instrument import threadpool
+from harness.instrument import threadpool, vitals
 from harness.instrument.marks import Mark, begin_wait, end_wait, enter_root, innermost, leave_root
 from harness.instrument.quiet import LOG
 from harness.instrument.server_timing import header_value
@@ -72,6 +72,7 @@ class _Exchange:
             environ["wsgi.input"] = MeasuredInput(environ["wsgi.input"], self.root)
 
     def served_by(self, app: WsgiApplication) -> Iterable[bytes]:
+        vitals.entered(self)
         self._calling = True
         self.enter()
         try:
@@ -124,6 +125,7 @@ class _Exchange:
             end_wait(self._wait, end)
             self._wait = None
         close(self.record, self._scope(), end)
+        vitals.left(self)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
         """The server's, called at once, but for a run that wants the split of an answer of unknown length: whether the

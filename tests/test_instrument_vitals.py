@@ -1,0 +1,359 @@
+"""Process vitals: figures of real processes, sent once a second, and what happens when nobody takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import anyio.to_thread
+import pytest
+import uvloop
+from instrument_support import TESTS, Sink, a_service, a_sink, asgi_call
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from harness.instrument import vitals
+from harness.instrument.figures import FIGURES, Sampler, watch_collector
+from harness.instrument.loop_probe import EVERY_S, LoopProbe
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def reports(sink: Sink, least: int, timeout_s: float = 10.0) -> list[ExportMetricsServiceRequest]:
+    deadline = time.monotonic() + timeout_s
+    while len(sink.metrics) < least:
+        assert time.monotonic() < deadline, f"{len(sink.metrics)} reports, not {least}"
+        time.sleep(0.02)
+    return [ExportMetricsServiceRequest.FromString(body) for body in list(sink.metrics)]
+
+
+def metrics_of(report: ExportMetricsServiceRequest) -> dict[str, Any]:
+    return {metric.name: metric for r in report.resource_metrics for s in r.scope_metrics for metric in s.metrics}
+
+
+def value(metric: Any) -> float:
+    (point,) = getattr(metric, metric.WhichOneof("data")).data_points
+    return float(point.as_double if point.WhichOneof("value") == "as_double" else point.as_int)
+
+
+def resource_of(report: ExportMetricsServiceRequest) -> dict[str, Any]:
+    (resource,) = [r.resource for r in report.resource_metrics]
+    return {pair.key: pair.value.int_value or pair.value.string_value for pair in resource.attributes}
+
+
+@pytest.fixture(scope="module")
+def observed() -> Iterator[tuple[Any, list[ExportMetricsServiceRequest]]]:
+    """A FastAPI service on uvloop that was asked some things, and its first reports."""
+    options = ("--loop", "uvloop", "--http", "httptools")
+    with (
+        a_sink() as sink,
+        a_service(sink.url, *options, app="instrument_app", OTEL_SERVICE_NAME="reader") as service,
+    ):
+        connections = [service.connect() for _ in range(3)]
+        for connection in connections:
+            connection.sendall(b"GET /sync HTTP/1.1\r\nhost: x\r\n\r\n")  # 500 ms in a thread
+        reports(sink, 1)
+        service.get("/items/7")
+        for connection in connections:
+            connection.close()
+        yield service, reports(sink, 3)
+
+
+def test_a_service_reports_every_figure_under_its_name_and_unit(observed: Any) -> None:
+    found = {name: metric.unit for report in observed[1] for name, metric in metrics_of(report).items()}
+
+    assert found == {figure.name: figure.unit for figure in FIGURES}
+
+
+def test_spans_are_counted_up_and_the_rest_is_as_it_is(observed: Any) -> None:
+    last = metrics_of(observed[1][-1])
+    counters = {name for name, metric in last.items() if metric.WhichOneof("data") == "sum"}
+
+    assert counters == {"harness.spans.started", "harness.spans.exported", "harness.spans.lost"}
+    assert all(last[name].sum.is_monotonic and last[name].sum.aggregation_temporality == 2 for name in counters)
+    assert value(last["harness.spans.started"]) >= 4
+    assert value(last["harness.spans.lost"]) == 0
+
+
+def test_reports_come_once_a_second_from_the_process_that_serves(observed: Any) -> None:
+    service, found = observed
+    at = [next(iter(metrics_of(r).values())).gauge.data_points[0].time_unix_nano for r in found]
+
+    assert all(0.5e9 < after - before < 4e9 for before, after in itertools.pairwise(at))
+    assert {resource_of(report)["process.pid"] for report in found} == {service.child.pid}
+    assert resource_of(found[0])["service.name"] == "reader"
+
+
+def test_a_real_process_has_plausible_figures(observed: Any) -> None:
+    for report in observed[1]:
+        found = {name: value(metric) for name, metric in metrics_of(report).items()}
+        assert 0 <= found["process.cpu.utilization"] < 4
+        assert 10e6 < found["process.memory.usage"] < 2e9
+        assert 2 <= found["process.thread.count"] < 500
+        assert 0 <= found["harness.event_loop.lag"] < 5
+        assert 0 <= found["harness.gc.pause"] < 1
+
+
+def named(sampler: Sampler) -> dict[str, float]:
+    return {name: value for name, value, _ in sampler.take()}
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_blocked_loop_shows_its_lag_during_and_after(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    seen: dict[str, float | None] = {}
+
+    async def scene() -> LoopProbe:
+        probe = LoopProbe(asyncio.get_running_loop())
+        watcher = threading.Timer(0.25, lambda: seen.update(during=probe.lag_s()))
+        await asyncio.sleep(2 * EVERY_S)
+        probe.lag_s()
+        watcher.start()
+        time.sleep(0.35)  # holds the loop
+        await asyncio.sleep(2 * EVERY_S)
+        watcher.join()
+        seen["after"] = probe.lag_s()
+        return probe
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        probe = runner.run(scene())
+        assert probe.lag_s() is None  # it does not run any more
+    during, after = seen["during"] or 0, seen["after"] or 0
+
+    assert 0.25 - EVERY_S - 0.01 <= during < 2
+    assert 0.35 - EVERY_S - 0.01 <= after < 2
+    assert probe.is_over()
+
+
+def test_threads_in_use_and_calls_that_wait_for_one() -> None:
+    async def scene() -> list[dict[str, float]]:
+        probe = LoopProbe(asyncio.get_running_loop())
+        probe.look_for_limiter()
+        sampler = Sampler(lambda: 5, lambda: [probe])
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 2
+        go_on = threading.Event()
+        calls = [asyncio.ensure_future(anyio.to_thread.run_sync(go_on.wait)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        busy = named(sampler)
+        go_on.set()
+        await asyncio.gather(*calls)
+        limiter.total_tokens = math.inf
+        return [busy, named(sampler)]
+
+    busy, idle = asyncio.run(scene())
+
+    assert [busy[f"harness.threadpool.{what}"] for what in ("size", "in_use", "waiting")] == [2, 2, 1]
+    assert [idle[f"harness.threadpool.{what}"] for what in ("in_use", "waiting")] == [0, 0]
+    assert "harness.threadpool.size" not in idle  # without end is no figure
+    assert busy["harness.requests.in_flight"] == 5
+
+
+def test_cpu_is_counted_in_cores() -> None:
+    sampler = Sampler(lambda: 0, list)
+    begin = time.process_time()
+    while time.process_time() - begin < 0.1:
+        pass
+    busy = named(sampler)["process.cpu.utilization"]
+    time.sleep(0.1)
+    idle = named(sampler)["process.cpu.utilization"]
+
+    assert idle < 0.5 * busy  # a busy machine gives us less than a core while we work
+
+
+def test_a_collection_of_garbage_is_timed() -> None:
+    watch_collector()
+    watch_collector()
+    sampler = Sampler(lambda: 0, list)
+    gc.collect()
+    found, later = named(sampler), named(sampler)
+
+    assert found["harness.gc.collections"] >= 1
+    assert 0 < found["harness.gc.pause"] < 10
+    assert later["harness.gc.pause"] < found["harness.gc.pause"]
+    assert len([callback for callback in gc.callbacks if "harness" in callback.__module__]) == 1
+
+
+def test_a_second_loop_has_figures_of_its_own() -> None:
+    async def scene(first: LoopProbe) -> list[tuple[str, dict[str, str]]]:
+        second = LoopProbe(asyncio.get_running_loop())
+        return [(n, a) for n, _, a in Sampler(lambda: 0, lambda: [first, second]).take() if n.endswith("lag")]
+
+    async def outer() -> Any:
+        first = LoopProbe(asyncio.get_running_loop())
+        return await asyncio.to_thread(asyncio.run, scene(first))
+
+    assert asyncio.run(outer()) == [("harness.event_loop.lag", {}), ("harness.event_loop.lag", {"loop": "1"})]
+
+
+@pytest.mark.parametrize(
+    ("environment", "on"),
+    [
+        (ENDPOINT, True),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:9/v1/metrics"}, True),
+        ({**ENDPOINT, "OTEL_METRICS_EXPORTER": "console,otlp"}, True),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf"}, True),
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces"}, False),
+        ({**ENDPOINT, "OTEL_METRICS_EXPORTER": "none"}, False),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "True"}, False),
+        ({**ENDPOINT, "MLHARNESS_VITALS": "off"}, False),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+    ],
+)
+def test_the_environment_switches_them(environment: dict[str, str], on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "MLHARNESS_"))]:
+        monkeypatch.delenv(name)
+    for name, setting in environment.items():
+        monkeypatch.setenv(name, setting)
+
+    assert vitals.wanted() is on
+
+
+APPLICATION = """
+import asyncio, os, sys, threading, time
+sys.path.insert(0, {tests!r})
+from instrument_support import asgi_call
+from harness.instrument import instrument, vitals
+vitals.EVERY_S = 0.2
+async def plain(scope, receive, send):
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body"}})
+app = instrument(plain)
+def call(): asyncio.run(asgi_call(app))
+def ours(): return [t for t in threading.enumerate() if t.name == "harness-vitals"]
+"""
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")} | environment
+    command = [sys.executable, "-c", APPLICATION.format(tests=str(TESTS)) + code]
+    done = subprocess.run(command, env=environ, cwd=TESTS.parent, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_nothing_runs_before_the_first_request_and_nothing_at_all_when_off() -> None:
+    code = """
+print(len(ours()))
+call()
+print(len(ours()), 'opentelemetry.sdk.metrics' in sys.modules, flush=True)
+os._exit(0)
+"""
+    assert python(code, **ENDPOINT).stdout == "0\n1 True\n"
+    assert python(code, **ENDPOINT, MLHARNESS_VITALS="off").stdout == "0\n0 False\n"
+
+
+def test_a_forked_child_reports_by_itself_and_only_if_it_serves() -> None:
+    code = """
+call()
+idle = os.fork()
+if not idle: time.sleep(0.8); os._exit(0 if not ours() else 7)
+serving = os.fork()
+if not serving: call(); time.sleep(0.8); os._exit(0)
+codes = [os.waitpid(child, 0)[1] for child in (idle, serving)]
+print(os.getpid(), serving, codes)
+"""
+    with a_sink() as sink:
+        parent, child, *codes = python(code, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url).stdout.split()
+        found = reports(sink, 2)
+
+    assert codes == ["[0,", "0]"]
+    assert {resource_of(report)["process.pid"] for report in found} == {int(parent), int(child)}
+
+
+@contextlib.contextmanager
+def refusing(paths: list[str]) -> Iterator[str]:
+    """A collector of traces that knows no metrics."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            paths.append(self.path)
+            self.send_response(404 if self.path == "/v1/metrics" else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_collector_without_metrics_is_one_line_and_asked_less_often() -> None:
+    paths: list[str] = []
+    with refusing(paths) as url:
+        done = python("call(); time.sleep(1.5)", OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    asked = paths.count("/v1/metrics")
+
+    assert 1 <= asked <= 4  # at 0.2, 0.6 and 1.4 s; every 0.2 s it would be seven
+    assert len(done.stderr.splitlines()) == 1
+    assert "metrics" in done.stderr
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
+    release = threading.Event()
+
+    class Deaf(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            release.wait(20)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Deaf)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        code = "call(); time.sleep(0.5); print(time.time())"
+        environment = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}/v1/metrics"}
+        ended = float(python(code, **environment).stdout)
+        assert time.time() - ended < 2
+    finally:
+        release.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_request_in_flight_is_counted_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vitals, "_on", True)
+    monkeypatch.setattr(vitals, "start", lambda: None)
+    monkeypatch.setattr(vitals, "_open", set())
+    seen: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(len(vitals._open))
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/fails":
+            raise ValueError
+
+    async def three() -> None:
+        served = vitals.watched(app)
+        await asyncio.gather(*(asgi_call(served, path) for path in ("/", "/", "/fails")), return_exceptions=True)
+
+    asyncio.run(three())
+
+    assert seen == [1, 2, 3]
+    assert vitals._open == set()
