@@ -26,7 +26,7 @@ from harness.errors import RunFolderError
 SCHEMA_VERSION = 1
 """Of run.json and everything beside it: raised when an older harness could no longer read the folder."""
 
-PART_ROWS = 1 << 20
+PART_ROWS = 1 << 19
 """Rows read at a time of a table that may be too large to hold."""
 
 _WRITTEN_ROWS = 1 << 16

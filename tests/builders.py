@@ -58,10 +58,10 @@ def a_sample(number: int = 0, **changes: Any) -> Sample:
 
 
 def a_span(name: str, start_ms: float, end_ms: float, **changes: Any) -> Span:
-    """A span of request 0; `attributes` may be given as a dict, `stage` is set as the mapping would."""
+    """A span of request `number` (0); `attributes` may be given as a dict, `stage` is set as the mapping would."""
     attributes = changes.pop("attributes", None)
     known: dict[str, Any] = {
-        "trace_id": trace(0),
+        "trace_id": trace(changes.pop("number", 0)),
         "span_id": f"{abs(hash((name, start_ms, end_ms))) % 2**64:016x}",
         "parent_id": "a000000000000000",
         "name": name,

@@ -28,7 +28,7 @@ UNKNOWN = -1
 
 _QUEUE, _INFERENCE = CLAIMS.index("queue"), CLAIMS.index("inference")
 _NO_HOST = "-"
-_UNIQUE = r'"harness\.cpu_ns":[0-9]+,?'
+_UNIQUE = r'"harness\.cpu_ns": ?[0-9]+'
 """What makes the attributes of every span differ, and nobody here asks for."""
 
 
@@ -144,7 +144,7 @@ def _read_stages(
     batches: _Names,
 ) -> None:
     """Models, resources and batches: each different text is parsed once."""
-    same = pc.replace_substring_regex(text.take(pa.array(rows)), _UNIQUE, "")
+    same = pc.replace_substring_regex(text.take(pa.array(rows)), _UNIQUE, '"harness.cpu_ns":0')
     encoded = pc.dictionary_encode(same, null_encoding="encode").combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
