@@ -43,11 +43,11 @@ class Evidence:
         return self.coverage.expected - self.coverage.matched
 
 
-def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
+def series(evidence: Evidence, subject: str, missing_s: float = math.inf) -> NDArray[np.float64]:
     """The values of a subject in time order; requests that failed or never ended count as infinite, for stages too.
 
     Of a stage, ok requests without a server half are left out when they are missing at random. A handful of which
-    nothing can be said count as infinite, which is the worst they can have been.
+    nothing can be said count as `missing_s`: infinite is the worst they can have been, NaN leaves them out as well.
     """
     requests = evidence.requests
     if subject in WHOLE_REQUEST:
@@ -55,7 +55,7 @@ def series(evidence: Evidence, subject: str) -> NDArray[np.float64]:
     else:
         values = requests["request_id"].map(evidence.split_rows.set_index("request_id")[f"{subject}_s"])
         if evidence.coverage is not None and evidence.coverage.loss is Loss.UNTESTED:
-            values = values.fillna(math.inf)
+            values = values.fillna(missing_s)
     ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
     return ranked[~np.isnan(ranked)]
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.conclude import Conclusion, conclude, load_line
-from harness.findings import Summary, Verdict
+from harness.findings import Loss, Summary, Verdict
 from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step
 from harness.report import console
 from harness.report.files import FORMATS, render_as
@@ -156,6 +157,47 @@ def test_server_halves_missing_at_random_are_left_out_and_the_others_judged(tmp_
     assert (slo.verdict, slo.n) == (Verdict.PASSED, 180)
 
 
+def later(sample: Sample, ms: float) -> Sample:
+    """The same, with every instant moved."""
+    names = [name for name in Sample.__dataclass_fields__ if name.endswith("_ns")]
+    return replace(sample, **{name: getattr(sample, name) + round(ms * 1e6) for name in names})
+
+
+def spread(n: int) -> tuple[list[Sample], list[list[Span]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Requests 50 ms apart of log-normal length, the spans of each, and their lengths in ms."""
+    length = 100.0 * np.random.default_rng(6).lognormal(0.0, 0.5, n)
+    samples, spans = [], []
+    for i, ms in enumerate(length):
+        begin, end = 50.0 * i, 50.0 * i + ms + 8
+        ended = dict.fromkeys(("first_byte_ns", "done_ns", "done_user_ns"), at(end))
+        samples.append(replace(later(a_sample(i), begin), **ended))
+        root = a_root(begin + 5, begin + 5 + ms, number=i, span_id=f"a{i:015x}")
+        work = {"trace_id": root.trace_id, "parent_id": root.span_id, "span_id": f"b{i:015x}"}
+        attributes = {"harness.stage": "inference"}
+        spans.append([root, a_span("det", begin + 6, begin + 4 + ms, attributes=attributes, **work)])
+    return samples, spans, length
+
+
+@pytest.mark.parametrize("slowest", [False, True])
+def test_a_fifth_of_the_spans_lost_is_printed_and_only_that_of_the_slowest_is_a_bias(
+    tmp_path: Path, slowest: bool
+) -> None:
+    samples, spans, length = spread(400)
+    kept = length < np.quantile(length, 0.8) if slowest else np.random.default_rng(7).random(400) >= 0.2
+
+    found = concluded(tmp_path, samples, [span for i in np.flatnonzero(kept) for span in spans[i]]).summary
+
+    verdicts = {s.expression: s.verdict for s in found.slo}
+    assert found.coverage is not None
+    assert found.coverage.loss is (Loss.BIASED if slowest else Loss.UNIFORM)
+    assert (found.coverage.expected, found.coverage.matched) == (400, int(kept.sum()))
+    assert found.coverage.sentence.split(";")[0].split(":")[0] in console.render(found, width=500, colour=False)
+    assert ("biased_loss" in [w.code for w in found.warnings]) is slowest
+    assert verdicts["p95(inference) < 1s"] is (Verdict.INVALID if slowest else Verdict.PASSED)
+    assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
+    assert any(sentence.startswith("Nothing is said about stages") for sentence in found.sentences) is slowest
+
+
 def test_a_single_missing_server_half_counts_as_the_slowest(tmp_path: Path) -> None:
     samples, spans = many(200)
     slos = ("p95(inference) < 1s", "mean(inference) < 1s", "p99(inference) < 1s")
@@ -191,17 +233,12 @@ def test_a_service_that_says_nothing_still_gives_latency_and_a_hint(tmp_path: Pa
 
 def test_a_service_that_mixes_requests_into_one_trace_is_told_the_remedy(tmp_path: Path) -> None:
     samples, spans = many(20)
-    after = {name: getattr(samples[0], name) + 200 * 1_000_000 for name in vars_of(samples[0])}
-    later = a_span("POST /v1/read", 220, 280, trace_id=spans[0].trace_id, parent_id=spans[0].span_id)
+    stray = a_span("POST /v1/read", 220, 280, trace_id=spans[0].trace_id, parent_id=spans[0].span_id)
 
-    found = concluded(tmp_path, [*samples, a_sample(20, **after)], [*spans, later]).summary
+    found = concluded(tmp_path, [*samples, later(a_sample(20), 200)], [*spans, stray]).summary
 
     (warning,) = [w for w in found.warnings if w.code == "leaked_contexts"]
     assert "--reset-contextvars" in warning.hint
-
-
-def vars_of(sample: Sample) -> list[str]:
-    return [name for name in Sample.__dataclass_fields__ if name.endswith("_ns") and getattr(sample, name) is not None]
 
 
 def test_small_requests_that_the_service_takes_late_are_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate, some_counts, some_stages
 
 from harness.findings import Estimate, Loss, Reading, Verdict, WaitFindings
+from harness.model import RunWarning
 from harness.report import figures, lines
 from harness.report.lights import LightState, lights
 from harness.report.palette import DARK, LIGHT, Theme
@@ -149,6 +150,13 @@ def test_a_run_without_any_success_says_so_beside_its_verdict() -> None:
     summary = a_summary(verdict=Verdict.NOT_ENOUGH_DATA, counts=counts)
 
     assert lines.verdict_line(summary) == "not enough data (no request succeeded: 244 failed)"
+
+
+def test_where_clocks_do_not_tell_upload_from_download_both_are_marked() -> None:
+    coarse = RunWarning("coarse_clock", "known only within 2 ms", "")
+    labels = [line.label for line in lines.stage_table(a_summary(warnings=(coarse,))).lines if line.part]
+
+    assert labels == ["connect", "upload (±)", "download (±)"]
 
 
 def test_waits_are_told_by_resource_the_largest_first() -> None:

@@ -48,7 +48,7 @@ def write(
     said.extend(_mean(whole, n_split, waits))
     said.extend(_chain(models))
     if n_split:
-        said.append(tail_sentence(tail) if tail else _no_tail(n_split))
+        said.append(tail_sentence(tail, waits) if tail else _no_tail(n_split))
     return tuple(said[:6])
 
 
@@ -101,18 +101,22 @@ def _mean(whole: Sequence[StageFindings], n: int, waits: Sequence[WaitFindings])
     ranked = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
     if not ranked:
         return []
-    first, *rest = [f"{_words(s, waits)} {format_share(s.share)}" for s in ranked]
+    first, *rest = [f"{_words(s.stage, waits)} {format_share(s.share)}" for s in ranked]
     others = f", then {' and '.join(rest)}" if rest else ""
     return [f"Largest part of the mean request: {first} ({format_duration(ranked[0].mean.value)}){others}; n = {n:,}."]
 
 
-def _words(stage: StageFindings, waits: Sequence[WaitFindings]) -> str:
+def _words(stage: str, waits: Sequence[WaitFindings]) -> str:
     """The stage in words; `queue` with the resource most of it was spent on, if one was."""
-    words = STAGE_WORDS[stage.stage]
-    if stage.stage != "queue" or not waits or waits[0].resource is None:
-        return words
-    total = sum(w.mean_per_request_s for w in waits)
-    return f"{words} (mostly for {waits[0].resource})" if waits[0].mean_per_request_s > total / 2 else words
+    resource = main_resource(waits) if stage == "queue" else None
+    return STAGE_WORDS[stage] + (f" (mostly for {resource})" if resource is not None else "")
+
+
+def main_resource(waits: Sequence[WaitFindings]) -> str | None:
+    """The resource that more than half of all waiting was for, if there is one and it has a name."""
+    if not waits or waits[0].mean_per_request_s <= sum(w.mean_per_request_s for w in waits) / 2:
+        return None
+    return waits[0].resource
 
 
 def _chain(models: Sequence[ModelFindings]) -> list[str]:
@@ -125,18 +129,17 @@ def _chain(models: Sequence[ModelFindings]) -> list[str]:
     ]
 
 
-def tail_sentence(tail: TailAttribution) -> str:
-    """Which stage makes the slow requests slow, or that no single one does."""
+def tail_sentence(tail: TailAttribution, waits: Sequence[WaitFindings] = ()) -> str:
+    """Which stage makes the slow requests slow, or that no single one does; `waits` as for `write`."""
     gap = f"The slowest 5% take {format_duration(tail.gap_s)} longer than typical requests"
     top = tail.shares[0]
     interval = f"95% interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
     if tail.clear is not None:
         # More than all of it: the stage grew by more than the latency, because others shrank.
         share = "all" if top.share > 0.995 else _percent(top.share)
-        return f"{gap}: {share} of that is {STAGE_WORDS[top.stage]} ({interval})."
-    return (
-        f"{gap}; no single stage explains it ({STAGE_WORDS[top.stage]} comes first, {_percent(top.share)}; {interval})."
-    )
+        return f"{gap}: {share} of that is {_words(top.stage, waits)} ({interval})."
+    first = f"{_words(top.stage, waits)} comes first, {_percent(top.share)}"
+    return f"{gap}; no single stage explains it ({first}; {interval})."
 
 
 def _percent(share: float) -> str:

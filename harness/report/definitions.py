@@ -73,7 +73,7 @@ VERDICTS: Definitions = (
     ("Cliff's delta", "How much slower one group of requests is than another: +1 when each of the first is slower than"
      " each of the second, 0 when neither is."),
     ("clock offset", "How far the clock of the service is from ours. It divides transfer into upload and download;"
-     " their sum does not depend on it."),
+     " their sum does not depend on it. Where it is known too coarsely, both are marked with ±."),
 )  # fmt: skip
 
 GROUPS: tuple[tuple[str, Definitions], ...] = (

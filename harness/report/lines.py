@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.analysis.clock_doubts import are_coarse
 from harness.findings import ABORTED, Estimate, LatencyFindings, StageFindings, Summary, Verdict, WaitFindings
 from harness.model import TRANSFER, RunWarning
 from harness.report.figures import decimals_for, interval, ms, share
@@ -80,7 +81,8 @@ def stage_table(summary: Summary) -> StageTable:
     total = sum(wholes) if wholes else None
     decimals = decimals_for(total)
     ordered = sorted(known.values(), key=lambda s: SHOWN_ORDER.index(s.stage))
-    return StageTable(tuple(_stage_line(s, decimals) for s in ordered), ms(total, decimals), decimals)
+    coarse = are_coarse(summary.warnings)
+    return StageTable(tuple(_stage_line(s, decimals, coarse) for s in ordered), ms(total, decimals), decimals)
 
 
 def _worth_showing(stage: StageFindings) -> bool:
@@ -89,10 +91,11 @@ def _worth_showing(stage: StageFindings) -> bool:
     return stage.stage != "unsplit" or bool(stage.mean.value)
 
 
-def _stage_line(found: StageFindings, decimals: int) -> StageLine:
+def _stage_line(found: StageFindings, decimals: int, coarse: bool) -> StageLine:
+    rough = coarse and found.stage in ("upload", "download")
     return StageLine(
         stage=found.stage,
-        label=stage_label(found.stage),
+        label=stage_label(found.stage) + (" (±)" if rough else ""),
         part=found.part_of is not None,
         mean=ms(found.mean.value, decimals),
         interval=interval(found.mean, decimals),
