@@ -97,7 +97,7 @@ def _scenario(url: str, port: int) -> dict[str, object]:
         "scenario": "channels",
         "target": url,
         "requests": [{"name": path, "http": f"GET /{path}"} for path in paths],
-        "load": {"rate": "60/s", "warmup": "1s", "duration": "3s", "seed": 3},
+        "load": {"rate": "60/s", "warmup": "1s", "duration": "2.5s", "seed": 3},
         "spans": {"listen": f"127.0.0.1:{port}", "source": "otlp"},
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,15 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness.findings import Coverage, Loss
-from harness.report import console
+from harness.report import console, json_report
 from harness.run import reopen
 from harness.run_folder import RunFolder
 from tests.acceptance_support import copied, largest_gap_s
 from tests.conftest import free_port
 from tests.known_delay_load import CAPACITY, LEVELS, RESOURCES, Measured, measure, stages_compared, waits_compared
 
-SECONDS_PER_STEP = 5.0
+SECONDS_PER_STEP = 4.0
 LOST = 0.2
 
 
@@ -36,6 +37,8 @@ def test_every_request_was_answered_timed_and_split(measured: Measured) -> None:
     assert len(ledger) > 500
     assert set(ledger["trace_id"]) == set(measured.timed)
     assert set(ledger["split"]) == {"marks"}
+    coverage = json.loads((measured.run_dir / "summary.json").read_text())["coverage"]
+    assert (coverage["matched"], coverage["loss"]) == (coverage["expected"], "none")
 
 
 def test_the_stages_of_every_request_sum_to_its_latency(measured: Measured) -> None:
@@ -92,8 +95,8 @@ def test_the_members_of_a_batch_are_known_and_each_is_charged_all_of_it(measured
 
 
 @pytest.fixture(scope="module")
-def lossy(measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Coverage, str]]:
-    """The run without a fifth of its traces, drawn and the slowest: what is known of the loss, and what is printed."""
+def lossy(measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[dict[str, Any], str]]:
+    """The run without a fifth of its traces, drawn and the slowest: `coverage` of summary.json, and what is printed."""
     folder = tmp_path_factory.mktemp("lossy")
     ok = measured.ledger[measured.ledger["phase"] == "measure"].sort_values("latency_s")
     count = round(LOST * len(ok))
@@ -106,8 +109,8 @@ def lossy(measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> Mappi
         run_dir = copied(measured.run_dir, folder / how)
         _without(run_dir, trace_ids)
         summary = reopen(RunFolder.open(run_dir)).summary
-        assert summary.coverage is not None
-        found[how] = summary.coverage, console.render(summary, width=100, colour=False)
+        told = json.loads(json_report.render(summary))["coverage"]
+        found[how] = told, console.render(summary, width=100, colour=False)
     return found
 
 
@@ -124,18 +127,18 @@ def _without(run_dir: Path, trace_ids: list[str]) -> None:
 
 @pytest.mark.parametrize("how", ["random", "slowest"])
 def test_the_share_of_requests_with_a_server_half_is_printed(
-    lossy: Mapping[str, tuple[Coverage, str]], how: str
+    lossy: Mapping[str, tuple[dict[str, Any], str]], how: str
 ) -> None:
     coverage, text = lossy[how]
 
-    assert coverage.matched / coverage.expected == pytest.approx(1 - LOST, abs=0.002)
-    assert coverage.sentence in " ".join(text.split())
+    assert coverage["matched"] / coverage["expected"] == pytest.approx(1 - LOST, abs=0.002)
+    assert coverage["sentence"] in " ".join(text.split())
 
 
 def test_losing_the_slowest_is_called_biased_and_losing_any_is_not(
-    lossy: Mapping[str, tuple[Coverage, str]],
+    lossy: Mapping[str, tuple[dict[str, Any], str]],
 ) -> None:
-    assert {how: coverage.loss for how, (coverage, _) in lossy.items()} == {
-        "random": Loss.UNIFORM,
-        "slowest": Loss.BIASED,
+    assert {how: coverage["loss"] for how, (coverage, _) in lossy.items()} == {
+        "random": "uniform",
+        "slowest": "biased",
     }
