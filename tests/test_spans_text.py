@@ -133,6 +133,24 @@ def test_spans_that_no_rule_claims_are_listed_with_the_time_that_nobody_has(tmp_
     assert "if one of them is work, map it" in text
 
 
+def test_spans_in_an_endpoint_are_offered_for_a_better_split_than_the_preset_knows(tmp_path: Path) -> None:
+    endpoint = a_span("fastapi.endpoint", 15, 85, span_id="e" * 16)
+    spans = [plain_root(), endpoint, a_span("resize", 20, 30, parent_id="e" * 16)]
+
+    text = shown(tmp_path, [a_sample()], spans, preset="fastapi")
+
+    assert "10.0 ms in all, 10.0 ms of it counted with the span around it" in text
+    assert text.endswith('spans:\n  preset: fastapi\n  stages:\n    preprocess: ["resize"]')
+
+
+def test_a_preset_is_offered_beside_stages_that_miss_its_spans(tmp_path: Path) -> None:
+    spans = [plain_root(), a_span("fastapi.endpoint", 15, 85)]
+
+    text = shown(tmp_path, [a_sample()], spans, stages=(("queue", ("wait",)),))
+
+    assert "these look like the spans of fastapi: `preset: fastapi` maps them, beside your `stages`" in text
+
+
 def test_a_block_to_paste_is_guessed_from_the_names_and_said_to_be_a_guess(tmp_path: Path) -> None:
     spans = [plain_root(), a_span("resize", 12, 20), a_span("predict [a]", 20, 80), a_span("nms", 80, 85)]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.model import SERVER_STAGES, SpanSpec, Split
 from harness.report.text import visible
-from harness.spans.arrived import Arrived
+from harness.spans.arrived import Arrived, Left
 from harness.spans.guess import guess
 from harness.units import format_count, format_duration
 
@@ -87,20 +87,29 @@ def _left(arrived: Arrived) -> list[str]:
         return []
     lines = ["", "claimed by no stage:"]
     for each in arrived.left[:SHOWN_NAMES]:
-        alone = f"{format_duration(each.open_s)} of it in no stage" if each.open_s else "all of it in other stages"
         total = format_duration(each.total_s)
-        lines.append(f"  {visible(each.name, 60):<42} {format_count(each.count):>5} x  {total:>9} in all, {alone}")
+        lines.append(
+            f"  {visible(each.name, 60):<42} {format_count(each.count):>5} x  {total:>9} in all, {_part(each)}"
+        )
     if len(arrived.left) > SHOWN_NAMES:
         lines.append(f"  and {format_count(len(arrived.left) - SHOWN_NAMES)} more names")
     return lines
 
 
+def _part(left: Left) -> str:
+    if left.open_s:
+        return f"{format_duration(left.open_s)} of it in no stage"
+    if left.held_s:
+        return f"{format_duration(left.held_s)} of it counted with the span around it"
+    return "all of it in other stages"
+
+
 def _guess(arrived: Arrived, spec: SpanSpec) -> list[str]:
     """A block to paste, with what the scenario says already."""
-    guessed = guess(each.name for each in arrived.left if each.open_s > 0)
+    names = [each.name for each in arrived.left if each.open_s > 0 or each.held_s > 0]
+    guessed = guess(names)
     if not guessed:
-        work = any(each.open_s > 0 for each in arrived.left)
-        return ["if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`"] if work else []
+        return ["if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`"] if names else []
     said = {stage: list(patterns) for stage, patterns in spec.stages}
     order = sorted({*said, *guessed}, key=SERVER_STAGES.index)
     merged = {stage: [*said.get(stage, []), *guessed.get(stage, [])] for stage in order}
@@ -108,6 +117,7 @@ def _guess(arrived: Arrived, spec: SpanSpec) -> list[str]:
         "",
         "a guess by the words in their names alone, to correct and paste into the scenario:",
         "spans:",
+        *([f"  preset: {spec.preset}"] if spec.preset else []),
         "  stages:",
         *(f"    {stage}: {json.dumps(names, ensure_ascii=False)}" for stage, names in merged.items()),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,8 @@ from harness.report.text import visible
 from harness.spans.arrived import Arrived, look
 from harness.spans.looks import attributes_of
 from harness.spans.mapping import preset_taken, reasons
-from harness.spans.presets import BY_NAME
+from harness.spans.presets import BY_NAME, recognise
+from harness.spans.presets.derive import derived
 from harness.units import format_count, format_duration
 
 SHOWN_SPANS = 60
@@ -33,9 +35,10 @@ def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary, spec: SpanSp
     asked = spec or SpanSpec()
     preset = preset_taken(spans, asked)
     spec = replace(asked, preset=preset)
-    arrived = look(spans, [str(each) for each in ledger["trace_id"]])
+    arrived = look(spans, [str(each) for each in ledger["trace_id"]], BY_NAME[preset].holders if preset else ())
     why = dict(zip(spans.column("span_id").to_pylist(), reasons(spans, spec), strict=True))
-    lines = [f"server halves: {summary.span_source}", *_counted(arrived), *_preset(preset, recognised=not asked.preset)]
+    lines = [f"server halves: {summary.span_source}", *_counted(arrived)]
+    lines += _preset(preset, recognised=not asked.preset) or _likely(spans, arrived)
     for name, rows in ledger[ledger["ok"]].groupby("name", sort=False):
         shown = _shown(rows, arrived)
         trace = arrived.traces.get(str(shown["trace_id"]), ())
@@ -45,7 +48,7 @@ def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary, spec: SpanSp
 
 
 def _counted(arrived: Arrived) -> list[str]:
-    own = sum(map(len, arrived.traces.values()))
+    own = sum(not derived(row["attributes"]) for rows in arrived.traces.values() for row in rows)
     if not own and not arrived.foreign_spans:
         return []
     foreign = f"; {format_count(arrived.foreign_spans)} in other traces" if arrived.foreign_spans else ""
@@ -63,7 +66,18 @@ def _preset(name: str | None, recognised: bool) -> list[str]:
         return []
     known = BY_NAME[name]
     how = f", recognised by its spans; to keep it: `spans: {{preset: {name}}}`" if recognised else ""
-    return [f"preset {name}{how}", f"  it tells {known.tells}", f"  it cannot tell more: {known.silent}"]
+    says = f"it tells {known.tells}", f"it cannot tell more: {known.silent}"
+    return [f"preset {name}{how}", *(line for text in says for line in _wrapped(text))]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent="    ")
+
+
+def _likely(spans: pa.Table, arrived: Arrived) -> list[str]:
+    """A preset that would claim more than the scenario's own stages do."""
+    name = recognise(spans) if arrived.left else None
+    return [f"these look like the spans of {name}: `preset: {name}` maps them, beside your `stages`"] if name else []
 
 
 def _shown(rows: pd.DataFrame, arrived: Arrived) -> pd.Series:

@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from harness.spans.presets.preset import Rules
 
 Row: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Spans of one name that stand for no stage. `open_s` is the part of `total_s` that no other span claims either."""
+    """Spans of one name that stand for no stage.
+
+    `open_s` is the part of `total_s` that no stage has, `held_s` the part that goes to a stage only because a span
+    around all of the user's code stands for it: both can be told better.
+    """
 
     name: str
     count: int
     total_s: float
     open_s: float
+    held_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,8 @@ class Arrived:
     left: tuple[Left, ...]
 
 
-def look(spans: pa.Table, trace_ids: Collection[str]) -> Arrived:
-    """Spans with their stages mapped, of which those of `trace_ids` are the requests'."""
+def look(spans: pa.Table, trace_ids: Collection[str], holders: Rules = ()) -> Arrived:
+    """Spans with their stages mapped, of which those of `trace_ids` are the requests'. `holders` are of the preset."""
     own = pc.is_in(spans.column("trace_id"), value_set=pa.array(list(trace_ids), pa.string()))
     traces: dict[str, list[Row]] = defaultdict(list)
     for row in spans.filter(own).to_pylist():
@@ -60,7 +68,7 @@ def look(spans: pa.Table, trace_ids: Collection[str]) -> Arrived:
         foreign_services=tuple(services),
         orphans=tuple(orphans.most_common()),
         several_roots=several,
-        left=_left(traces.values()),
+        left=_left(traces.values(), holders),
     )
 
 
@@ -80,20 +88,27 @@ def _began(row: Row) -> tuple[int, int]:
     return row["start_ns"], -row["end_ns"]
 
 
-def _left(traces: Iterable[Collection[Row]]) -> tuple[Left, ...]:
+def _left(traces: Iterable[Collection[Row]], holders: Rules) -> tuple[Left, ...]:
     """What stands for no stage, with the longest unexplained time first. Roots hold every stage and count for none."""
-    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    found: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for rows in traces:
-        claimed = sorted((row["start_ns"], row["end_ns"]) for row in rows if row["stage"] is not None)
+        staged = sorted((row for row in rows if row["stage"] is not None), key=_began)
+        claimed = [(row["start_ns"], row["end_ns"]) for row in staged]
+        exactly = [(row["start_ns"], row["end_ns"]) for row in staged if not _holds(row, holders)]
         for row in rows:
             if row["stage"] is None and row["kind"] != "server":
                 start, end = row["start_ns"], row["end_ns"]
-                found[row["name"]].append((end - start, end - start - _covered(start, end, claimed)))
+                said, sure = _covered(start, end, claimed), _covered(start, end, exactly)
+                found[row["name"]].append((end - start, end - start - said, said - sure))
     left = [
-        Left(name, len(each), sum(total for total, _ in each) / 1e9, sum(alone for _, alone in each) / 1e9)
+        Left(name, len(each), *(sum(lengths) / 1e9 for lengths in zip(*each, strict=True)))
         for name, each in found.items()
     ]
-    return tuple(sorted(left, key=lambda each: (-each.open_s, -each.total_s, each.name)))
+    return tuple(sorted(left, key=lambda each: (-each.open_s, -each.held_s, -each.total_s, each.name)))
+
+
+def _holds(row: Row, holders: Rules) -> bool:
+    return any(fnmatchcase(row["name"], pattern) for _, patterns in holders for pattern in patterns)
 
 
 def _covered(start: int, end: int, claimed: Iterable[tuple[int, int]]) -> int:

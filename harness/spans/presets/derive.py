@@ -30,10 +30,13 @@ _MARKED = f'"{MARK}":true'
 
 def raw(spans: pa.Table) -> pa.Table:
     """The spans without the derived ones."""
-    derived = containing(spans, _MARKED)
-    if not derived.any():
-        return spans
-    return spans.filter(pa.array(~derived))
+    made = containing(spans, _MARKED)
+    return spans.filter(pa.array(~made)) if made.any() else spans
+
+
+def derived(attributes: str | None) -> bool:
+    """Whether these are the attributes of a derived span."""
+    return attributes is not None and _MARKED in attributes
 
 
 def containing(spans: pa.Table, text: str) -> npt.NDArray[np.bool_]:
