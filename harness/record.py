@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import RunFolderError
 from harness.findings import Reading
-from harness.model import SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
+from harness.model import PRESETS, SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
 from harness.scenario.span_section import SOURCES
 from harness.slo import SloError, parse_slo
 
@@ -154,6 +154,8 @@ def _absurd_spans(spans: SpanSpec) -> Iterator[_Wrong]:
         yield "plan.spans.sampled", f"{spans.sampled:g} is not between 0 and 1"
     if spans.source not in SOURCES:
         yield "plan.spans.source", f"is none of {', '.join(SOURCES)}"
+    if spans.preset is not None and spans.preset not in PRESETS:
+        yield "plan.spans.preset", f"is none of {', '.join(PRESETS)}"
     for number, (stage, _) in enumerate(spans.stages):
         if stage not in SERVER_STAGES:
             yield f"plan.spans.stages.{number}", "names no stage of a service"
