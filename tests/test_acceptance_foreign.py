@@ -84,7 +84,7 @@ def _install() -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return "scripts/install-node took more than a minute"
-    return f"scripts/install-node failed: {done.stderr.strip()}" if done.returncode else None
+    return None if done.returncode == 0 else f"scripts/install-node failed: {(done.stderr.splitlines() or ['?'])[0]}"
 
 
 @pytest.fixture(params=PARTS)
