@@ -111,7 +111,7 @@ def test_fields_that_are_not_known_are_ignored() -> None:
         (("plan",), {}, "plan.name: field required"),
         (("plan",), None, "plan: input should be a dictionary"),
         (("plan", "spans", "sampled"), -5, "plan.spans.sampled: -5 is not between 0 and 1"),
-        (("plan", "spans", "preset"), "nope", "plan.spans.preset: is none of fastapi, triton, kserve, vllm, bentoml, ray"),
+        (("plan", "spans", "preset"), "no", "plan.spans.preset: is none of fastapi, triton, kserve, vllm, bentoml, ray"),
         (("plan", "spans", "sampled"), 2, "plan.spans.sampled: 2 is not between 0 and 1"),
         (("plan", "spans", "sampled"), math.nan, "plan.spans.sampled: nan is not a number"),
         (("plan", "spans", "source"), "tea leaves", "plan.spans.source: is none of auto, otlp"),
