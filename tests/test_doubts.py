@@ -37,7 +37,7 @@ def joined(**counts: int) -> Any:
 
 def said(rows: pd.DataFrame = ROWS, missing: int = 0, coverage: Coverage | None = None, vitals: pa.Table | None = None,
          **counts: int) -> dict[str, RunWarning]:  # fmt: skip
-    return {w.code: w for w in span_doubts.find(rows, joined(**counts), missing, coverage, vitals)}
+    return {w.code: w for w in span_doubts.find(rows, rows, joined(**counts), missing, coverage, vitals)}
 
 
 def test_a_run_without_oddities_raises_no_doubt() -> None:
@@ -50,7 +50,6 @@ def test_a_run_without_oddities_raises_no_doubt() -> None:
         ({"leaked": 12}, "leaked_contexts", "12 without a server half", "--reset-contextvars"),
         ({"several_roots": 3}, "several_roots", "3 traces hold several server spans", "proxy_next_upstream"),
         ({"orphans": 7, "spans": 1000}, "orphan_spans", "7 of 1,000 spans", "OTEL_BSP_MAX_QUEUE_SIZE"),
-        ({"outlived": 4}, "outlived", "4 requests after the client had its answer", "deadline"),
         ({"trailing": 5}, "trailing", "5 traces go on after the answer", "requests that follow"),
         ({"duplicates": 20, "spans": 1000}, "duplicate_spans", "20 of 1,000 spans", "acknowledged"),
         ({"streamed": 9}, "streamed", "9 answers were streamed", "--connect"),
@@ -65,6 +64,17 @@ def test_each_oddity_is_told_with_its_figure_and_a_remedy(
     assert figure in found[code].message
     assert remedy in found[code].hint
     assert not found[code].invalidates
+
+
+def test_a_service_that_goes_on_for_long_after_the_answer_is_told() -> None:
+    # Requests of 100 ms: 10 ms after the answer are the end of any service, more are not.
+    late = ROWS.assign(clipped_s=[0.0001] * 17 + [0.010, 0.050, 0.150])
+
+    assert said(late, outlived=20)["outlived"].message == (
+        "the service went on with 2 requests for 100 ms on average after the client had its answer or gave up"
+    )
+    assert said(late, outlived=0) == {}
+    assert said(ROWS.assign(clipped_s=0.0001), outlived=20) == {}
 
 
 def test_a_few_spans_delivered_twice_are_nobodys_business() -> None:
@@ -180,8 +190,16 @@ def test_a_clock_that_was_set_is_told() -> None:
     )
 
 
-def test_background_work_is_not_told_where_contexts_leak() -> None:
-    assert list(said(leaked=2, trailing=2)) == ["leaked_contexts"]
+@pytest.mark.parametrize(
+    ("leaked", "trailing", "code"),
+    [
+        (12, 1, "leaked_contexts"),  # the first trace of a connection takes in the others
+        (2, 2, "leaked_contexts"),
+        (12, 80, "trailing"),  # all requests leave work behind, and some spans were lost besides
+    ],
+)
+def test_leaked_contexts_are_told_from_work_in_the_background(leaked: int, trailing: int, code: str) -> None:
+    assert list(said(leaked=leaked, trailing=trailing)) == [code]
 
 
 def test_a_contradiction_says_more_than_a_coarse_bound() -> None:

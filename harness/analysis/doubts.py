@@ -49,12 +49,14 @@ def find(
     generator's about itself, `vitals` rows of model.Vital the service's.
     """
     clocks = clock_doubts.find(offsets, split_rows)
+    halves = span_doubts.find(rows, split_rows, joined, missing_halves, coverage, vitals)
+    outlived = any(warning.code == span_doubts.OUTLIVED for warning in halves)
     checks = (
-        *span_doubts.find(split_rows, joined, missing_halves, coverage, vitals),
+        *halves,
         *clocks,
         _large_other(split_rows),
         _user_stamps(samples),
-        _clipped(split_rows),
+        None if outlived else _clipped(split_rows),
         # Which part of transfer is long cannot be said where the clocks do not tell the parts apart.
         None if clock_doubts.are_coarse(clocks) else _taken_late(samples, split_rows),
         _omitted(rows, readings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -12,6 +13,9 @@ from harness.units import format_count, format_duration, format_share
 
 MANY_DUPLICATES = 0.01
 """A larger share of spans that came more than once is worth a sentence."""
+LONG_AFTER_S, LONG_AFTER = 0.010, 0.10
+"""A service that goes on for longer than both, the share of the latency, after the answer does more than to end."""
+OUTLIVED = "outlived"
 SPANS_LOST = "harness.spans.lost"
 """Counted by a process with our instrumentation since it started: spans that it began and could not hand over."""
 
@@ -20,16 +24,21 @@ _HEADER = "harness.instrument sends every answer its Server-Timing, which cannot
 
 
 def find(
-    split_rows: pd.DataFrame, joined: Joined, missing: int, coverage: Coverage | None, vitals: pa.Table | None
+    rows: pd.DataFrame,
+    split_rows: pd.DataFrame,
+    joined: Joined,
+    missing: int,
+    coverage: Coverage | None,
+    vitals: pa.Table | None,
 ) -> list[RunWarning]:
-    """Warnings about the server halves: `missing` of them should be there and are not."""
+    """Warnings about the server halves: `missing` of them should be there and are not. The rows are as in `doubts`."""
     checks = (
         _none_at_all(joined, missing) if split_rows.empty else _missing(joined, missing, coverage),
         _leaked(joined),
         _lost_in_service(vitals, joined),
         _several_roots(joined),
         _orphans(joined),
-        _outlived(joined),
+        _outlived(rows, joined),
         _trailing(joined),
         _duplicates(joined),
         _streamed(joined),
@@ -125,8 +134,17 @@ def spans_lost(vitals: pa.Table | None) -> int:
 # --- halves that are odd -----------------------------------------------------------------------------------
 
 
+def _leaks(joined: Joined) -> bool:
+    """Whether spans that come after their request belong to another one, rather than to work in the background.
+
+    Both are seen while a request without a server half runs. But where contexts leak, the first trace of a connection
+    takes in all that follow on it; work in the background goes on in many traces, and requests without a half are few.
+    """
+    return joined.leaked > 0 and joined.leaked >= joined.trailing
+
+
 def _leaked(joined: Joined) -> RunWarning | None:
-    if joined.leaked == 0:
+    if not _leaks(joined):
         return None
     return RunWarning(
         "leaked_contexts",
@@ -159,19 +177,30 @@ def _orphans(joined: Joined) -> RunWarning | None:
     )
 
 
-def _outlived(joined: Joined) -> RunWarning | None:
+def _outlived(rows: pd.DataFrame, joined: Joined) -> RunWarning | None:
+    """Every service ends a little after its last byte was read here: only what goes on for long is worth a word."""
     if joined.outlived == 0:
         return None
+    most_s = np.maximum(LONG_AFTER_S, LONG_AFTER * rows["latency_s"].to_numpy(dtype=np.float64))
+    clipped_s = rows["clipped_s"].to_numpy(dtype=np.float64)
+    after = clipped_s[clipped_s > most_s]
+    if len(after) == 0:
+        return None
     return RunWarning(
-        "outlived",
-        f"the service went on with {format_count(joined.outlived)} requests after the client had its answer or gave up",
+        OUTLIVED,
+        f"the service went on with {_of(len(after), 'request')} for {format_duration(float(after.mean()))} on average "
+        "after the client had its answer or gave up",
         "what came later is in no stage; after a timeout it is capacity spent for nobody: pass the deadline on, or "
         "stop when the client is gone",
     )
 
 
+def _of(n: int, what: str) -> str:
+    return f"{format_count(n)} {what}{'' if n == 1 else 's'}"
+
+
 def _trailing(joined: Joined) -> RunWarning | None:
-    if joined.trailing == 0 or joined.leaked:  # a trace that takes in another request goes on, too
+    if joined.trailing == 0 or _leaks(joined):
         return None
     return RunWarning(
         "trailing",
