@@ -13,6 +13,7 @@ import pytest
 from harness.chunks import read_chunks
 from harness.interrupt import Interrupt
 from harness.model import Span, SpanSpec
+from harness.spans import asking, gathered
 from harness.spans import store as store_module
 from harness.spans.asking import LIMIT_BYTES
 from harness.spans.fetch import Fetched, Patience, fetch, warnings_of
@@ -93,6 +94,19 @@ def test_plain_spans_are_whole_with_their_root(tmp_path: Path) -> None:
 
     assert fetched.whole == 1
     assert time.monotonic() - began < 4
+
+
+def test_plain_spans_of_a_request_that_has_just_ended_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathered, "EXPORT_INTERVAL_NS", 500 * MS)
+    with a_store("jaeger-v3") as store:
+        trace = a_trace((time.time_ns() - T0) // MS - 90, 2)
+        del trace[-1].attributes["harness.spans"]
+        store.keep(trace).late = {(trace[0].trace_id, trace[0].span_id): 0.2}  # of another process
+        fetched, table = brought(store, tmp_path, patience=Patience(3.0, 5.0, 0.05, 0.1))
+
+    assert (fetched.whole, table.num_rows) == (1, 3)
 
 
 def test_a_trace_that_is_not_there_yet_is_found_later(tmp_path: Path) -> None:
@@ -244,6 +258,23 @@ def test_what_is_no_trace_store_is_said_to_be_none(reply: tuple[int, str, bytes]
     assert fetched.error is not None
     assert store.url in fetched.error
     assert fetched.hint
+
+
+def test_a_store_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_TIMEOUT_S", 0.2)
+    with a_store("tempo-v2", pause_s=0.6) as store:
+        fetched, _ = brought(store.keep(a_trace(0)), tmp_path)
+
+    assert fetched.error == f"the trace store at {store.url} does not answer: it takes too long"
+
+
+def test_a_search_that_fails_is_done_without(tmp_path: Path) -> None:
+    with a_store("jaeger-v3") as store:
+        store.keep(*(a_trace(number) for number in range(60)))
+        store.broken = "/api/v3/traces"
+        fetched, _ = brought(store, tmp_path)
+
+    assert (fetched.whole, fetched.error) == (60, None)
 
 
 def test_an_answer_without_end_is_cut_off(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.instrument_support import SinkSpan, _decoded
 
-T0 = 1_790_000_000_000_000_000
+T0 = 1_700_000_000_000_000_000
 MS = 1_000_000
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _ENUMS = [f"SPAN_KIND_{kind.upper()}" for kind in _KINDS]
@@ -62,6 +62,7 @@ class TraceStore:
     first: list[Reply] = field(default_factory=list)
     pause_s: float = 0.0
     search_limit: int = 10_000
+    broken: str = ""  # a path that answers 500
     asked: list[str] = field(default_factory=list)
     began: float | None = None
 
@@ -91,6 +92,8 @@ class TraceStore:
             return 401, "text/plain", b"who are you?"
         if self.first:
             return self.first.pop(0)
+        if url.path == self.broken:
+            return 500, "text/plain", b"internal error"
         return _SHAPES[self.shape](self, url.path, params)
 
     def paths(self) -> list[str]:

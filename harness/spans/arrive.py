@@ -112,7 +112,8 @@ def await_received(
     began = last_news = time.monotonic()
     seen = 0
     while True:
-        receiver.drained(_QUIET_S, 2 * _QUIET_S)
+        if not interrupt.now:
+            receiver.drained(_QUIET_S, 2 * _QUIET_S)
         status = receiver.poll() or ReceiverStatus()
         progress.take(tail.new())
         now = time.monotonic()
@@ -123,7 +124,8 @@ def await_received(
         waited = now - began
         late = waited >= longest_s and whole < len(asked) and now - last_news < _STILL_ARRIVING_S
         silent = seen == 0 and (not asked.without_header or run_s + waited > interval_s)
-        over = whole == len(asked) or silent or now - last_news >= interval_s or waited >= longest_s
+        complete = whole == len(asked) and (progress.sure or waited > EXPORT_INTERVAL_S)
+        over = complete or silent or now - last_news >= interval_s or waited >= longest_s
         if over or interrupt.now or status.error is not None:
             return Awaited(len(asked), whole, waited, late)
 

@@ -73,14 +73,16 @@ class Progress:
         self._servers = np.zeros(len(traces), dtype=np.bool_)
         self._others = np.zeros(len(traces), dtype=np.int64)
         self._announced = np.zeros(len(traces), dtype=np.int64)
+        self.services: set[str | None] = set()
 
     def take(self, batches: list[pa.RecordBatch]) -> None:
         """Count the spans of `batches` in; those of other traces are passed over."""
         if not batches or not len(self._traces):
             return
-        spans = pa.Table.from_batches(batches).select(["trace_id", "kind", "attributes"])
+        spans = pa.Table.from_batches(batches).select(["trace_id", "kind", "service", "attributes"])
         trace_of = pc.fill_null(pc.index_in(spans.column("trace_id"), value_set=self._traces), -1).to_numpy()
         ours = trace_of >= 0
+        self.services.update(pc.unique(spans.column("service").filter(pa.array(ours))).to_pylist())
         server = pc.equal(spans.column("kind"), "server").to_numpy() & ours
         self._others += np.bincount(trace_of[ours & ~server], minlength=len(self._traces))
         self._servers[trace_of[server]] = True
@@ -92,6 +94,11 @@ class Progress:
     def whole(self) -> int:
         """How many traces are whole."""
         return int(np.count_nonzero(self._servers & (self._others >= self._announced)))
+
+    @property
+    def sure(self) -> bool:
+        """Whether nothing can be missing of whole traces: it was announced, or one service records all there is."""
+        return len(self.services) <= 1 or bool((self._announced > 0).all())
 
     @property
     def begun(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from harness.spans.otlp import Decoded, SpanRow
 _SERVER = "server"
 _ANNOUNCED = "harness.spans"
 _ROWS_AT_A_TIME = 5_000
+EXPORT_INTERVAL_NS = 6_000_000_000
+"""Plain OpenTelemetry exports every five seconds, unless it is told otherwise."""
 
 
 @dataclass(slots=True)
@@ -19,11 +22,15 @@ class _Trace:
     spans: set[str] = field(default_factory=set)
     servers: int = 0
     announced: int = 0
+    fresh: bool = False  # when it was read last, its request had just ended
 
     @property
     def whole(self) -> bool:
-        """As for received spans: its server span is there, and as many others as its server spans announce."""
-        return self.servers > 0 and len(self.spans) - self.servers >= self.announced
+        """Its server span is there, and as many others as its server spans announce.
+
+        Where none announces any (plain OpenTelemetry), another process may still have some to export.
+        """
+        return self.servers > 0 and len(self.spans) - self.servers >= self.announced and not self.fresh
 
 
 class Gathered:
@@ -40,10 +47,19 @@ class Gathered:
     def take(self, decoded: Decoded) -> int:
         """Keep the spans of asked traces that are new. Returns how many."""
         before = self.spans
+        now_ns = time.time_ns()
         for row in decoded.rows:
             trace = self._traces.get(row[0])
-            if trace is not None and row[1] not in trace.spans:
+            if trace is None:
+                continue
+            if row[1] not in trace.spans:
                 self._keep(row, trace)
+            if row[4] == _SERVER:
+                trace.fresh = not trace.announced and 0 <= now_ns - row[8] < EXPORT_INTERVAL_NS
+            if trace.whole:
+                self._missing.pop(row[0], None)
+            else:
+                self._missing[row[0]] = None
         self._unwritten += self.spans - before
         if self._unwritten >= _ROWS_AT_A_TIME:
             self._writer.flush()
@@ -57,10 +73,6 @@ class Gathered:
             trace.announced += _announced(row[10])
             if row[5]:
                 self.services.add(row[5])
-        if trace.whole:
-            self._missing.pop(row[0], None)
-        else:
-            self._missing[row[0]] = None
         self._writer.append(row)
         self.spans += 1
 

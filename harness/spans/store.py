@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,11 +67,20 @@ class Store:
                     odd.append(StoreError(message, "give the base URL of its query API"))
                 else:
                     if decoded.rows:
-                        self.api = api
+                        self.api, decoded = self._better(api, trace_id, decoded)
                         return self._take(decoded)
         if len(odd) == len(probes) * len(self._apis):
             raise odd[0]
         return 0
+
+    def _better(self, found: Api, trace_id: str, decoded: Decoded) -> tuple[Api, Decoded]:
+        """The trace may just have come: an API that is preferred gets one more chance."""
+        for api in self._apis[: self._apis.index(found)]:
+            with contextlib.suppress(MalformedBody, WebPage):
+                again = self._read(api, api.trace(trace_id))
+                if again.rows:
+                    return api, again
+        return found, decoded
 
     def _all_missing(self, api: Api, over: Over, progress: Callable[[], None]) -> int:
         news = 0
@@ -88,7 +98,7 @@ class Store:
             if not left:
                 break
             asked.update(left)
-            news += self._one_by_one(api, left)
+            news += self._one_by_one(api, left, over)
             progress()
         return news
 
@@ -106,7 +116,7 @@ class Store:
                 full = len({row[0] for row in decoded.rows}) >= _PAGE_LIMIT
             except TooLarge:
                 decoded, full = _NONE, True
-            except (MalformedBody, WebPage):
+            except (MalformedBody, StoreError):  # what is wrong with the store itself shows one by one, too
                 self._searchable = False
                 break
             news += self._take(decoded)
@@ -143,14 +153,17 @@ class Store:
 
     # --- one by one ----------------------------------------------------------------------------------------
 
-    def _one_by_one(self, api: Api, trace_ids: Sequence[str]) -> int:
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            answers = pool.map(lambda trace_id: self._one(api, trace_id), trace_ids)
-            return sum(self._take(decoded) for decoded in answers)
-
-    def _one(self, api: Api, trace_id: str) -> Decoded:
+    def _one_by_one(self, api: Api, trace_ids: Sequence[str], over: Over) -> int:
+        pool = ThreadPoolExecutor(CONCURRENCY)
         try:
-            return self._read(api, api.trace(trace_id))
+            answers = pool.map(lambda trace_id: self._one(api, trace_id, over), trace_ids)
+            return sum(self._take(decoded) for decoded in answers)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _one(self, api: Api, trace_id: str, over: Over) -> Decoded:
+        try:
+            return _NONE if over() else self._read(api, api.trace(trace_id))
         except (MalformedBody, TooLarge):
             return Decoded([], 1)
 
