@@ -20,7 +20,6 @@ CLOCK_REALTIME: their offset is zero, and the bounds only have to agree with tha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -227,16 +226,3 @@ def _agreed(lows: Floats, highs: Floats) -> float:
     width = np.where(broken == broken.min(), until - lows, -1.0)
     best = int(np.argmax(width))
     return float(lows[best] + max(0.0, width[best]) / 2)
-
-
-def estimate(lower_ns: Sequence[int], upper_ns: Sequence[int], same_host: bool) -> ClockOffset | None:
-    """`fit` for a constant offset, of plain numbers."""
-    low = max(lower_ns, default=None)
-    high = min(upper_ns, default=None)
-    n = max(len(lower_ns), len(upper_ns))
-    if same_host:
-        excess = max(0, low or 0, -(high or 0))
-        return ClockOffset(0, 0, True, excess if excess > SLACK_NS else 0, n)
-    if low is None or high is None:
-        return None
-    return ClockOffset((low + high) // 2, abs(high - low) // 2, False, max(0, low - high), n)

@@ -42,8 +42,8 @@ class Ceiling:
 class Band:
     """One line for the bounds from `since` to `until`, and the extremes around it.
 
-    `above` are the highest lines possible, `below` the lowest with changed signs. `crossing` > 0: no line fits, the
-    two sides overlap by so many nanoseconds at the best one.
+    `above` are the highest lines possible, `below` the lowest with changed signs. `crossing` > 0: nothing fits, the
+    two sides overlap by so many nanoseconds.
     """
 
     since: float
@@ -195,14 +195,17 @@ def _loosened(band: Band, floor: Ceiling, ceiling: Ceiling) -> Band:
     """
     at = np.concatenate([floor.at, ceiling.at])
     line = band.level + band.slope * at
-    off = max(float((_reach(ceiling, at) - line).max()), float((_reach(floor, at) + line).max()), band.crossing / 2)
+    top, bottom = _reach(ceiling, at), -_reach(floor, at)
+    crossing = float((bottom - top).max())
+    crossing = crossing if crossing > _TOLERANCE_NS else 0.0
+    off = max(float((top - line).max()), float((line - bottom).max()), crossing / 2)
 
     def lines(slope: float, level: float) -> Lines:
         ends = (-MOST_DRIFT, band.since), (MOST_DRIFT, band.until)
         outside = [(steep, level + off + (slope - steep) * end) for steep, end in ends if steep != slope]
         return tuple(sorted([*outside, (slope, level + off)]))
 
-    return replace(band, above=lines(band.slope, band.level), below=lines(-band.slope, -band.level))
+    return replace(band, above=lines(band.slope, band.level), below=lines(-band.slope, -band.level), crossing=crossing)
 
 
 def _reach(side: Ceiling, at: Floats) -> Floats:

@@ -208,7 +208,7 @@ uploads = st.lists(st.floats(0, 10, width=32), min_size=50, max_size=80)
 sizes = st.lists(st.integers(0, 10**7), min_size=160, max_size=160)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(uploads, uploads, sizes)
 def test_a_wait_is_never_negative_and_never_more_than_the_upload(
     quiet: list[float], busy: list[float], size: list[int]
@@ -224,7 +224,7 @@ def test_a_wait_is_never_negative_and_never_more_than_the_upload(
     assert ingress.significant[1] != np.isnan(told).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0, 1), st.integers(0, 1000))
 def test_a_network_that_is_slower_for_all_changes_no_wait(by_s: float, seed: int) -> None:
     size = np.random.default_rng(seed).integers(1000, 10**6, 100)
@@ -236,7 +236,7 @@ def test_a_network_that_is_slower_for_all_changes_no_wait(by_s: float, seed: int
     assert there.queue_est_s[100:] == pytest.approx(here.queue_est_s[100:], abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(st.floats(5 * MS, 1), st.integers(0, 1000), st.booleans())
 def test_a_known_wait_is_recovered_within_a_tenth(wait_s: float, seed: int, one_size: bool) -> None:
     random = np.random.default_rng(seed)
