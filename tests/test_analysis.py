@@ -229,6 +229,18 @@ def test_waits_are_charged_to_their_resource_over_all_requests_of_the_set() -> N
     assert [w.share for w in found] == pytest.approx([0.1, 0.05, 0.025])  # of a mean latency of 2 s
 
 
+def test_a_name_for_every_request_makes_no_table_of_all_of_them() -> None:
+    rows = ledger_rows(queue=[1.0] * 1000)
+    waits = pd.DataFrame({"request_id": range(1000), "resource": [f"r{i}" for i in range(1000)], "duration_s": 0.5})
+    calls = waits.rename(columns={"resource": "model"})
+
+    found, models = wait_findings(waits, rows), model_findings(calls, rows)
+
+    assert (len(found), len(models)) == (101, 101)
+    assert (found[-1].resource, found[-1].waits, found[-1].requests) == ("900 others", 900, 900)
+    assert models[-1].mean_per_request_s == pytest.approx(0.45)
+
+
 def test_without_waits_or_requests_there_is_nothing_to_say_about_waits() -> None:
     none = pd.DataFrame({name: [] for name in columns(Wait)})
 

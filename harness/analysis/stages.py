@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -14,6 +16,9 @@ ORDER = (
     "postprocess", "other", "unsplit",
 )  # fmt: skip
 """Display order; the parts of transfer stand below it. Every name of STAGES is in it once."""
+
+MOST_NAMES = 100
+"""Models and resources that are told apart."""
 
 
 def stage_findings(rows: pd.DataFrame) -> tuple[StageFindings, ...]:
@@ -49,23 +54,18 @@ def model_findings(calls: pd.DataFrame, rows: pd.DataFrame) -> tuple[ModelFindin
 
     `mean_per_request_s` divides by all requests of the set, those that never called the model included.
     """
-    used = calls[calls["request_id"].isin(rows["request_id"])]
-    if used.empty:
-        return ()
-    n = len(rows)
-    mean_latency = float(rows["latency_s"].mean())
-    found = [
+    n, mean_latency = len(rows), _mean_latency(rows)
+    return tuple(
         ModelFindings(
-            model=str(model),
-            calls=len(group),
-            calls_per_request=len(group) / n,
-            mean_call_s=float(group["duration_s"].mean()),
-            mean_per_request_s=float(group["duration_s"].sum()) / n,
-            share=float(group["duration_s"].sum()) / n / mean_latency if mean_latency > 0 else 0.0,
+            model=str(cost.name),
+            calls=cost.count,
+            calls_per_request=cost.count / n,
+            mean_call_s=cost.total_s / cost.count,
+            mean_per_request_s=cost.total_s / n,
+            share=cost.total_s / n / mean_latency if mean_latency > 0 else 0.0,
         )
-        for model, group in used.groupby("model", sort=False)
-    ]
-    return tuple(sorted(found, key=lambda m: -m.mean_per_request_s))
+        for cost in _costs(calls, rows, "model")
+    )
 
 
 def wait_findings(waits: pd.DataFrame, rows: pd.DataFrame) -> tuple[WaitFindings, ...]:
@@ -74,25 +74,56 @@ def wait_findings(waits: pd.DataFrame, rows: pd.DataFrame) -> tuple[WaitFindings
     A wait counts in full, also where another one or work of the same request stands beside it: the sum of these means
     may be more than the mean of the stage `queue`.
     """
-    used = waits[waits["request_id"].isin(rows["request_id"])]
-    if used.empty:
-        return ()
-    n = len(rows)
-    mean_latency = float(rows["latency_s"].mean())
-    found = []
-    for resource, group in used.groupby("resource", sort=False, dropna=False):
-        per_request = float(group["duration_s"].sum()) / n
-        found.append(
-            WaitFindings(
-                resource=None if pd.isna(resource) else str(resource),
-                waits=len(group),
-                requests=int(group["request_id"].nunique()),
-                mean_wait_s=float(group["duration_s"].mean()),
-                mean_per_request_s=per_request,
-                share=per_request / mean_latency if mean_latency > 0 else 0.0,
-            )
+    n, mean_latency = len(rows), _mean_latency(rows)
+    return tuple(
+        WaitFindings(
+            resource=cost.name,
+            waits=cost.count,
+            requests=cost.requests,
+            mean_wait_s=cost.total_s / cost.count,
+            mean_per_request_s=cost.total_s / n,
+            share=cost.total_s / n / mean_latency if mean_latency > 0 else 0.0,
         )
-    return tuple(sorted(found, key=lambda w: -w.mean_per_request_s))
+        for cost in _costs(waits, rows, "resource")
+    )
+
+
+def _mean_latency(rows: pd.DataFrame) -> float:
+    return float(rows["latency_s"].mean()) if len(rows) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What one name took of the requests of a set."""
+
+    name: str | None
+    count: int
+    requests: int
+    total_s: float
+
+
+def _costs(intervals: pd.DataFrame, rows: pd.DataFrame, by: str) -> list[_Cost]:
+    """The intervals of these requests, summed up by name; the cheapest together as "N others".
+
+    Names come from spans: a service that makes one up for each request must not make a table of a million rows.
+    """
+    used = intervals[intervals["request_id"].isin(rows["request_id"])]
+    if used.empty:
+        return []
+    found = used.groupby(by, sort=False, dropna=False).agg(
+        count=("duration_s", "size"), requests=("request_id", "nunique"), total_s=("duration_s", "sum")
+    )
+    found = found.sort_values("total_s", ascending=False, kind="stable")
+    listed, rest = found.iloc[:MOST_NAMES], found.iloc[MOST_NAMES:]
+    costs = [
+        _Cost(None if pd.isna(name) else str(name), int(count), int(requests), float(total_s))
+        for name, count, requests, total_s in listed.itertuples()
+    ]
+    if len(rest):
+        requests = used.loc[used[by].isin(rest.index), "request_id"].nunique()
+        others = _Cost(f"{len(rest):,} others", int(rest["count"].sum()), requests, float(rest["total_s"].sum()))
+        costs.append(others)
+    return costs
 
 
 def name_findings(rows: pd.DataFrame, split_rows: pd.DataFrame) -> tuple[NameFindings, ...]:
