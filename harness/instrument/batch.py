@@ -158,7 +158,9 @@ class Ticket:
                 self._wait = None
             resource = self._batcher.resource
             for begin, end, kind in waited(self._since, now, busy, known_from):
-                told = {"resource": resource, "batch_id": attributes["batch_id"], "harness.wait": kind}
+                told = {"resource": resource, "batch_id": attributes["batch_id"]}
+                if kind is not None:
+                    told["harness.wait"] = kind
                 add_mark(self.parent, "queue", resource, begin, end, told)
             self._inference = Mark(record, self.parent, "inference", "inference", attributes, now)
             if not record.closed:
@@ -183,7 +185,7 @@ class Run:
         self._tickets = tickets
         self._span_id = pipeline.new_span_id()
         own = {"batch_id": f"{self._span_id:016x}", "batch_size": len(tickets)}
-        self._attributes = {**attributes, **own}
+        self._attributes = {key: value for key, value in attributes.items() if value is not None} | own
         self._begin = 0
         self._token: Token[Mark | None] | None = None
 
@@ -233,7 +235,6 @@ class Run:
             attributes={
                 f"harness.{key}" if key in KNOWN_ATTRIBUTES else key: _value(value)
                 for key, value in self._attributes.items()
-                if value is not None
             },
             links=[Link(root) for root in roots],
             kind=SpanKind.INTERNAL,

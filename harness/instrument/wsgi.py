@@ -16,7 +16,7 @@ from typing import Any
 from harness.instrument import threadpool, vitals
 from harness.instrument.marks import Mark, begin_wait, end_wait, enter_root, innermost, leave_root
 from harness.instrument.quiet import LOG
-from harness.instrument.server_timing import header_value
+from harness.instrument.server_timing import header_value, is_streamed
 from harness.instrument.window import attach, close, detach, open_record
 from harness.instrument.wsgi_input import MeasuredInput, has_body
 
@@ -135,7 +135,8 @@ class _Exchange:
         try:
             self.record.status = int(status[:3])
             self._route = getattr(getattr(self._environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-            streamed = self.record.timing_wanted and _is_streamed(self._environ, self.record.status, headers)
+            has_length = any(name.lower() == "content-length" for name, _ in headers)
+            streamed = is_streamed(self._environ.get("REQUEST_METHOD"), self.record.status, has_length=has_length)
         except Exception:
             LOG.warning("the head of an answer is not understood", exc_info=True)
         if self.record.timing_wanted and streamed and self._calling and exc_info is None:
@@ -259,12 +260,6 @@ def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
         yield b"traceparent", traceparent.encode("latin-1", "replace")
     if "HTTP_X_MLHARNESS_RUN" in environ:
         yield b"x-mlharness-run", b""
-
-
-def _is_streamed(environ: Environ, status: int, headers: Headers) -> bool:
-    """Whether the body may still be in the making: who announces no length need not have it yet."""
-    bodiless = environ.get("REQUEST_METHOD") == "HEAD" or status in (204, 304) or 100 <= status < 200
-    return not bodiless and not any(name.lower() == "content-length" for name, _ in headers)
 
 
 def _is_file(environ: Environ, body: object) -> bool:
