@@ -54,7 +54,7 @@ def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]
     samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
     spec = with_preset(folder, scenario.spans)
     joined = join(samples, mapped_spans(folder, spec), spec.source)
-    levels = tuple(step.level for step in scenario.load.steps if step.to is None)
+    levels = tuple(step.level if step.to is None else (step.level + step.to) / 2 for step in scenario.load.steps)
     ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels)
     joined = replace(joined, leaked=ledger.leaked, outlived=ledger.outlived)
     ended = samples.filter(pa.compute.invert(samples.column("censored")))

@@ -72,7 +72,7 @@ def build(
     ended = ~client.censored
     calls, waits = _calls(client, halves.intervals, shift), _waits(client, halves.intervals, shift)
     slack = np.where(shift.known, shift.bound_ns, 0)
-    outlived = shift.known & (halves.end_ns - shift.offset_ns > client.done_ns + slack)
+    outlived = shift.known & (halves.end_ns - shift.at_end_ns > client.done_ns + slack)
     return Ledger(
         rows=_with_unknown_stages(_frame(samples, client, halves, rows, ended)),
         model_calls=calls,
@@ -137,12 +137,12 @@ def _claimed(client: Client, halves: Halves, shift: Shift) -> tuple[Times, Times
     """
     send, done = client.send_ns, client.done_ns
     opened = np.clip(halves.start_ns - shift.offset_ns, send, done)
-    closed = np.clip(halves.end_ns - shift.offset_ns, opened, done)
+    closed = np.clip(halves.end_ns - shift.at_end_ns, opened, done)
     placed = shift.known
     inside = np.where(placed, (closed - opened) / 1e9, np.minimum(halves.total_s, (done - send) / 1e9))
     spans = halves.known & (halves.start_ns != UNKNOWN)
     since = np.where(placed, opened + shift.offset_ns, np.where(spans, halves.start_ns, 0))
-    until = np.where(placed, closed + shift.offset_ns, np.where(spans, halves.end_ns, 0))
+    until = np.where(placed, closed + shift.at_end_ns, np.where(spans, halves.end_ns, 0))
     charged = charge(halves.intervals, since, until)
     from_header = halves.channel == CHANNELS.index(SERVER_TIMING)
     charged[from_header] = halves.seconds[from_header]

@@ -81,7 +81,7 @@ def offsets_of(client: Client, halves: Halves, own_host: str | None, loopback: b
         begun = (answered != UNKNOWN) & (first_byte != UNKNOWN)
         bounded = begun | ((answered == UNKNOWN) | (first_byte == UNKNOWN)) & (worked != UNKNOWN)
         below = np.where(begun, answered - first_byte, worked - done)
-        lower = Bounds(client.send_ns[rows][bounded], below[bounded])
+        lower = Bounds(np.where(begun, first_byte, done)[bounded], below[bounded])
         shares_clock = loopback if host is None else host == own_host
         found.append((host, fit(lower, upper, shares_clock)))
     return tuple(found)
@@ -98,22 +98,27 @@ def _by_host(halves: Halves, usable: Flags) -> list[tuple[int, NDArray[np.intp]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shift:
-    """How far the server's clock is ahead at each sample; `known` False where its window cannot be placed."""
+    """How far the server's clock is ahead when each sample began (`offset_ns`) and when it was done (`at_end_ns`).
+
+    `known` is False where the window cannot be placed.
+    """
 
     known: Flags
     offset_ns: Times
+    at_end_ns: Times
     bound_ns: Times
 
 
 def shift_of(client: Client, halves: Halves, offsets: Offsets) -> Shift:
     """The offsets of `offsets_of`, at each sample."""
     n = len(client.done_ns)
-    shift = Shift(np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    shift = Shift(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(3)))
     usable = halves.known & (halves.start_ns != UNKNOWN) & (client.send_ns != UNKNOWN)
     for (_, rows), (_, offset) in zip(_by_host(halves, usable), offsets, strict=True):
         if offset is not None:
             shift.known[rows] = True
             shift.offset_ns[rows] = offset.at(client.send_ns[rows])
+            shift.at_end_ns[rows] = offset.at(client.done_ns[rows])
             shift.bound_ns[rows] = offset.bound_at(client.send_ns[rows])
     return shift
 

@@ -212,7 +212,7 @@ def test_a_service_on_another_clock_is_placed_by_what_causality_allows() -> None
     assert offset is not None
     # upper 508 - 3 = 505, lower 591 - 98 = 493
     assert offset.offset_ns == 499 * MS
-    assert offset.bound_ns == 6 * MS
+    assert offset.bound_ns == pytest.approx(6 * MS, abs=0.1 * MS)  # and what the clocks may drift meanwhile
     row = found.rows.iloc[0]
     assert row["upload_s"] == pytest.approx(0.006)
     assert row["transfer_s"] == pytest.approx(0.002 + 0.097 - 0.084)
