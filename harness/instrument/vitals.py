@@ -72,14 +72,16 @@ def wanted() -> bool:
 
 
 def prepare() -> None:
-    """Decide for this process and those it forks, and import the exporter while the service starts, so that no request
-    waits for it. Makes no thread, no socket."""
+    """Decide for this process and those it forks, and import what the exporter needs while the service starts, so that
+    no request waits for it. Makes no thread, no socket."""
     global _on
     _on = wanted()
     if _on:
         try:
-            import opentelemetry.exporter.otlp.proto.http.metric_exporter
             import opentelemetry.sdk.metrics.export  # noqa: F401
+            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+            OTLPMetricExporter()  # it is only now that its HTTP library is imported
         except Exception:
             _on = False
             LOG.warning("process vitals are not exported", exc_info=True)
