@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from support import hostile, table
 
-from harness.chunks import read_chunks
+from harness.chunks import convert_without_pandas, read_chunks
 from harness.model import Span, Vital
 from harness.spans import listen
 from harness.spans.grpc_receiver import METHODS
@@ -67,7 +67,7 @@ def over_grpc(target: str, bodies: Iterator[hostile.Body]) -> Counter[str]:
     """How often each code was answered."""
     seen: Counter[str] = Counter()
     methods = dict(zip(("traces", "metrics"), METHODS, strict=False))
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         calls = {signal: channel.unary_unary(method) for signal, method in methods.items()}
         for body in bodies:
             try:
@@ -143,7 +143,16 @@ def attack(receiver: listen.ReceiverProcess, options: argparse.Namespace) -> Cou
             counts += over_grpc(target, iter([bomb]))
         print(f"  {name}: {', '.join(counts)}, {time.perf_counter() - began:.1f} s, {len(bomb.content):,} bytes sent")
         seen += counts
-    return seen
+    return seen + crowd(target, 4 * options.gib)
+
+
+def crowd(target: str, count: int) -> Counter[str]:
+    """Large messages over gRPC, all at once."""
+    body = hostile.Body(bytes(50 * hostile.MIB), hostile.PROTOBUF, "traces", gzipped=False)
+    with ThreadPoolExecutor(count) as pool:
+        answers = list(pool.map(lambda _: over_grpc(target, iter([body])), range(count)))
+    print(f"  {count} messages of 50 MiB at once: {', '.join(sum(answers, Counter()))}")
+    return sum(answers, Counter())
 
 
 def main() -> None:
@@ -153,6 +162,7 @@ def main() -> None:
     parser.add_argument("--gib", type=int, default=10, help="what the largest bomb inflates to")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    convert_without_pandas()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -129,6 +129,18 @@ def test_a_message_over_the_limit_exhausts_the_resource_on_the_wire_and_inflated
     )
 
 
+def test_large_messages_leave_no_memory_behind(running: Running) -> None:
+    def resident_mib() -> float:
+        return int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]) / 256
+
+    running.export(bytes(20 * MIB), LOGS)
+    before = resident_mib()
+    for _ in range(12):
+        running.export(bytes(20 * MIB), LOGS)
+
+    assert resident_mib() < before + 120
+
+
 def test_other_methods_and_other_compression_are_unimplemented(running: Running) -> None:
     assert running.refusal(b"", "/some.Service/Export")[0] == grpc.StatusCode.UNIMPLEMENTED
     with pytest.raises(grpc.RpcError) as caught:

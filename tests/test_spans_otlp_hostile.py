@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from span_builders import JSON, PROTOBUF, a_json, a_protobuf, attributes_of, the_span
 
 from harness.model import Span, columns
+from harness.spans import otlp_metrics
 from harness.spans.otlp import MalformedBody, SpanRow, decode
 
 
@@ -77,6 +78,9 @@ def test_a_long_service_name_does_not_multiply_into_every_row() -> None:
         (a_json(startTimeUnixNano=math.inf), "startTimeUnixNano is not an integer"),
         (a_json(startTimeUnixNano="9" * 5000), "startTimeUnixNano is not an integer"),
         (a_json(attributes=[{"key": "a", "value": {"doubleValue": []}}]), "doubleValue is not a number"),
+        (a_json(attributes=[{"key": "a", "value": {"intValue": 2**63}}]), "intValue does not fit into 64 bits"),
+        (a_json(events=[{"timeUnixNano": "soon"}]), "timeUnixNano is not an integer"),
+        (a_json(links=7), "links is not an array of objects"),
         (a_json(attributes=[{"key": 3}]), "key is not a string"),
         (a_json(attributes=[{"key": "a", "value": {"kvlistValue": 3}}]), "kvlistValue is not an object"),
     ],
@@ -91,6 +95,21 @@ def test_malformed_protobuf_is_refused_with_a_short_reason() -> None:
     for body in (b"\x07", a_protobuf()[:-3], a_json()):
         with pytest.raises(MalformedBody, match="not an OTLP trace request in protobuf"):
             decode(body, PROTOBUF)
+
+
+def holding(content: bytes) -> bytes:
+    """A field 1 in protobuf; its length is spelled in four bytes."""
+    size = len(content)
+    return b"\x0a" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21]) + content
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics"])
+def test_a_body_of_countless_empty_parts_is_refused_before_they_are_looked_at(signal: str) -> None:
+    parts = b"\x12\x00" * 999_999  # spans of a scope of a resource: with these two, one too many
+    scope = b"\x12" + holding(parts)[1:]
+
+    with pytest.raises(MalformedBody, match="more than 1,000,000 parts"):
+        otlp_metrics.decode(holding(scope), "protobuf") if signal == "metrics" else decode(holding(scope), PROTOBUF)
 
 
 WHOLE = {

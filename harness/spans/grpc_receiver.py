@@ -6,6 +6,7 @@ would inflate a message without bound. A gzip member begins with 0x1f, a protobu
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,12 +27,13 @@ METHODS: Mapping[str, Signal] = {
 
 _GZIP = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 0b101
-_MOST_STREAMS = 8  # of one connection, each with a message of up to the limit in memory
+_MOST_READ_AT_ONCE = 4  # messages of up to the limit each
+_READ_S = 30
 _OPTIONS = (
     ("grpc.max_receive_message_length", LIMIT_BYTES),
     ("grpc.per_message_decompression", 0),
     ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-    ("grpc.max_concurrent_streams", _MOST_STREAMS),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.so_reuseport", 1),  # the parent keeps the port until it is bound here
     ("grpc.max_metadata_size", 16 * 1024),
 )
@@ -56,16 +58,26 @@ async def start(address: str, take: Take) -> grpc.aio.Server:
 
 def _routes(grpc: Any, take: Take) -> Any:
     codes = {413: grpc.StatusCode.RESOURCE_EXHAUSTED, 400: grpc.StatusCode.INVALID_ARGUMENT}
+    reading = asyncio.Semaphore(_MOST_READ_AT_ONCE)
 
     def exporting(signal: Signal) -> Any:
-        async def export(body: bytes, context: Any) -> bytes:
+        # One message comes, as of every unary call. Taken as a stream it is read from the connection when we ask for
+        # it; until then the sender waits: gRPC ends the process when many large ones take more memory than there is.
+        async def export(_: object, context: Any) -> bytes:
             try:
-                return take(signal, body, body.startswith(_GZIP))
+                async with reading, asyncio.timeout(_READ_S):
+                    read = await context.read()
+                    body = read if isinstance(read, bytes) else b""  # EOF: a call without a message
+                    return take(signal, body, body.startswith(_GZIP))
             except Refusal as refusal:
-                await context.abort(codes.get(refusal.status, grpc.StatusCode.INTERNAL), refusal.reason)
-                raise
+                code, reason = codes.get(refusal.status, grpc.StatusCode.INTERNAL), refusal.reason
+            except TimeoutError:
+                code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, f"the body took longer than {_READ_S} s"
+            read = body = b""  # what is raised below would hold on to it
+            await context.abort(code, reason)
+            raise AssertionError("unreachable: abort raises")
 
-        return grpc.unary_unary_rpc_method_handler(export)
+        return grpc.stream_unary_rpc_method_handler(export)
 
     routes = {method: exporting(signal) for method, signal in METHODS.items()}
 

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from harness.spans.otlp_values import (
     INT64_MAX,
+    MOST_PARTS,
     NAME_LENGTH,
     MalformedBody,
     Owner,
@@ -26,6 +27,7 @@ from harness.spans.otlp_values import (
     joined,
     json_object,
     json_pairs,
+    limited,
     member,
     members,
     owner_of,
@@ -163,10 +165,13 @@ def _from_protobuf(body: bytes) -> Iterator[SpanRow | None]:
         request.ParseFromString(body)
     except DecodeError as error:
         raise MalformedBody("the body is not an OTLP trace request in protobuf") from error
+    room = limited(MOST_PARTS, len(request.resource_spans))
     for resource_spans in request.resource_spans:
         owner = owner_of(plain_pairs(resource_spans.resource.attributes))
+        room = limited(room, len(resource_spans.scope_spans))
         for scope_spans in resource_spans.scope_spans:
             scope = _scope(scope_spans.scope.name)
+            room = limited(room, len(scope_spans.spans))
             for span in scope_spans.spans:
                 kept, kind = fragments(span.attributes), span.kind
                 events, links = span.events, span.links

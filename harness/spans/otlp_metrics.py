@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from harness.spans.otlp import Encoding
 from harness.spans.otlp_values import (
     INT64_MAX,
+    MOST_PARTS,
     NAME_LENGTH,
     MalformedBody,
     Owner,
@@ -24,6 +25,7 @@ from harness.spans.otlp_values import (
     joined,
     json_object,
     json_pairs,
+    limited,
     member,
     members,
     number,
@@ -74,9 +76,12 @@ def _from_protobuf(body: bytes) -> Iterator[VitalRow | None]:
         request.ParseFromString(body)
     except DecodeError as error:
         raise MalformedBody("the body is not an OTLP metrics request in protobuf") from error
+    room = limited(MOST_PARTS, len(request.resource_metrics))
     for resource_metrics in request.resource_metrics:
         owner = owner_of(plain_pairs(resource_metrics.resource.attributes))
+        room = limited(room, len(resource_metrics.scope_metrics))
         for scope_metrics in resource_metrics.scope_metrics:
+            room = limited(room, len(scope_metrics.metrics))
             for metric in scope_metrics.metrics:
                 kind = metric.WhichOneof("data")
                 if kind in ("gauge", "sum"):

@@ -18,6 +18,10 @@ INT64_MAX = 2**63 - 1
 NAME_LENGTH = 255
 """Characters kept of a name that is repeated in each row: without a limit one long name would become gigabytes."""
 
+MOST_PARTS = 1_000_000
+"""Resources, scopes and spans (or metrics) of one body. One takes two bytes when it is empty, and a microsecond or
+two to look at: a body of nothing else would keep the receiver from answering for a minute."""
+
 Owner: TypeAlias = tuple[str | None, int | None]
 
 _DEEPEST_VALUE = 24
@@ -29,6 +33,13 @@ to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 
 class MalformedBody(ValueError):  # noqa: N818 - reads as the condition it reports
     """The body is not an OTLP request; the message is a short reason."""
+
+
+def limited(room: int, parts: int) -> int:
+    """What is left of `room` after so many more parts. Raises MalformedBody."""
+    if parts > room:
+        raise MalformedBody(f"the body has more than {MOST_PARTS:,} parts")
+    return room - parts
 
 
 def owner_of(attributes: dict[str, object]) -> Owner:
