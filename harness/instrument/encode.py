@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable
 
 from harness.instrument.ids import new_span_ids
 from harness.instrument.marks import Mark
-from harness.instrument.spans import KNOWN_ATTRIBUTES, SCOPE, Finished, Value, root_attributes, root_failed
+from harness.instrument.spans import (
+    INT64,
+    KNOWN_ATTRIBUTES,
+    SCOPE,
+    Finished,
+    Value,
+    mark_attributes,
+    root_attributes,
+    root_failed,
+)
 
 MAX_KEPT = 4_096
 """Names and values already encoded; the memory is emptied when it is full, so that odd names cannot fill it."""
@@ -27,6 +36,8 @@ _UNSET = b"\x7a\x00"
 _times = struct.Struct("<BQBQ").pack  # start_time_unix_nano and end_time_unix_nano with their tags
 _START, _END = 0x39, 0x41
 _double = struct.Struct("<Bd").pack
+
+_OURS = frozenset({"harness.stage", "harness.cpu_ns", "error.type", *(f"harness.{key}" for key in KNOWN_ATTRIBUTES)})
 
 _kept: dict[tuple[object, ...], bytes] = {}
 
@@ -67,16 +78,21 @@ def encoded(done: Finished, ids: Callable[[int], list[bytes]] = new_span_ids) ->
 
 def _said(mark: Mark) -> bytes:
     """All of a child but its ids and times."""
+    attributes = mark.attributes or {}
+    if not _OURS.isdisjoint(attributes):  # the service says what we say: the last word counts
+        span = _kept.get((mark.name, None)) or _head(mark.name, None)
+        for key, value in mark_attributes(mark).items():
+            span += _attribute(key, value)
+        return span + (_UNSET if mark.error is None else _failed(mark.error))
     span = _kept.get((mark.name, mark.stage)) or _head(mark.name, mark.stage)
     if mark.cpu_ns is not None:
         span += _attribute("harness.cpu_ns", mark.cpu_ns)
-    if mark.attributes:
-        for key, value in mark.attributes.items():
-            if value is not None:
-                span += _attribute(f"harness.{key}" if key in KNOWN_ATTRIBUTES else key, value)  # type: ignore[arg-type]
-    if mark.error is None:
-        return span + _UNSET
-    return span + _attribute("error.type", mark.error) + _failed(mark.error)
+    if mark.error is not None:
+        span += _attribute("error.type", mark.error)
+    for key, own in attributes.items():
+        if own is not None:
+            span += _attribute(f"harness.{key}" if key in KNOWN_ATTRIBUTES else key, own)  # type: ignore[arg-type]
+    return span + (_UNSET if mark.error is None else _failed(mark.error))
 
 
 def _head(name: str, stage: str | None) -> bytes:
@@ -108,7 +124,7 @@ def _failed(description: str) -> bytes:
 
 def _attribute(key: str, value: Value) -> bytes:
     """One `KeyValue` of a span."""
-    if type(value) is not str:
+    if not isinstance(value, str):
         name = _kept.get((key,)) or _keep((key,), _field(b"\x0a", _text(key)))
         return _field(_ATTRIBUTE, name + _field(b"\x12", _number(value)))
     known = _kept.get((key, value, None))
@@ -120,11 +136,13 @@ def _attribute(key: str, value: Value) -> bytes:
 
 
 def _number(value: Value) -> bytes:
-    """An `AnyValue` that is not a string."""
+    """An `AnyValue` of what is not a string; a number too large for one becomes text."""
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, float):
         return _double(0x21, value)
+    if int(value) not in INT64:
+        return _field(b"\x0a", _text(str(value)))
     return b"\x18" + _varint(int(value) & 0xFFFF_FFFF_FFFF_FFFF)  # a negative one is its two's complement
 
 

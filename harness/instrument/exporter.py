@@ -52,7 +52,6 @@ def sender(exporter: SpanExporter, provider: TracerProvider) -> Send:
         else:
             for done in finished:
                 made += spans_of(done, provider)
-                done.record.forget()
         if made:
             ended = exporter.export(made)
             yield Sent(len(made), None if ended is SpanExportResult.SUCCESS else "the exporter gave up")
@@ -69,8 +68,6 @@ def _encoded_and_posted(finished: Iterable[Finished], head: bytes, post: Post) -
         except Exception as error:
             yield Sent(done.spans, error)
             continue
-        finally:
-            done.record.forget()
         fields.append(field)
         spans += done.spans
         size += len(field)

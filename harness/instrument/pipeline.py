@@ -115,10 +115,8 @@ def hand_over(done: Finished) -> None:
     chosen = done.record.provider
     if chosen is _own and _outbox is not None:
         _outbox.put(done)
-        return
-    spans = spans_of(done, chosen)
-    done.record.forget()
-    export(chosen, spans)
+    else:
+        export(chosen, spans_of(done, chosen))
 
 
 def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:

@@ -25,7 +25,7 @@ SCOPE = InstrumentationScope("harness.instrument")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 KNOWN_ATTRIBUTES = frozenset({"model", "resource", "batch_id", "batch_size", "device"})
 _UNSET = Status(StatusCode.UNSET)
-_INT64 = range(-(2**63), 2**63)
+INT64 = range(-(2**63), 2**63)
 _PLAIN = frozenset({str, bool, int, float})
 
 Value = str | bool | int | float
@@ -54,6 +54,8 @@ def finished(record: Record, scope: Mapping[str, Any]) -> Finished:
     end = record.start if record.end is None else record.end
     marks = [mark for mark in record.all_marks() if mark.start < end]
     for mark in marks:
+        if type(mark.name) is not str:
+            mark.name = str(mark.name)
         if mark.attributes and not _PLAIN.issuperset(map(type, mark.attributes.values())):
             mark.attributes = {key: _value(value) for key, value in mark.attributes.items() if value is not None}
     method, route = str(scope.get("method", "")), _route(scope)
@@ -84,7 +86,7 @@ def spans_of(
                 context=contexts[id(mark)],
                 parent=root_context if parent is None else contexts[id(parent)],
                 resource=provider.resource,
-                attributes=_mark_attributes(mark),
+                attributes=mark_attributes(mark),
                 kind=SpanKind.INTERNAL,
                 status=_UNSET if mark.error is None else Status(StatusCode.ERROR, text(mark.error)),
                 start_time=mark.start + shift,
@@ -162,7 +164,7 @@ def _route_name(scope: Mapping[str, Any], route: str | None) -> str:
     return name if isinstance(name, str) else "HTTP"
 
 
-def _mark_attributes(mark: Mark) -> dict[str, Value]:
+def mark_attributes(mark: Mark) -> dict[str, Value]:
     attributes: dict[str, Value] = {}
     if mark.stage is not None:
         attributes["harness.stage"] = mark.stage
@@ -181,6 +183,6 @@ def _value(value: object) -> Value:
         return text(value)
     if isinstance(value, bool | float):
         return value
-    if isinstance(value, Integral) and int(value) in _INT64:
+    if isinstance(value, Integral) and int(value) in INT64:
         return int(value)
     return text(str(value))

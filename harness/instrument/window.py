@@ -53,14 +53,12 @@ def close(record: Record, scope: Mapping[str, Any], end: int | None = None) -> N
     record.end = perf_counter_ns() if end is None else end
     record.closed = True
     try:
-        if record.provider is None:
-            record.forget()
-        else:
+        if record.provider is not None:
             pipeline.hand_over(finished(record, scope))
         _timebase.reanchor()
     except Exception:
-        record.forget()
         LOG.warning("the spans of a request are lost", exc_info=True)
+    record.forget()
 
 
 def attach(record: Record) -> Token[otel_context.Context] | None:
