@@ -14,22 +14,23 @@ from harness.analysis import doubts, health, sentences
 from harness.analysis.quantiles import latency_findings
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
+from harness.counting import count, duration
 from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage
 from harness.findings import (
     Bottleneck,
-    Counts,
     Health,
     ModelFindings,
     Reading,
     RequestRow,
     Summary,
+    WaitFindings,
 )
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import CHANNELS, SPLITS, Joined, join
 from harness.ledger import Ledger, measured, with_server_half
 from harness.mapped import mapped_spans, with_preset
-from harness.model import STAGES, Arrivals, Phase, RunWarning, Sample, Scenario, Split, Vital
+from harness.model import STAGES, Arrivals, RunWarning, Sample, Scenario, Split, Vital
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import load_text, users_text
 from harness.slo import parse_slo
@@ -75,7 +76,7 @@ def _summary(
 ) -> Summary:
     in_measure = measured(rows)
     split_rows = with_server_half(rows)
-    counts = _counts(scenario, record, samples, in_measure)
+    counts = count(scenario, record, samples, in_measure)
     users = users_text(scenario.load) if scenario.load.arrivals is Arrivals.USERS else None
     own_health = _health(record)
     evidence = gather(scenario, samples, rows, split_rows, ledger)
@@ -83,7 +84,7 @@ def _summary(
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
-    tail = attribute_tail(split_rows)
+    tail, waits = attribute_tail(split_rows), wait_findings(ledger.waits, split_rows)
     silence = why_no_stage(evidence) if len(split_rows) else None
     latency, service = (latency_findings(series(evidence, subject)) for subject in WHOLE_REQUEST)
     return Summary(
@@ -92,12 +93,12 @@ def _summary(
         scenario=scenario.name,
         target=scenario.target,
         started_ns=_int(record.get("started_ns")) or 0,
-        duration_s=_duration(samples),
+        duration_s=duration(samples),
         load=load_line(scenario),
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users),
+        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users, waits),
         counts=counts,
         latency=latency,
         service=service,
@@ -106,7 +107,7 @@ def _summary(
         names=name_findings(in_measure, split_rows),
         models=models,
         slo=slos,
-        bottleneck=_bottleneck(tail, models) if silence is None else None,
+        bottleneck=_bottleneck(tail, models, waits) if silence is None else None,
         health=own_health,
         warnings=warnings,
         slowest=_shown(split_rows.sort_values("latency_s", ascending=False).head(SHOWN_REQUESTS)),
@@ -114,85 +115,13 @@ def _summary(
         environment=_environment(record),
         span_source=_span_source(scenario, joined, ledger),
         coverage=evidence.coverage,
-        waits=wait_findings(ledger.waits, split_rows),
+        waits=waits,
     )
 
 
 def load_line(scenario: Scenario) -> str:
     """The load profile on one line, e.g. `poisson 4/s, 10 s warm-up, 60 s, seed 7`."""
     return load_text(scenario.load)
-
-
-# --- counting ----------------------------------------------------------------------------------------------
-
-
-def _counts(scenario: Scenario, record: Mapping[str, object], samples: pa.Table, in_measure: pd.DataFrame) -> Counts:
-    """Requests of the measured phase. Those still in flight at the end are in the samples only (censored).
-
-    A closed loop offers no rate: each user sends again when it has its answer.
-    """
-    columns = ["phase", "censored", "send_ns", "scheduled_ns", "done_ns", "error", "status", "failed_checks"]
-    frame = samples.select(columns)
-    everything = frame.to_pandas()  # a handful of columns: nulls become NaN
-    phase = everything[everything["phase"] == Phase.MEASURE.value]
-    ok = in_measure["ok"]
-    measured_s = _measured_s(scenario, record, everything)
-    closed = scenario.load.arrivals is Arrivals.USERS
-    return Counts(
-        scheduled=len(phase),
-        sent=int(phase["send_ns"].notna().sum()),
-        ok=int(ok.sum()),
-        failed=int((~ok).sum()),
-        censored=int(phase["censored"].sum()),
-        warmup=int((everything["phase"] == Phase.WARMUP.value).sum()),
-        errors=_errors(phase),
-        split=tuple((str(k), int(v)) for k, v in in_measure[ok]["split"].value_counts().items()),
-        offered_per_s=len(phase) / measured_s if measured_s and not closed else None,
-        completed_per_s=int(ok.sum()) / measured_s if measured_s else None,
-    )
-
-
-def _measured_s(scenario: Scenario, record: Mapping[str, object], samples: pd.DataFrame) -> float | None:
-    """Length of the measured phase: as the load processes say, as planned, or up to the last sign of life.
-
-    The last when the run was cut short without a word from them. None when nothing was measured.
-    """
-    due = samples.loc[samples["phase"] == Phase.MEASURE.value, "scheduled_ns"]
-    if due.empty:
-        return None
-    load = record.get("load")
-    ends = [load.get(name) if isinstance(load, dict) else None for name in ("measured_from_ns", "measured_until_ns")]
-    if isinstance(ends[0], int) and isinstance(ends[1], int) and ends[0] < ends[1]:
-        return (ends[1] - ends[0]) / 1e9
-    planned = scenario.load.measured_s
-    if record.get("status") == "finished":
-        return planned
-    last_ns = max(int(samples["scheduled_ns"].max()), int(samples["done_ns"].max()))
-    return min(planned, max((last_ns - int(due.min())) / 1e9, planned / len(due)))
-
-
-def _errors(phase: pd.DataFrame) -> tuple[tuple[str, int], ...]:
-    ended = phase[~phase["censored"]]
-    texts = ended["error"].astype(object).where(ended["error"].notna(), None)
-    checks = ended["failed_checks"].astype(object).where(ended["failed_checks"].notna(), None)
-    what = [
-        error or _check_name(check, status)
-        for error, check, status in zip(texts, checks, ended["status"], strict=True)
-        if error or check
-    ]
-    counted = pd.Series(what, dtype=object).value_counts()
-    return tuple((str(name), int(count)) for name, count in counted.items())
-
-
-def _check_name(checks: str, status: float) -> str:
-    return f"status {status:.0f}" if checks == "status" else f"check {checks} failed (status {status:.0f})"
-
-
-def _duration(samples: pa.Table) -> float:
-    if samples.num_rows == 0:
-        return 0.0
-    first = pa.compute.min(samples.column("scheduled_ns")).as_py()
-    return float(pa.compute.max(samples.column("done_ns")).as_py() - first) / 1e9
 
 
 # --- parts of the summary ----------------------------------------------------------------------------------
@@ -236,19 +165,21 @@ def _stage_set(split_rows: pd.DataFrame) -> str:
     return f"n = {len(split_rows):,} requests (measured, ok, with server half), mean latency {mean}"
 
 
-def _bottleneck(tail: TailAttribution | None, models: tuple[ModelFindings, ...]) -> Bottleneck | None:
+def _bottleneck(
+    tail: TailAttribution | None, models: tuple[ModelFindings, ...], waits: tuple[WaitFindings, ...]
+) -> Bottleneck | None:
     if tail is None or tail.clear is None:
         return None
     top = tail.clear
     model = models[0].model if top.stage == "inference" and models else None
     return Bottleneck(
         stage=top.stage,
-        resource=None,
+        resource=sentences.main_resource(waits) if top.stage == "queue" else None,
         model=model,
         share_of_tail=top.share,
         interval=(top.low, top.high),
         n=tail.n,
-        sentence=sentences.tail_sentence(tail),
+        sentence=sentences.tail_sentence(tail, waits),
     )
 
 

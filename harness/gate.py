@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,9 +49,19 @@ def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
     if slo.statistic == "mean":
         # A stage of a failed request is no stage time: the mean stands on the others, as in the stage table.
         return _judge_mean(slo, values if subject in WHOLE_REQUEST else values[np.isfinite(values)])
-    if slo.statistic == "max":
-        return _judge_max(slo, values)
-    return _judge_quantile(slo, values)
+    judge = _judge_max if slo.statistic == "max" else _judge_quantile
+    found = judge(slo, values)
+    if subject in WHOLE_REQUEST or not evidence.missing_halves:
+        return found
+    return _either_way(found, judge(slo, series(evidence, subject, missing_s=math.nan)), evidence.missing_halves)
+
+
+def _either_way(slowest: SloFindings, without: SloFindings, missing: int) -> SloFindings:
+    """Judged with the missing server halves as the slowest of all, and without them: they must not decide."""
+    left_open = slowest.verdict is not without.verdict
+    many = f"{format_count(missing)} more without a server half {'decide' if left_open else 'change nothing'}"
+    verdict = Verdict.NOT_ENOUGH_DATA if left_open else slowest.verdict
+    return replace(without, verdict=verdict, n=slowest.n, reason=f"{without.reason}; {many}")
 
 
 def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:

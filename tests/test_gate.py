@@ -248,3 +248,24 @@ def test_one_failed_slo_fails_the_run_though_others_are_undecided() -> None:
 def test_a_run_without_slos_passes_only_if_something_was_answered() -> None:
     assert judge_run([], HEALTHY, [], 10)[0] is Verdict.PASSED
     assert judge_run([], HEALTHY, [], 0)[0] is Verdict.NOT_ENOUGH_DATA
+
+
+@pytest.mark.parametrize(
+    ("expression", "missing", "expected"),
+    [
+        ("p95(inference) < 500ms", 2, Verdict.PASSED),  # two of 500 may be beyond it, as may 17 more
+        ("p99(inference) < 500ms", 4, Verdict.NOT_ENOUGH_DATA),  # 496 pass, 4 of 500 leave it open
+        ("max(inference) < 500ms", 1, Verdict.NOT_ENOUGH_DATA),
+        ("max(inference) < 50ms", 1, Verdict.FAILED),
+    ],
+)
+def test_a_handful_of_missing_halves_decides_nothing(expression: str, missing: int, expected: Verdict) -> None:
+    rows = requests(500).assign(ok=True, ended=True, answered=True)
+    rows["service_s"] = rows["latency_s"]
+    coverage = Coverage(500, 500 - missing, Loss.UNTESTED, None, None, None, "")
+
+    found = judge_slo(parse_slo(expression), Evidence(rows, rows.iloc[missing:], coverage))
+
+    assert found.verdict is expected
+    says = "decide" if expected is Verdict.NOT_ENOUGH_DATA else "change nothing"
+    assert found.reason.endswith(f"{missing} more without a server half {says}")
