@@ -22,7 +22,7 @@ from harness.chunks import read_chunks
 from harness.errors import UsageError
 from harness.model import Span
 from harness.spans.grpc_receiver import METHODS
-from harness.spans.listen import ReceiverProcess, bind, bind_grpc, start
+from harness.spans.listen import ReceiverProcess, ReceiverStatus, bind, bind_grpc, start
 
 MIB = 2**20
 TRACES, METRICS, LOGS = METHODS
@@ -36,7 +36,7 @@ class Running:
 
     def export(self, body: bytes, method: str = TRACES, compression: grpc.Compression | None = None) -> bytes:
         call = self.channel.unary_unary(method)
-        answer: bytes = call(body, timeout=20, compression=compression, wait_for_ready=True)
+        answer: bytes = call(body, timeout=20, compression=compression)
         return answer
 
     def refusal(self, body: bytes, method: str = TRACES) -> tuple[grpc.StatusCode, str]:
@@ -182,10 +182,18 @@ def test_a_port_in_use_by_a_running_receiver_is_refused(running: Running) -> Non
         bind_grpc((running.process.grpc_endpoint or "").removeprefix("http://"))
 
 
+def test_the_port_is_served_as_soon_as_the_receiver_is_there(tmp_path: Path) -> None:
+    process = start(bind("127.0.0.1:0"), tmp_path, bind_grpc("127.0.0.1:0"))
+    with grpc.insecure_channel((process.grpc_endpoint or "").removeprefix("http://")) as channel:
+        channel.unary_unary(TRACES)(a_body(2), timeout=20, wait_for_ready=False)
+
+    assert process.stop().spans == 2
+
+
 def test_ipv6_is_served_as_well(tmp_path: Path) -> None:
     process = start(bind("[::1]:0"), tmp_path, bind_grpc("[::1]:0"))
     with grpc.insecure_channel((process.grpc_endpoint or "").removeprefix("http://")) as channel:
-        channel.unary_unary(TRACES)(a_body(2), timeout=20, wait_for_ready=True)
+        channel.unary_unary(TRACES)(a_body(2), timeout=20)
 
     assert process.stop().spans == 2
 
@@ -195,8 +203,8 @@ def test_a_grpc_port_that_is_lost_is_said_and_http_goes_on(tmp_path: Path) -> No
     port.kept.close()
     with bind(f"127.0.0.1:{port.port}"), socket.socket() as other:
         process = start(bind("127.0.0.1:0"), tmp_path, type(port)(port.host, port.port, other))
+        assert (process.poll() or ReceiverStatus()).error
         post(process, 2)
-        until(lambda: (status := process.poll()) and status.error)
 
         status = process.stop()
 

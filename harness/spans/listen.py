@@ -25,6 +25,7 @@ LOG_FILE = "receiver.log"
 _BACKLOG = 1024
 _ASK_EVERY_S = 0.1
 _COUNTS = ("spans", "rejected", "bytes", "requests", "points", "points_rejected")
+_GRPC_START_S = 15.0
 _USUAL = {"listen": 4318, "listen_grpc": 4317}
 
 
@@ -131,7 +132,9 @@ def start(sock: socket.socket, run_dir: Path, grpc: GrpcPort | None = None) -> R
     """Start the receiver on a socket of `bind`, and on `grpc` when it is given.
 
     It writes `spans.arrows`, `vitals.arrows` and `receiver.log` into `run_dir`. The sockets are handed over: they are
-    closed here, so that a receiver that dies refuses connections.
+    closed here, so that a receiver that dies refuses connections. With `grpc` it is waited for: before the child has
+    bound this port a connection is reset, and some exporters drop what they were sending; why it could not be bound
+    is the error of the first `poll`.
     """
     host, port = sock.getsockname()[:2]
     command = [
@@ -147,12 +150,12 @@ def start(sock: socket.socket, run_dir: Path, grpc: GrpcPort | None = None) -> R
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
             pass_fds=fds, start_new_session=True,
         )  # fmt: skip
-    return ReceiverProcess(
-        child,
-        f"http://{_address(host, port)}",
-        run_dir,
-        None if grpc is None else f"http://{_address(grpc.host, grpc.port)}",
-    )
+    endpoint = f"http://{_address(host, port)}"
+    if grpc is None:
+        return ReceiverProcess(child, endpoint, run_dir)
+    receiver = ReceiverProcess(child, endpoint, run_dir, f"http://{_address(grpc.host, grpc.port)}")
+    receiver.await_grpc(_GRPC_START_S)
+    return receiver
 
 
 class ReceiverProcess:
@@ -168,6 +171,7 @@ class ReceiverProcess:
         self._unread = b""
         self._status: ReceiverStatus | None = None
         self._stopping = False
+        self._serves_grpc = False
         assert child.stdin is not None  # noqa: S101 - both are pipes
         assert child.stdout is not None  # noqa: S101
         self._asks, self._says = child.stdin, child.stdout
@@ -184,6 +188,16 @@ class ReceiverProcess:
         if gone and not self._stopping:
             self._note_death()
         return self._status
+
+    def await_grpc(self, deadline_s: float) -> bool:
+        """Wait until gRPC is served; False when it is not and will not be, or not in time."""
+        deadline = time.monotonic() + deadline_s
+        while not self._serves_grpc and time.monotonic() < deadline:
+            status = self.poll()
+            if self._child.poll() is not None or (status is not None and status.error is not None):
+                break
+            self._wait_for_word(_ASK_EVERY_S)
+        return self._serves_grpc
 
     def drained(self, quiet_s: float, deadline_s: float) -> bool:
         """Wait until no new span arrived for `quiet_s`. False when `deadline_s` passed first or the child is gone."""
@@ -229,9 +243,12 @@ class ReceiverProcess:
             self._asks.write(b"?")
         except OSError:
             return False
+        return self._wait_for_word(1.0)
+
+    def _wait_for_word(self, timeout_s: float) -> bool:
         waiting = select.poll()
         waiting.register(self._says, select.POLLIN)
-        return bool(waiting.poll(1000))
+        return bool(waiting.poll(timeout_s * 1000))
 
     def _read(self) -> None:
         if self._says.closed:
@@ -249,6 +266,9 @@ class ReceiverProcess:
         except ValueError:
             return
         before = self._status or ReceiverStatus()
+        if said.get("kind") == "grpc":
+            self._serves_grpc = True
+            return
         if said.get("kind") == "error":
             self._status = replace(before, error=said["message"])
             return

@@ -4,7 +4,8 @@
 changed, it flushes and writes one JSON line to stdout: {"spans", "rejected", "bytes", "requests", "points",
 "points_rejected"}. A byte on stdin asks for that line at once; the end of stdin (the parent is done, or dead) stops
 it: open requests are answered, the files are closed, and a last line {"kind": "end", ...} is written. When the disk
-is full it says so in {"kind": "error", "message"}, keeps answering and stores nothing more.
+is full it says so in {"kind": "error", "message"}, keeps answering and stores nothing more. {"kind": "grpc"} is said
+once gRPC is served.
 """
 
 from __future__ import annotations
@@ -170,6 +171,8 @@ async def _grpc(intake: Intake, port: tuple[str, socket.socket] | None) -> Async
             )
         except (ImportError, OSError) as error:
             _say({"kind": "error", "message": f"no spans are received over gRPC on {address}: {error}"})
+    if server is not None:
+        _say({"kind": "grpc"})
     try:
         yield
     finally:
