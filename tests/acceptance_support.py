@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from harness.errors import ExitCode
 from harness.model import STAGES
 from harness.run import reopen
 from harness.run_folder import RunFolder
-from tests.cli import Ended, begin, end
+from tests.cli import begin, end
 from tests.plain_serving import READY
 
 ROOT = Path(__file__).parent.parent
@@ -89,13 +90,13 @@ def stopwatch(url: str) -> Any:
 # --- runs --------------------------------------------------------------------------------------------------
 
 
-def run(folder: Path, scenario: Mapping[str, object]) -> tuple[Ended, Path]:
-    """`harness run` in `folder`: how it ended, and the run folder."""
+def run(folder: Path, scenario: Mapping[str, object]) -> Path:
+    """`harness run` in `folder`: the run folder."""
     (ran,) = run_all(folder, {"only": scenario}).values()
     return ran
 
 
-def run_all(folder: Path, scenarios: Mapping[str, Mapping[str, object]]) -> dict[str, tuple[Ended, Path]]:
+def run_all(folder: Path, scenarios: Mapping[str, Mapping[str, object]]) -> dict[str, Path]:
     """Several at once, each in a folder of its own. The scenarios are written as JSON, which is YAML."""
     children = {}
     for name, scenario in scenarios.items():
@@ -104,10 +105,11 @@ def run_all(folder: Path, scenarios: Mapping[str, Mapping[str, object]]) -> dict
         children[name] = begin("run", "scenario.yaml", cwd=folder / name)
     ran = {}
     for name, child in children.items():
-        ended = end(child)
+        ended = end(child, within_s=180)
+        # A busy machine may make the generator late and the run invalid: what is compared here, both sides saw.
+        assert ended.code in (ExitCode.PASSED, ExitCode.NOT_MEASURED), ended.stderr
         assert "Traceback" not in ended.stderr, ended.stderr
-        (run_dir,) = (folder / name / "runs").iterdir()
-        ran[name] = ended, run_dir
+        (ran[name],) = (folder / name / "runs").iterdir()
     return ran
 
 

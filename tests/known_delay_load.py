@@ -36,7 +36,6 @@ class Measured:
     run_dir: Path
     ledger: pd.DataFrame
     timed: Mapping[str, Mapping[str, Any]]
-    code: int
 
 
 def scenario(target: str, listen: str, per_step_s: float) -> dict[str, object]:
@@ -58,9 +57,9 @@ def measure(folder: Path, port: int, per_step_s: float) -> Measured:
     """Start the service, load it, take its stopwatch, stop it."""
     listen = f"127.0.0.1:{port}"
     with python_service("tests.known_delay_app", env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{listen}"}) as url:
-        ended, run_dir = run(folder, scenario(url, listen, per_step_s))
+        run_dir = run(folder, scenario(url, listen, per_step_s))
         timed = {watch["trace_id"]: watch for watch in stopwatch(url)}
-    return Measured(run_dir, concluded(run_dir), timed, ended.code)
+    return Measured(run_dir, concluded(run_dir), timed)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Split]:
         urls = {language: running.enter_context(_start(language, port)) for language, port in ports.items()}
         runs = run_all(folder, {language: _scenario(language, urls[language], ports[language]) for language in urls})
         timed = {language: stopwatch(url) for language, url in urls.items()}
-    return {language: Split(concluded(run_dir), timed[language]) for language, (_, run_dir) in runs.items()}
+    return {language: Split(concluded(run_dir), timed[language]) for language, run_dir in runs.items()}
 
 
 def _start(language: str, port: int) -> AbstractContextManager[str]:
