@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-import resource
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ FIGURES = (
     Figure("harness.spans.lost", "1", cumulative=True),
 )
 
-_PAGE = resource.getpagesize()
+_PAGE = mmap.PAGESIZE
 _STAT, _STATM = Path("/proc/self/stat"), Path("/proc/self/statm")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,6 +31,10 @@ EVERY_S = 1.0
 BACKOFF_AT_MOST_S = 5.0  # a run that begins while its receiver was away must not be over before we notice
 EXPORT_TIMEOUT_S = 2.0
 STOP_AT_MOST_S = 0.2
+
+THREAD = "harness-vitals"
+EXPORTER_LOGGER = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
+LOST = logging.getLogger("harness.instrument.vitals")  # shares its line a minute with the export of the spans
 
 _OFF = ("off", "false", "no", "0")
 
@@ -142,7 +147,7 @@ def _start_thread() -> None:
         _failed = True
         watch_collector()
         sampler = Sampler(lambda: len(_open), _living_probes)
-        _thread = threading.Thread(target=_run, args=(sampler, _stop), name="harness-vitals", daemon=True)
+        _thread = threading.Thread(target=_run, args=(sampler, _stop), name=THREAD, daemon=True)
         _thread.start()
         _failed = False
         atexit.register(_end, _thread, _stop)
@@ -169,15 +174,33 @@ def _run(sampler: Sampler, stop: threading.Event) -> None:
     except Exception:
         LOG.warning("process vitals are not exported", exc_info=True)
         return
-    pause, due = EVERY_S, monotonic() + EVERY_S
+    said = _Said()
+    pause, due, failing = EVERY_S, monotonic() + EVERY_S, False
     while not stop.wait(max(0.0, due - monotonic())):
         try:
             arrived = report(sampler.take())
-        except Exception:
-            LOG.warning("process vitals are not exported", exc_info=True)
-            arrived = False
+        except Exception as error:
+            arrived, said.last = False, f"{type(error).__name__}: {error}"
+        if not arrived and not failing:
+            LOST.warning("process vitals are not exported until this is over: %s", said.last)
+        failing = not arrived
         pause = EVERY_S if arrived else min(2 * pause, BACKOFF_AT_MOST_S)
         due = max(due + pause, monotonic() + pause / 2)
+
+
+class _Said(logging.Filter):
+    """Keeps to itself what the exporter says to us: an idle service need not repeat that its collector is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = "no answer"
+        logging.getLogger(EXPORTER_LOGGER).filters.insert(0, self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.threadName != THREAD:
+            return True
+        self.last = record.getMessage()
+        return False
 
 
 def _exporting() -> Report:
@@ -187,7 +210,7 @@ def _exporting() -> Report:
     from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider, ObservableCounter
     from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricExportResult
 
-    hush(SDK_LOGGERS)
+    hush((*SDK_LOGGERS, LOST.name))
     temporality: dict[type, AggregationTemporality] = {ObservableCounter: AggregationTemporality.CUMULATIVE}
     reader = InMemoryMetricReader(preferred_temporality=temporality)
     provider = MeterProvider([reader], _resource(), AlwaysOffExemplarFilter(), shutdown_on_exit=False)
