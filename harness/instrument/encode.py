@@ -25,7 +25,8 @@ from harness.instrument.spans import (
 
 MAX_KEPT = 4_096
 """Names and values already encoded; the memory is emptied when it is full, so that odd names cannot fill it."""
-_LONGEST_KEPT = 64
+_LONGEST_KEPT = 64  # characters
+_LARGEST_KEPT = 1_024
 
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _NAME, _ATTRIBUTE = b"\x2a", b"\x4a"
@@ -124,26 +125,30 @@ def _failed(description: str) -> bytes:
 
 def _attribute(key: str, value: Value) -> bytes:
     """One `KeyValue` of a span."""
-    if not isinstance(value, str):
-        name = _kept.get((key,)) or _keep((key,), _field(b"\x0a", _text(key)))
-        return _field(_ATTRIBUTE, name + _field(b"\x12", _number(value)))
-    known = _kept.get((key, value, None))
-    if known is None:
-        known = _field(_ATTRIBUTE, _field(b"\x0a", _text(key)) + _field(b"\x12", _field(b"\x0a", _text(value))))
-        if len(value) <= _LONGEST_KEPT:
-            _keep((key, value, None), known)
-    return known
+    kind = type(value)
+    known = _kept.get((key, value, kind))  # the type is part of it, since 1 == True == 1.0
+    if known is not None:
+        return known
+    name = _kept.get((key,)) or _keep((key,), _field(b"\x0a", _text(key)))
+    made = _field(_ATTRIBUTE, name + _field(b"\x12", _any_value(value)))
+    if (kind is str and len(value) <= _LONGEST_KEPT) or (kind is int and 0 <= value < _LARGEST_KEPT):  # type: ignore[arg-type,operator]
+        _keep((key, value, kind), made)
+    return made
 
 
-def _number(value: Value) -> bytes:
-    """An `AnyValue` of what is not a string; a number too large for one becomes text."""
+def _any_value(value: Value) -> bytes:
+    """An `AnyValue`; a number too large for one becomes text."""
+    if isinstance(value, str):
+        return _field(b"\x0a", _text(value))
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, float):
         return _double(0x21, value)
+    if 0 <= value < 2**63:
+        return b"\x18" + _varint(value)
     if int(value) not in INT64:
         return _field(b"\x0a", _text(str(value)))
-    return b"\x18" + _varint(int(value) & 0xFFFF_FFFF_FFFF_FFFF)  # a negative one is its two's complement
+    return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # two's complement
 
 
 def _keep(key: tuple[object, ...], made: bytes) -> bytes:
@@ -168,9 +173,11 @@ _SHORT = [bytes([number]) for number in range(128)]
 
 def _varint(number: int) -> bytes:
     """Seven bits a byte, the low ones first; the top bit says that there are more."""
-    made = bytearray()
-    while number > 127:
-        made.append(number & 127 | 128)
-        number >>= 7
-    made.append(number)
-    return bytes(made)
+    if number < 128:
+        return _SHORT[number]
+    if number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
+    if number < 1 << 28:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128)) + _varint(number >> 14)
+    low = (number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127 | 128, number >> 21 & 127 | 128)
+    return bytes(low) + _varint(number >> 28)
