@@ -50,7 +50,7 @@ MARKS_PROMISE, MARKS_AIM = 8, 12
 SPANS_PROMISE, SPANS_AIM = 2, 3
 
 BARE = "bare FastAPI"
-MARKS = "instrument(): 4 marks, Server-Timing"
+MARKS = "instrument(): 4 stages, Server-Timing"
 SPANS = "instrument(): the same, 5 spans exported"
 NATIVE = "FastAPI's own telemetry"
 NATIVE_STAGES = "FastAPI's own telemetry, 4 stage spans"
@@ -71,11 +71,14 @@ def application(staged: Staged | None = None, **options: Any) -> FastAPI:
     app = FastAPI(**options)
     around = staged or (lambda _name, _model: nullcontext())
 
-    @app.get("/items/{number}")
-    async def item(number: int) -> dict[str, int]:
+    def work() -> None:  # not a coroutine: ours then also measures the CPU time of each stage
         for name, model in STAGES:
             with around(name, model):
                 pass
+
+    @app.get("/items/{number}")
+    async def item(number: int) -> dict[str, int]:
+        work()
         return {"number": number}
 
     return app
