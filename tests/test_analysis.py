@@ -30,6 +30,21 @@ def ledger_rows(**stages: list[float]) -> pd.DataFrame:
     return frame
 
 
+def test_an_estimated_wait_that_only_some_requests_have_still_adds_up() -> None:
+    rows = ledger_rows(inference=[0.1, 0.1, 0.1, 0.1], upload=[0.01, 0.01, 0.01, 0.01])
+    rows["transfer_s"] = rows["upload_s"]
+    rows["queue_est_s"] = [np.nan, np.nan, 0.02, 0.04]
+    rows["latency_s"] += rows["queue_est_s"].fillna(0.0)
+
+    found = {stage.stage: stage for stage in stage_findings(rows)}
+
+    assert found["queue_est"].mean.value == pytest.approx(0.015)
+    assert found["queue_est"].estimated
+    assert sum(s.mean.value or 0.0 for s in found.values() if s.part_of is None) == pytest.approx(
+        rows["latency_s"].mean()
+    )
+
+
 def test_a_quantile_is_an_observation_and_never_interpolated() -> None:
     ordered = np.array([1.0, 2.0, 3.0, 4.0])
 

@@ -22,7 +22,8 @@ MOST_NAMES = 100
 
 
 def stage_findings(rows: pd.DataFrame) -> tuple[StageFindings, ...]:
-    """The stages of the given ledger rows, in ORDER; a stage that is null in any row has no mean here.
+    """The stages of the given ledger rows, in ORDER; a stage that is null in any row has no mean here, except for the
+    estimated wait: it is null in steps of low load, where there is nothing to estimate.
 
     The means of the stages that are no part of another one add up to the mean latency of the same rows.
     """
@@ -35,6 +36,8 @@ def stage_findings(rows: pd.DataFrame) -> tuple[StageFindings, ...]:
 
 def _stage(rows: pd.DataFrame, stage: str, mean_latency: float) -> StageFindings | None:
     values = rows[f"{stage}_s"].to_numpy(dtype=np.float64)
+    if stage == "queue_est" and not np.isnan(values).all():
+        values = np.nan_to_num(values)  # a request without an estimate has that wait in its upload
     if np.isnan(values).any():
         return None
     ordered = np.sort(values)

@@ -56,6 +56,8 @@ class TailAttribution:
 
 def attribute_tail(rows: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTSTRAPS) -> TailAttribution | None:
     """Attribution over ledger rows in time order; None when there are too few of them or no gap."""
+    if rows["queue_est_s"].notna().any():  # a request without an estimate has that wait in its upload
+        rows = rows.assign(queue_est_s=rows["queue_est_s"].fillna(0.0))
     stages = [s for s in STAGES_BLAMED if not rows[f"{s}_s"].isna().any()]
     latency = rows["latency_s"].to_numpy(dtype=np.float64)
     n = len(latency)
