@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.chunks import schema_of
 from harness.model import Span
+from harness.spans.looks import wanted_attributes
 from harness.spans.mapping import Rules, map_stages, unclaimed
 
 
@@ -114,6 +117,38 @@ def test_attributes_that_are_no_json_object_are_no_attributes() -> None:
     broken = {**a_span("x"), "attributes": '{"model.name":'}, {**a_span("y"), "attributes": '["model.name"]'}
 
     assert mapped(rules, *broken) == [None, None]
+
+
+KEYS = ("model.name", "op", "n")
+TEXTS = st.text(st.sampled_from('ab"\\\\{}[]:, é\\n'), max_size=5) | st.sampled_from([*KEYS, '"op":"x"', "{"])
+VALUES = st.recursive(
+    TEXTS | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(st.none() | st.dictionaries(st.sampled_from(KEYS) | TEXTS, VALUES, max_size=4), min_size=1), st.data())
+def test_cutting_a_value_out_of_the_text_finds_what_parsing_finds(
+    spans: list[dict[str, Any] | None], data: st.DataObject
+) -> None:
+    separators = data.draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    texts = [None if each is None else json.dumps(each, separators=separators) for each in spans]
+
+    found, which = wanted_attributes(pa.chunked_array([pa.array(texts, pa.string())]), {"model.name", "op"})
+
+    expected = [{k: v for k, v in (each or {}).items() if k in ("model.name", "op")} for each in spans]
+    assert [found[number] for number in which] == expected
+
+
+@given(st.lists(st.text(st.sampled_from('{}":,a[]\\'), max_size=30)))
+def test_text_that_is_no_json_is_no_obstacle(texts: list[str]) -> None:
+    column = pa.chunked_array([pa.array(['{"op":' + text for text in texts], pa.string())])
+
+    found, which = wanted_attributes(column, {"op"})
+
+    assert len(which) == len(texts)
+    assert found[0] == {}
 
 
 def test_a_table_of_several_chunks_and_an_empty_one_are_mapped() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.chunks import read_chunks, schema_of
 from harness.model import PRESETS, Span, SpanSpec
 from harness.spans import listen
 from harness.spans.mapping import reasons, recognise, stages_of
 from harness.spans.otlp import decode
-from tests.builders import at
+from tests.builders import at, spans_table
 from tests.instrument_support import a_service, traceparent
 from tests.span_builders import counted, until
 
@@ -245,6 +247,45 @@ def test_the_reason_of_a_preset_names_its_rule() -> None:
 
     expected = ["dependencies", "endpoint", "serialization"]
     assert why[:3] == [f"preset fastapi: fastapi.{each}" for each in expected]
+
+
+NAMES = (
+    "compute", "llm_request", "fastapi.endpoint", "fastapi.dependencies", "route_to_replica A",
+    "replica_handle_request A",
+)  # fmt: skip
+EVENTS = ("QUEUE_START", "COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END")
+ODD = st.one_of(st.none(), st.integers(-5, 2**70), st.floats(), st.text(max_size=3), st.booleans())
+
+
+@st.composite
+def any_span(draw: st.DrawFn) -> Span:
+    """A span of a few in one trace, with attributes and events of the servers, sound or not."""
+    start, length = draw(st.integers(1, 50)), draw(st.integers(0, 50))
+    events = draw(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 120)).map(list) | ODD, max_size=6))
+    told = draw(st.dictionaries(st.sampled_from(["time_in_queue", "time_in_model_inference"]), ODD))
+    attributes = {"otel.events": events} | {f"gen_ai.latency.{key}": value for key, value in told.items()}
+    return Span(
+        trace_id="1" * 32, span_id=f"{draw(st.integers(1, 6)):016x}", parent_id=f"{draw(st.integers(0, 6)):016x}",
+        name=draw(st.sampled_from(NAMES)), kind=draw(st.sampled_from(["server", "internal"])), service="s", pid=None,
+        start_ns=start, end_ns=start + length, stage=None,
+        attributes=draw(st.just(json.dumps(attributes)) | st.none() | st.just("{")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fastapi", "triton", "vllm", "ray"])
+@settings(max_examples=50)
+@given(spans=st.lists(any_span(), max_size=8))
+def test_whatever_arrives_derived_spans_lie_in_their_own_and_the_others_stay(name: str, spans: list[Span]) -> None:
+    found = stages_of(spans_table(*spans), SpanSpec(preset=name)).to_pylist()
+
+    kept, derived = found[: len(spans)], found[len(spans) :]
+    assert [(r["span_id"], r["start_ns"], r["end_ns"]) for r in kept] == [
+        (each.span_id, each.start_ns, each.end_ns) for each in spans
+    ]
+    for row in derived:
+        sources = [each for each in spans if each.span_id == row["parent_id"]]
+        assert row["stage"] is not None
+        assert any(each.start_ns <= row["start_ns"] <= row["end_ns"] <= each.end_ns for each in sources)
 
 
 @pytest.fixture(scope="module")

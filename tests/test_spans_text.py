@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from harness.commands.check import command
 from harness.model import Sample, Span, SpanSpec
 from harness.report import connect, spans_text
 from harness.spans.guess import guess
@@ -193,6 +195,19 @@ def test_the_lines_to_connect_name_the_addresses_and_fit_on_a_screen() -> None:
     assert "node --require" in text
     assert len(text.splitlines()) <= 45
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_check_shows_them_for_the_addresses_of_the_scenario(tmp_path: Path) -> None:
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(
+        "scenario: s\ntarget: http://127.0.0.1:8000\nrequests: [{name: a, http: GET /}]\n"
+        "load: {rate: 1/s, duration: 5s}\nspans: {listen: '127.0.0.1:5318', listen_grpc: '127.0.0.1:5317'}\n"
+    )
+
+    found = CliRunner().invoke(command, [str(scenario), "--connect"])
+
+    assert found.exit_code == 0
+    assert "OTLP over HTTP comes to 127.0.0.1:5318, gRPC comes to 127.0.0.1:5317" in found.output
 
 
 def test_a_receiver_for_grpc_alone_is_told_with_its_protocol() -> None:

@@ -7,7 +7,6 @@ mapping a stored run again makes the same ones. Its attributes hold `harness.der
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -16,15 +15,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harness.spans.looks import attributes_of
+
 Rows = npt.NDArray[np.intp]
 Instants = npt.NDArray[np.int64]
 
 MARK = "harness.derived"
 RESOURCE = "harness.resource"
 MODEL = "harness.model"
+EVENTS = "otel.events"
 NEVER = 0
 """Where an event did not happen."""
 
+_AT_ONCE = 1 << 16
 _MARKED = f'"{MARK}":true'
 
 
@@ -47,7 +50,7 @@ def containing(spans: pa.Table, text: str) -> npt.NDArray[np.bool_]:
 
 def having_event(spans: pa.Table, name: str) -> Rows:
     """The rows of the spans with this event."""
-    return np.flatnonzero(containing(spans, f'["{name}",'))
+    return np.flatnonzero(containing(spans, f'["{name}"'))
 
 
 def named(spans: pa.Table, *beginnings: str) -> Rows:
@@ -61,37 +64,65 @@ def instants(spans: pa.Table, rows: Rows, column: str) -> Instants:
     return np.asarray(spans.column(column).to_numpy()[rows], dtype=np.int64)
 
 
-def event_ns(spans: pa.Table, rows: Rows, name: str) -> Instants:
-    """When the (first) event of this name happened, for these rows; NEVER when it did not."""
-    found = _groups(spans, rows, rf'\["{re.escape(name)}",\s*(?P<it>\d{{1,19}})\]')
-    return np.asarray(pc.fill_null(found.cast(pa.int64()), NEVER).to_numpy(zero_copy_only=False), dtype=np.int64)
+def values(spans: pa.Table, rows: Rows, *keys: str) -> list[list[object]]:
+    """The values of some attributes at these rows, None where one is not there: a list for each key."""
+    found: list[list[object]] = [[] for _ in keys]
+    texts = spans.column("attributes")
+    if not np.array_equal(rows, np.arange(len(texts))):
+        texts = texts.take(pa.array(rows))
+    for start in range(0, len(rows), _AT_ONCE):
+        for text in texts.slice(start, _AT_ONCE).to_pylist():
+            attributes = attributes_of(text)
+            for key, column in zip(keys, found, strict=True):
+                column.append(attributes.get(key))
+    return found
 
 
-def number(spans: pa.Table, rows: Rows, key: str) -> npt.NDArray[np.float64]:
-    """A numeric attribute of these rows; NaN when it is not there."""
-    found = _groups(spans, rows, rf'"{re.escape(key)}"\s*:\s*(?P<it>-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*[,}}]')
-    return np.asarray(pc.fill_null(found.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False), dtype=np.float64)
+def events(spans: pa.Table, rows: Rows, *names: str) -> list[Instants]:
+    """When the (first) event of each name happened, for these rows; NEVER when it did not."""
+    (happened,) = values(spans, rows, EVENTS)
+    found = np.full((len(names), len(rows)), NEVER, dtype=np.int64)
+    place = {name: number for number, name in enumerate(names)}
+    for row, each in enumerate(happened):
+        for name, at_ns in reversed(_pairs(each)):
+            if name in place:
+                found[place[name], row] = at_ns
+    return list(found)
 
 
-def words(spans: pa.Table, rows: Rows, key: str) -> list[str | None]:
-    """A text attribute of these rows."""
-    encoded = pc.dictionary_encode(quoted(spans, rows, key))
-    known = [json.loads(text) for text in encoded.dictionary.to_pylist()]
-    return [None if code is None else known[code] for code in encoded.indices.to_pylist()]
+def _pairs(happened: object) -> list[tuple[str, int]]:
+    """The events of a span as the receiver stores them; nothing else is taken for one."""
+    pairs = happened if isinstance(happened, list) else []
+    return [
+        (pair[0], pair[1])
+        for pair in pairs
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and _is_instant(pair[1])
+    ]
 
 
-def quoted(spans: pa.Table, rows: Rows, key: str) -> pa.Array:
-    """A text attribute of these rows as it stands in the JSON, in quotes; null when it is not there."""
-    return _groups(spans, rows, rf'"{re.escape(key)}"\s*:\s*(?P<it>"(?:[^"\\]|\\.)*")')
+def _is_instant(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
-def _groups(spans: pa.Table, rows: Rows, pattern: str) -> pa.Array:
-    """The group `it` of the pattern in the attributes of these rows; null where it does not match.
+def as_numbers(column: Sequence[object]) -> npt.NDArray[np.float64]:
+    """Values as numbers, NaN for what is none."""
+    if set(map(type, column)) <= {float, type(None)}:
+        return np.array(column, dtype=np.float64)
+    plain = (isinstance(value, int | float) and not isinstance(value, bool) for value in column)
+    found = [_float(value) if is_number else np.nan for value, is_number in zip(column, plain, strict=True)]
+    return np.array(found, dtype=np.float64)
 
-    A quote inside a JSON text is escaped, so that `"key":` is found where it is a key and nowhere else.
-    """
-    text = _one(spans.column("attributes").take(pa.array(rows)))
-    return pc.struct_field(pc.extract_regex(text, pattern), "it")
+
+def _float(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return np.nan
+
+
+def as_words(column: Sequence[object]) -> list[str | None]:
+    """Values as texts, None for what is none."""
+    return [value if isinstance(value, str) else None for value in column]
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -129,7 +160,7 @@ def added(
     which = np.flatnonzero(usable)
     if not len(which):
         return spans
-    source = spans.take(pa.array(rows[which]))
+    source = spans.select(["trace_id", "span_id", "service", "pid"]).take(pa.array(rows[which]))
     ids = source.column("span_id").to_pylist()
     columns = {
         "trace_id": source.column("trace_id"),
@@ -150,11 +181,11 @@ def added(
 def _texts(about: tuple[str, Sequence[str | None]] | None, which: Rows) -> list[str]:
     if about is None:
         return [_text({})] * len(which)
-    key, values = about
+    key, told = about
     known: dict[str | None, str] = {None: _text({})}
-    for value in set(values) - {None}:
+    for value in set(told) - {None}:
         known[value] = _text({key: value})
-    return [known[values[row]] for row in which]
+    return [known[told[row]] for row in which]
 
 
 def _text(attributes: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.spans.looks import encoded
-from harness.spans.presets.derive import Rows, parents, quoted
+from harness.spans.presets.derive import Rows, containing, parents, values
 from harness.spans.presets.preset import Rules
 
 _WORK = ("preprocess", "inference", "postprocess")
@@ -50,8 +50,12 @@ def _stage(name: str, holders: Rules) -> str | None:
 
 
 def _groups(spans: pa.Table, rows: Rows, name_of: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    functions, function_of = encoded(pa.chunked_array([quoted(spans, rows, _FUNCTION)]))
-    return name_of * len(functions) + function_of
+    """Which spans are of one name and one function."""
+    told = containing(spans, f'"{_FUNCTION}"')[rows]
+    functions = np.full(len(rows), "", dtype=object)
+    functions[told] = [str(each) for each in values(spans, rows[told], _FUNCTION)[0]]
+    _, function_of = encoded(pa.chunked_array([pa.array(functions, pa.string())]))
+    return name_of * (int(function_of.max()) + 1) + function_of
 
 
 def _above(spans: pa.Table, rows: Rows) -> npt.NDArray[np.bool_]:

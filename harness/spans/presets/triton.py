@@ -27,15 +27,15 @@ from harness.spans.presets.derive import (
     MODEL,
     NEVER,
     RESOURCE,
-    Instants,
     Rows,
     added,
+    as_words,
     containing,
-    event_ns,
+    events,
     having_event,
     instants,
     parents,
-    words,
+    values,
 )
 from harness.spans.presets.preset import Preset
 
@@ -44,30 +44,28 @@ def _derive(spans: pa.Table) -> pa.Table:
     computes, models = having_event(spans, "COMPUTE_START"), having_event(spans, "QUEUE_START")
     if not len(computes):
         return spans
+    began, inputs, outputs, ended = events(
+        spans, computes, "COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END"
+    )
+    ended = np.where(ended == NEVER, instants(spans, computes, "end_ns"), ended)
     owners = parents(spans, computes, models)
     called = _models(spans, owners)
-    began = _else(event_ns(spans, computes, "COMPUTE_START"), instants(spans, computes, "start_ns"))
-    ended = _else(event_ns(spans, computes, "COMPUTE_END"), instants(spans, computes, "end_ns"))
-    inputs, outputs = (event_ns(spans, computes, name) for name in ("COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START"))
+    about = (MODEL, called)
     table = _inferring(spans, computes, called)
-    table = added(table, computes, "compute input", "preprocess", began, inputs, (MODEL, called), inputs != NEVER)
-    table = added(table, computes, "compute output", "postprocess", outputs, ended, (MODEL, called), outputs != NEVER)
+    table = added(table, computes, "compute input", "preprocess", began, inputs, about, inputs != NEVER)
+    table = added(table, computes, "compute output", "postprocess", outputs, ended, about, outputs != NEVER)
     owned = owners >= 0
-    queued = event_ns(spans, owners[owned], "QUEUE_START")
+    (queued,) = events(spans, owners[owned], "QUEUE_START")
     waited_for = [f"scheduler of {name}" for name, owner in zip(called, owners, strict=True) if owner >= 0]
     return added(table, owners[owned], "queue", "queue", queued, began[owned], (RESOURCE, waited_for))
-
-
-def _else(found: Instants, otherwise: Instants) -> Instants:
-    return np.where(found == NEVER, otherwise, found)
 
 
 def _models(spans: pa.Table, owners: Rows) -> list[str | None]:
     """The model each `compute` is of; None without the model's span."""
     if not (owners >= 0).any():
         return [None] * len(owners)
-    known = words(spans, np.maximum(owners, 0), "triton.model_name")
-    return [name if owner >= 0 else None for name, owner in zip(known, owners, strict=True)]
+    (known,) = values(spans, np.maximum(owners, 0), "triton.model_name")
+    return [name if owner >= 0 else None for name, owner in zip(as_words(known), owners, strict=True)]
 
 
 def _inferring(spans: pa.Table, computes: Rows, called: list[str | None]) -> pa.Table:
@@ -77,17 +75,19 @@ def _inferring(spans: pa.Table, computes: Rows, called: list[str | None]) -> pa.
     stages = spans.column("stage")
     free = pc.and_(pa.array(chosen), pc.is_null(stages))
     texts = spans.column("attributes").take(pa.array(computes)).to_pylist()
-    named = pa.array([_with_model(text, name) for text, name in zip(texts, called, strict=True)], pa.string())
+    tails = {name: f",{json.dumps(MODEL)}:{json.dumps(name)}}}" for name in set(called) - {None}}
+    named = pa.array([_with(text, tails.get(name)) for text, name in zip(texts, called, strict=True)], pa.string())
     attributes = pc.replace_with_mask(spans.column("attributes").combine_chunks(), pa.array(chosen), named)
     for name, column in (("stage", pc.if_else(free, "inference", stages)), ("attributes", attributes)):
         spans = spans.set_column(spans.schema.get_field_index(name), spans.schema.field(name), column)
     return spans
 
 
-def _with_model(text: str, name: str | None) -> str:
-    if name is None or f'"{MODEL}"' in text:
-        return text
-    return f"{text.rstrip()[:-1]},{json.dumps(MODEL)}:{json.dumps(name)}}}"
+def _with(attributes: str, tail: str | None) -> str:
+    """The JSON object with one more attribute; `compute` has events, so that it is not an empty one."""
+    if tail is None or f'"{MODEL}"' in attributes or not attributes.endswith("}"):
+        return attributes
+    return attributes[:-1] + tail
 
 
 def _known_by(spans: pa.Table) -> bool:

@@ -21,6 +21,8 @@ first token falls where `time_to_first_token` puts it, else from the start of th
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -31,61 +33,61 @@ from harness.spans.presets.derive import (
     Instants,
     Rows,
     added,
+    as_numbers,
+    as_words,
     containing,
     instants,
     named,
-    number,
-    words,
+    values,
 )
 from harness.spans.presets.preset import Preset
 
 _LATENCY = "gen_ai.latency."
-_INFERENCE = ("time_in_model_inference", "time_in_model_execute", "time_in_model_forward")
+_TOLD = (
+    "time_in_queue", "time_to_first_token", "time_in_model_prefill", "time_in_model_decode",
+    "time_in_model_inference", "time_in_model_execute", "time_in_model_forward",
+)  # fmt: skip
+_LONGEST_S = 3e7
+
+_Lengths: TypeAlias = dict[str, npt.NDArray[np.float64]]
 
 
 def _derive(spans: pa.Table) -> pa.Table:
     requests = named(spans, "llm_request")
     if not len(requests):
         return spans
-    queue, inference = _seconds(spans, requests, "time_in_queue"), _inference(spans, requests)
-    queued = _queued(spans, requests, queue, inference)
+    *lengths, models = values(spans, requests, *(_LATENCY + name for name in _TOLD), "gen_ai.response.model")
+    told = {name: _possible(as_numbers(column)) for name, column in zip(_TOLD, lengths, strict=True)}
+    queue, inference = told["time_in_queue"], _inference(told)
+    queued = instants(spans, requests, "start_ns") + _before(spans, requests, told, queue, inference)
     scheduled = queued + _ns(queue)
-    table = added(
-        spans, requests, "time in queue", "queue", queued, scheduled,
-        (RESOURCE, ["engine scheduler"] * len(requests)), np.isfinite(queue),
-    )  # fmt: skip
-    models = words(spans, requests, "gen_ai.response.model")
-    ended = scheduled + _ns(inference)
-    return added(
-        table, requests, "time in model", "inference", scheduled, ended, (MODEL, models), np.isfinite(inference)
-    )
+    waited_for = (RESOURCE, ["engine scheduler"] * len(requests))
+    table = added(spans, requests, "time in queue", "queue", queued, scheduled, waited_for, np.isfinite(queue))
+    ended, known = scheduled + _ns(inference), np.isfinite(inference)
+    return added(table, requests, "time in model", "inference", scheduled, ended, (MODEL, as_words(models)), known)
 
 
-def _queued(
-    spans: pa.Table, requests: Rows, queue: npt.NDArray[np.float64], inference: npt.NDArray[np.float64]
+def _before(
+    spans: pa.Table, requests: Rows, told: _Lengths, queue: npt.NDArray[np.float64], inference: npt.NDArray[np.float64]
 ) -> Instants:
-    """When the wait began: it and the prefill end with the first token, as far as that is told."""
-    arrived, ended = instants(spans, requests, "start_ns"), instants(spans, requests, "end_ns")
-    first, prefill = (_seconds(spans, requests, name) for name in ("time_to_first_token", "time_in_model_prefill"))
-    before = np.where(np.isfinite(first) & np.isfinite(prefill), first - prefill - np.nan_to_num(queue), 0.0)
-    spare = ended - arrived - _ns(queue) - _ns(inference)
-    return arrived + np.clip(_ns(before), 0, np.maximum(spare, 0))
+    """From arrival to queue: it and the prefill end with the first token, as far as that is told."""
+    before = told["time_to_first_token"] - told["time_in_model_prefill"] - np.nan_to_num(queue)
+    length = instants(spans, requests, "end_ns") - instants(spans, requests, "start_ns")
+    spare = length - _ns(queue) - _ns(inference)
+    return np.clip(_ns(before), 0, np.maximum(spare, 0))
 
 
-def _inference(spans: pa.Table, requests: Rows) -> npt.NDArray[np.float64]:
-    parts = [_seconds(spans, requests, f"time_in_model_{part}") for part in ("prefill", "decode")]
-    found = np.full(len(requests), np.nan)
-    for seconds in (_seconds(spans, requests, _INFERENCE[0]), parts[0] + parts[1]):
+def _inference(told: _Lengths) -> npt.NDArray[np.float64]:
+    found = told["time_in_model_inference"]
+    parts = told["time_in_model_prefill"] + told["time_in_model_decode"]
+    for seconds in (parts, told["time_in_model_execute"], told["time_in_model_forward"]):
         found = np.where(np.isfinite(found), found, seconds)
-    for name in _INFERENCE[1:]:
-        found = np.where(np.isfinite(found), found, _seconds(spans, requests, name))
     return found
 
 
-def _seconds(spans: pa.Table, requests: Rows, name: str) -> npt.NDArray[np.float64]:
-    """NaN where it is not told, or cannot be: a length is neither negative nor a year."""
-    found = number(spans, requests, _LATENCY + name)
-    return np.where((found >= 0) & (found < 3e7), found, np.nan)
+def _possible(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """NaN for what cannot be: a length is neither negative nor a year."""
+    return np.where((seconds >= 0) & (seconds < _LONGEST_S), seconds, np.nan)
 
 
 def _ns(seconds: npt.NDArray[np.float64]) -> Instants:
