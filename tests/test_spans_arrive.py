@@ -96,6 +96,14 @@ def test_a_trace_is_whole_with_its_root_and_what_that_announces(
     assert progress_of(tmp_path, [trace(0)], *spans).whole == whole
 
 
+def test_plain_spans_of_several_services_leave_a_doubt(tmp_path: Path) -> None:
+    other = a_span("work", 1, 2, service="other")
+
+    assert progress_of(tmp_path, [trace(0)], a_root(), a_span("a", 1, 2)).sure
+    assert not progress_of(tmp_path, [trace(0)], a_root(), other).sure
+    assert progress_of(tmp_path, [trace(0)], a_root(attributes={"harness.spans": 0}), other).sure
+
+
 def test_the_shares_of_a_trace_add_up_over_several_looks(tmp_path: Path) -> None:
     progress = Progress(asked_of(trace(0)).traces)
     path = tmp_path / "spans.arrows"

@@ -17,7 +17,7 @@ from harness.interrupt import Interrupt
 from harness.model import Span, SpanSpec
 from harness.spans.fetch import Fetched, Patience, fetch
 from harness.spans.otlp_file import Counted, Files, prefixes_of, read_lines
-from tests.trace_store import a_trace, file_line
+from tests.trace_shapes import a_trace, file_line
 
 METRICS = b'{"resourceMetrics":[]}\n'
 LINES = [file_line(a_trace(number)) for number in range(4)]

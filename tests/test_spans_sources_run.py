@@ -15,7 +15,8 @@ from harness.interrupt import Interrupt
 from harness.run import Outcome, execute
 from harness.scenario import load_scenario
 from tests.instrument_support import a_service
-from tests.trace_store import TraceStore, a_store, file_line
+from tests.trace_shapes import file_line
+from tests.trace_store import TraceStore, a_store
 
 SCENARIO = """
 scenario: stored

@@ -1,49 +1,24 @@
-"""A small real trace store: takes OTLP over HTTP, answers in the shapes of Jaeger and Tempo, with their weaknesses.
-
-The shapes are written down from the servers' own code and snapshots, not from what the harness reads.
-"""
+"""A small real trace store: takes OTLP over HTTP, answers as Jaeger and Tempo do, with their weaknesses."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from tests.instrument_support import SinkSpan, _decoded
-
-T0 = 1_700_000_000_000_000_000
-MS = 1_000_000
-_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
-_ENUMS = [f"SPAN_KIND_{kind.upper()}" for kind in _KINDS]
+from tests.trace_shapes import ENUMS, as_base64, as_hex, as_legacy, as_otlp, as_protobuf
 
 Reply = tuple[int, str, bytes]
 PAGE: Reply = (200, "text/html; charset=utf-8", b"<!doctype html><title>Jaeger UI</title>")
-
-
-def a_trace(number: int, children: int = 1, service: str = "reader", **root: Any) -> list[SinkSpan]:
-    """A request's server span, 10 to 90 ms, and its stages, 20 to 30 ms, after T0 + `number` ms; times in ns."""
-    trace_id = f"{0xABCD0000 << 96 | number + 1:032x}"
-    start = T0 + number * MS
-    attributes = {"harness.split": "marks", "harness.spans": children, "harness.host": "h", **root}
-    top = SinkSpan(trace_id, f"{1:016x}", f"{number + 1:016x}", "POST /v1/read", 2, start + 10 * MS + 123,
-                   start + 90 * MS + 456, False, attributes, 42, service)  # fmt: skip
-    stages = [
-        SinkSpan(trace_id, f"{child + 2:016x}", top.span_id, "infer", 1, start + 20 * MS, start + 30 * MS, False,
-                 {"harness.stage": "inference", "harness.model": "det"}, 42, service)
-        for child in range(children)
-    ]  # fmt: skip
-    return [*stages, top]
 
 
 @dataclass
@@ -124,10 +99,10 @@ def _jaeger_v3(store: TraceStore, path: str, params: dict[str, str]) -> Reply:
     none = _json({"error": {"httpCode": 404, "message": "No traces found"}}, 404)
     if path != "/api/v3/traces":
         trace = store.visible().get(path.removeprefix("/api/v3/traces/"))
-        return none if trace is None else _json({"result": {"resourceSpans": _otlp([trace], _hex, int)}})
+        return none if trace is None else _json({"result": {"resourceSpans": as_otlp([trace], as_hex, int)}})
     low, high = (_instant(params[f"query.start_time_{end}"]) for end in ("min", "max"))
     traces = _found_between(store, params["query.service_name"], low, high, int(params["query.num_traces"]))
-    return none if not traces else _json({"result": {"resourceSpans": _otlp(traces, _hex, int)}})
+    return none if not traces else _json({"result": {"resourceSpans": as_otlp(traces, as_hex, int)}})
 
 
 def _instant(text: str) -> int:
@@ -143,44 +118,10 @@ def _jaeger_legacy(store: TraceStore, path: str, params: dict[str, str]) -> Repl
         trace = store.visible().get(path.removeprefix("/api/traces/"))
         if trace is None:
             return _json({"data": None, "errors": [{"code": 404, "msg": "trace not found"}]}, 404)
-        return _json({"data": [_legacy(trace)], "total": 0, "errors": None})
+        return _json({"data": [as_legacy(trace)], "total": 0, "errors": None})
     low, high = int(params["start"]) * 1_000, int(params["end"]) * 1_000
     traces = _found_between(store, params["service"], low, high, int(params["limit"]))
-    return _json({"data": [_legacy(trace) for trace in traces], "total": 0, "errors": None})
-
-
-def _legacy(trace: list[SinkSpan]) -> dict[str, Any]:
-    tags = [{"key": "process.pid", "type": "int64", "value": trace[0].pid}]
-    return {
-        "traceID": trace[0].trace_id,
-        "spans": [_legacy_span(span) for span in trace],
-        "processes": {"p1": {"serviceName": trace[0].service, "tags": tags}},
-        "warnings": None,
-    }
-
-
-def _legacy_span(span: SinkSpan) -> dict[str, Any]:
-    tags = [_tag(key, value) for key, value in span.attributes.items()]
-    tags.append({"key": "otel.scope.name", "type": "string", "value": "harness.instrument"})
-    tags.append({"key": "span.kind", "type": "string", "value": _KINDS[span.kind]})
-    return {
-        "traceID": span.trace_id,
-        "spanID": span.span_id,
-        "operationName": span.name,
-        "references": [{"refType": "CHILD_OF", "traceID": span.trace_id, "spanID": span.parent_id}],
-        "startTime": span.start_ns // 1_000,
-        "duration": (span.end_ns - span.start_ns) // 1_000,
-        "tags": tags,
-        "logs": [],
-        "processID": "p1",
-        "warnings": None,
-    }
-
-
-def _tag(key: str, value: object) -> dict[str, Any]:
-    if isinstance(value, int):
-        return {"key": key, "type": "int64", "value": value if value < 2**53 else str(value)}
-    return {"key": key, "type": "string", "value": value}
+    return _json({"data": [as_legacy(trace) for trace in traces], "total": 0, "errors": None})
 
 
 # --- Tempo -------------------------------------------------------------------------------------------------
@@ -192,7 +133,7 @@ def _tempo_v2(store: TraceStore, path: str, params: dict[str, str]) -> Reply:
     trace = store.visible().get(path.removeprefix("/api/v2/traces/"))
     if not path.startswith("/api/v2/traces/") or trace is None:
         return 404, "text/plain", b"trace not found"
-    content = {"resourceSpans": _otlp([trace], _base64, _ENUMS.__getitem__)}
+    content = {"resourceSpans": as_otlp([trace], as_base64, ENUMS.__getitem__)}
     return _json({"trace": content, "metrics": {"inspectedBytes": "1"}})
 
 
@@ -200,14 +141,14 @@ def _tempo_v1(store: TraceStore, path: str, params: dict[str, str]) -> Reply:
     trace = store.visible().get(path.removeprefix("/api/traces/"))
     if not path.startswith("/api/traces/") or trace is None:
         return 404, "text/plain", b"404 page not found"
-    return _json({"batches": _otlp([trace], _base64, _ENUMS.__getitem__)})
+    return _json({"batches": as_otlp([trace], as_base64, ENUMS.__getitem__)})
 
 
 def _tempo_protobuf(store: TraceStore, path: str, params: dict[str, str]) -> Reply:
     trace = store.visible().get(path.removeprefix("/api/v2/traces/"))
     if not path.startswith("/api/v2/traces/") or trace is None:
         return 404, "text/plain", b"trace not found"
-    inner = _protobuf(trace)
+    inner = as_protobuf(trace)
     size = b"".join(bytes([size]) for size in (len(inner) & 0x7F | 0x80, len(inner) >> 7))
     assert 128 <= len(inner) < 16_384  # two digits of a varint
     return 200, "application/protobuf", b"\x0a" + size + inner + b"\x12\x02\x08\x05" + b"\x18\x01"
@@ -225,27 +166,6 @@ def _tempo_search(store: TraceStore, params: dict[str, str]) -> Reply:
     return _json({"traces": traces[:limit], "metrics": {"totalBlocks": 1}})
 
 
-def _protobuf(trace: Iterable[SinkSpan]) -> bytes:
-    message = ExportTraceServiceRequest()
-    for span in trace:
-        resource_spans = message.resource_spans.add()
-        resource_spans.resource.attributes.add(key="service.name").value.string_value = span.service or ""
-        resource_spans.resource.attributes.add(key="process.pid").value.int_value = span.pid or 0
-        made = resource_spans.scope_spans.add().spans.add(
-            trace_id=bytes.fromhex(span.trace_id), span_id=bytes.fromhex(span.span_id),
-            parent_span_id=bytes.fromhex(span.parent_id), name=span.name, kind=span.kind,
-            start_time_unix_nano=span.start_ns, end_time_unix_nano=span.end_ns,
-        )  # fmt: skip
-        for key, value in span.attributes.items():
-            kept = made.attributes.add(key=key).value
-            if isinstance(value, int):
-                kept.int_value = value
-            else:
-                kept.string_value = value
-    body: bytes = message.SerializeToString()
-    return body
-
-
 _SHAPES: dict[str, Callable[[TraceStore, str, dict[str, str]], Reply]] = {
     "jaeger-v3": _jaeger_v3,
     "jaeger-legacy": _jaeger_legacy,
@@ -254,53 +174,6 @@ _SHAPES: dict[str, Callable[[TraceStore, str, dict[str, str]], Reply]] = {
     "tempo-protobuf": _tempo_protobuf,
     "page": lambda store, path, params: PAGE,
 }
-
-
-# --- OTLP in JSON ------------------------------------------------------------------------------------------
-
-
-def _hex(digits: str) -> str:
-    return digits
-
-
-def _base64(digits: str) -> str:
-    return base64.b64encode(bytes.fromhex(digits)).decode()
-
-
-def _otlp(traces: list[list[SinkSpan]], ids: Callable[[str], str], kind: Callable[[int], object]) -> list[Any]:
-    """One resourceSpans per trace."""
-    return [
-        {
-            "resource": {"attributes": [
-                {"key": "service.name", "value": {"stringValue": trace[0].service}},
-                {"key": "process.pid", "value": {"intValue": str(trace[0].pid)}},
-            ]},
-            "scopeSpans": [{"scope": {}, "spans": [_otlp_span(span, ids, kind) for span in trace]}],
-        }
-        for trace in traces
-    ]  # fmt: skip
-
-
-def _otlp_span(span: SinkSpan, ids: Callable[[str], str], kind: Callable[[int], object]) -> dict[str, Any]:
-    return {
-        "traceId": ids(span.trace_id),
-        "spanId": ids(span.span_id),
-        "parentSpanId": ids(span.parent_id),
-        "name": span.name,
-        "kind": kind(span.kind),
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": [
-            {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
-            for key, value in span.attributes.items()
-        ],
-        "status": {},
-    }
-
-
-def file_line(trace: list[SinkSpan]) -> bytes:
-    """A line of a collector's file exporter."""
-    return json.dumps({"resourceSpans": _otlp([trace], _hex, int)}, separators=(",", ":")).encode() + b"\n"
 
 
 # --- the server --------------------------------------------------------------------------------------------

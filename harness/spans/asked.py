@@ -73,6 +73,7 @@ class Progress:
         self._servers = np.zeros(len(traces), dtype=np.bool_)
         self._others = np.zeros(len(traces), dtype=np.int64)
         self._announced = np.zeros(len(traces), dtype=np.int64)
+        self._said = np.zeros(len(traces), dtype=np.bool_)
         self.services: set[str | None] = set()
 
     def take(self, batches: list[pa.RecordBatch]) -> None:
@@ -88,6 +89,7 @@ class Progress:
         self._servers[trace_of[server]] = True
         said = pc.extract_regex(spans.column("attributes").filter(pa.array(server)), _ANNOUNCED)
         counts = pc.cast(pc.struct_field(said, "spans"), pa.int64())
+        self._said[trace_of[server][pc.is_valid(counts).to_numpy()]] = True
         np.add.at(self._announced, trace_of[server], pc.fill_null(counts, 0).to_numpy())
 
     @property
@@ -98,7 +100,7 @@ class Progress:
     @property
     def sure(self) -> bool:
         """Whether nothing can be missing of whole traces: it was announced, or one service records all there is."""
-        return len(self.services) <= 1 or bool((self._announced > 0).all())
+        return len(self.services) <= 1 or bool(self._said.all())
 
     @property
     def begun(self) -> int:

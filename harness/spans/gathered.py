@@ -21,7 +21,7 @@ EXPORT_INTERVAL_NS = 6_000_000_000
 class _Trace:
     spans: set[str] = field(default_factory=set)
     servers: int = 0
-    announced: int = 0
+    announced: int | None = None
     fresh: bool = False  # when it was read last, its request had just ended
 
     @property
@@ -30,7 +30,7 @@ class _Trace:
 
         Where none announces any (plain OpenTelemetry), another process may still have some to export.
         """
-        return self.servers > 0 and len(self.spans) - self.servers >= self.announced and not self.fresh
+        return self.servers > 0 and len(self.spans) - self.servers >= (self.announced or 0) and not self.fresh
 
 
 class Gathered:
@@ -55,7 +55,7 @@ class Gathered:
             if row[1] not in trace.spans:
                 self._keep(row, trace)
             if row[4] == _SERVER:
-                trace.fresh = not trace.announced and 0 <= now_ns - row[8] < EXPORT_INTERVAL_NS
+                trace.fresh = trace.announced is None and 0 <= now_ns - row[8] < EXPORT_INTERVAL_NS
             if trace.whole:
                 self._missing.pop(row[0], None)
             else:
@@ -70,7 +70,9 @@ class Gathered:
         trace.spans.add(row[1])
         if row[4] == _SERVER:
             trace.servers += 1
-            trace.announced += _announced(row[10])
+            said = _announced(row[10])
+            if said is not None:
+                trace.announced = (trace.announced or 0) + said
             if row[5]:
                 self.services.add(row[5])
         self._writer.append(row)
@@ -79,6 +81,11 @@ class Gathered:
     def missing(self) -> list[str]:
         """The traces that are not whole."""
         return list(self._missing)
+
+    @property
+    def left(self) -> int:
+        """How many traces are not whole."""
+        return len(self._missing)
 
     @property
     def whole(self) -> int:
@@ -90,8 +97,8 @@ class Gathered:
         return sum(1 for trace in self._traces.values() if trace.spans)
 
 
-def _announced(attributes: str | None) -> int:
+def _announced(attributes: str | None) -> int | None:
     if attributes is None or _ANNOUNCED not in attributes:
-        return 0
+        return None
     said = json.loads(attributes).get(_ANNOUNCED)
-    return said if isinstance(said, int) and 0 < said < 1_000_000 else 0
+    return said if isinstance(said, int) and 0 <= said < 1_000_000 else None

@@ -16,6 +16,7 @@ from harness.spans.stored import Api, Query
 MANY = 50
 """More missing traces than this are searched for before they are asked for one by one."""
 _PAGE_TRACES, _PAGE_LIMIT = 500, 1_500
+_PAGES_PER_MANY = 4  # questions by time that are worth their cost, per MANY missing traces
 _SHORTEST_PAGE_NS = 2_000_000
 _SKEW_NS = 60_000_000_000  # of the service's clock, which the store's instants are by
 _BATCH = 8 * CONCURRENCY
@@ -86,7 +87,7 @@ class Store:
         news = 0
         searched: set[str] = set()
         asked: set[str] = set()
-        named = self._named(api, over) if len(self._gathered.missing()) > MANY else set()
+        named = self._named(api, over) if self._gathered.left > MANY else set()
         while not over():
             missing = self._gathered.missing()
             services = self._gathered.services - searched
@@ -105,12 +106,18 @@ class Store:
     # --- by time -------------------------------------------------------------------------------------------
 
     def _search(self, api: Api, service: str, over: Over, progress: Callable[[], None]) -> int:
-        """The traces of a service, page by page of time; a page that is full is asked for again in two halves."""
+        """The traces of a service, page by page of time; a page that is full is asked for again in two halves.
+
+        Where most of what it finds belongs to others, asking one by one costs the store less.
+        """
         assert api.spans_between is not None  # noqa: S101 - looked at by the caller
-        news = 0
+        news = questions = 0
+        enough = max(8, _PAGES_PER_MANY * self._gathered.left // MANY)
         pages = deque(self._pages())
-        while pages and self._searchable and not over():
+        while pages and self._searchable and self._gathered.left > MANY and not over():
             from_ns, until_ns = pages.popleft()
+            questions += 1
+            self._searchable = questions < enough
             try:
                 decoded = self._read(api, api.spans_between(service, from_ns, until_ns, _PAGE_LIMIT))
                 full = len({row[0] for row in decoded.rows}) >= _PAGE_LIMIT
@@ -127,13 +134,11 @@ class Store:
         return news
 
     def _pages(self) -> list[tuple[int, int]]:
-        """The window of the run in pages of about as many traces, the first and the last with room for clock skew."""
-        count = max(1, -(-len(self._gathered.missing()) // _PAGE_TRACES))
-        length = self._until_ns - self._from_ns
-        borders = [self._from_ns + length * number // count for number in range(count + 1)]
-        borders[0] -= _SKEW_NS
-        borders[-1] += _SKEW_NS
-        return list(pairwise(borders))
+        """The window of the run in pages of about as many traces; and last, what another clock may take for it."""
+        count = max(1, -(-self._gathered.left // _PAGE_TRACES))
+        begin, end = self._from_ns, self._until_ns + 1
+        borders = [begin + (end - begin) * number // count for number in range(count + 1)]
+        return [*pairwise(borders), (begin - _SKEW_NS, begin), (end, end + _SKEW_NS)]
 
     def _named(self, api: Api, over: Over) -> set[str]:
         """The missing traces that a search by time names; every second look goes by no search, which may miss some."""
