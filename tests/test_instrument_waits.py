@@ -64,12 +64,12 @@ def test_a_call_to_a_full_executor_waits_for_its_thread(loop: asyncio.Runner, ex
     with ThreadPoolExecutor(1) as pool:
 
         async def work() -> None:
-            await asyncio.get_running_loop().run_in_executor(pool, time.sleep, 0.05)
+            await asyncio.get_running_loop().run_in_executor(pool, time.sleep, 0.1)
 
         found = served(loop, exporter, work, work)
 
     (waited,) = waits(found, "threadpool")
-    assert 40 <= waited < 1000  # the second call found the one thread taken for 50 ms
+    assert 40 <= waited < 1000  # the second call found the one thread taken for 100 ms, less the time it took to come
 
 
 def test_the_default_executor_is_measured_too_and_keeps_the_mark(
@@ -135,7 +135,7 @@ def test_to_thread_is_not_counted_twice(loop: asyncio.Runner, exporter: InMemory
 
         async def work() -> None:
             asyncio.get_running_loop().set_default_executor(pool)
-            await asyncio.to_thread(time.sleep, 0.04)
+            await asyncio.to_thread(time.sleep, 0.1)
 
         found = served(loop, exporter, work, work)
 
@@ -150,6 +150,21 @@ def test_a_pool_of_processes_works_as_before(loop: asyncio.Runner, exporter: InM
             got.append(await asyncio.get_running_loop().run_in_executor(pool, os.getpid))
 
         found = served(loop, exporter, work)
+
+    assert got != [os.getpid()]
+    assert waits(found, "threadpool", least_ms=0) == []
+
+
+def test_a_default_pool_of_processes_works_as_before(exporter: InMemorySpanExporter) -> None:
+    got: list[int] = []
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        async def work() -> None:
+            asyncio.get_running_loop().set_default_executor(pool)  # type: ignore[arg-type] - uvloop takes it
+            got.append(await asyncio.get_running_loop().run_in_executor(None, os.getpid))
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = served(runner, exporter, work)
 
     assert got != [os.getpid()]
     assert waits(found, "threadpool", least_ms=0) == []
@@ -206,14 +221,14 @@ def test_a_lock_behind_a_queue_stage_shows_who_waited_for_it(
             await model_lock.acquire()
         try:
             async with stage("inference", model="det"):
-                await asyncio.sleep(0.04)
+                await asyncio.sleep(0.08)
         finally:
             model_lock.release()
 
     found = served(loop, exporter, work, work, work)
 
     second, third = sorted(waits(found, "model_lock"))
-    assert 30 <= second <= third - 20  # 40 and 80 ms behind the others
+    assert 30 <= second <= third - 40  # 80 and 160 ms behind the others
     assert sum(span.name == "inference" for span in found) == 3
 
 
@@ -225,7 +240,7 @@ def test_a_lock_of_threads_shows_the_same(exporter: InMemorySpanExporter) -> Non
             model_lock.acquire()
         try:
             with stage("inference", model="det"):
-                time.sleep(0.04)
+                time.sleep(0.08)
         finally:
             model_lock.release()
 

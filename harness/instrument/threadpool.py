@@ -90,7 +90,7 @@ _pending: list[_Target] = [
 
 
 def _stays_in_this_process(executor: Any, loop: Any) -> bool:
-    """A pool of processes pickles what it is given, which a call with its request cannot be."""
+    """Of a pool of processes it is not known when a call begins. (uvloop does not show its default executor.)"""
     chosen = getattr(loop, "_default_executor", None) if executor is None else executor
     return chosen is None or isinstance(chosen, ThreadPoolExecutor)
 
@@ -128,9 +128,19 @@ class _Call:
                 if self.gone:
                     end_wait(self.resume)
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Off to another process: the function goes alone, and how long it waits there is not known."""
+        self.wait.end = self.wait.start
+        self.parent.record.waiting.discard(self.wait)
+        return _itself, (self.func,)
+
     def resumed(self, _: object = None) -> None:
         self.gone = True
         now = perf_counter_ns()
         end_wait(self.wait, now)  # cancelled before a worker took it
         if self.resume is not None:
             end_wait(self.resume, now)
+
+
+def _itself(func: Callable[..., Any]) -> Callable[..., Any]:
+    return func
