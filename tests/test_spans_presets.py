@@ -16,9 +16,10 @@ from harness.model import PRESETS, Span, SpanSpec
 from harness.spans import listen
 from harness.spans.mapping import reasons, recognise, stages_of
 from harness.spans.otlp import decode
-from tests.builders import at, spans_table
+from tests.builders import a_sample, at, spans_table
 from tests.instrument_support import a_service, traceparent
 from tests.span_builders import counted, until
+from tests.test_conclude import concluded
 
 TRACES = Path(__file__).parent / "traces"
 
@@ -333,3 +334,29 @@ def test_spans_in_a_real_fastapi_endpoint_take_its_place(sent_by_fastapi: pa.Tab
     assert 0.02 <= found["preprocess"] < 0.5
     assert 0.03 <= found["inference"] < 0.5
     assert {row["stage"] for row in both.to_pylist() if row["name"] == "fastapi.endpoint"} == {None, "inference"}
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "expected_ms"),
+    [
+        ("fastapi", 0, {"queue": 6, "preprocess": 10, "inference": 50, "postprocess": 4}),
+        ("triton", 0, {"queue": 4, "preprocess": 2, "inference": 7, "postprocess": 2}),
+        ("triton", 1, {"queue": 9, "preprocess": 3, "inference": 15, "postprocess": 3}),
+        ("triton", 2, {"queue": 3, "preprocess": 2, "inference": 21, "postprocess": 2}),
+        ("vllm", 0, {"queue": 100, "inference": 1700}),
+        ("ray", 0, {"queue": 10, "inference": 75}),
+        ("kserve", 1, {"upload": 10, "preprocess": 6, "inference": 30, "postprocess": 4}),
+    ],
+)
+def test_the_ledger_charges_what_the_preset_tells(
+    tmp_path: Path, name: str, number: int, expected_ms: dict[str, float]
+) -> None:
+    spans = [Span(**row) for row in recorded(name)[number].to_pylist()]
+    sample = a_sample(
+        trace_id=spans[0].trace_id, span_id="00f067aa0ba902b7", scheduled_ns=at(0), start_ns=at(0), resolved_ns=None,
+        tcp_ns=None, connected_ns=None, send_ns=at(0), sent_ns=at(0), first_byte_ns=at(2000), done_ns=at(2000),
+    )  # fmt: skip
+
+    row = concluded(tmp_path, [sample], spans, spans=SpanSpec(preset=name)).rows.iloc[0]
+
+    assert {stage: row[f"{stage}_s"] * 1e3 for stage in expected_ms} == pytest.approx(expected_ms)
