@@ -11,11 +11,11 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from threading import get_ident
-from time import perf_counter_ns, thread_time_ns
+from time import perf_counter_ns
 from types import CodeType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from harness.instrument import thread_cpu
 from harness.instrument.quiet import LOG
 
 P = ParamSpec("P")
@@ -41,9 +41,9 @@ class Record:
     """One request as the service sees it. Instants are `perf_counter_ns` readings, `epoch_ns` is that of `start`."""
 
     __slots__ = (
-        "body_complete", "body_end", "closed", "dropped", "end", "epoch_ns", "error", "first_send", "last_send",
-        "marks", "parent_id", "provider", "receiving", "root_id", "sending", "start", "status", "timing_wanted",
-        "trace_id", "waiting",
+        "body_complete", "body_end", "closed", "cpu_reading", "dropped", "end", "epoch_ns", "error", "first_send",
+        "last_send", "marks", "parent_id", "provider", "receiving", "root_id", "sending", "start", "status",
+        "timing_wanted", "trace_id", "waiting",
     )  # fmt: skip
 
     def __init__(self, start: int, epoch_ns: int, trace_id: int, root_id: int, parent_id: int | None) -> None:
@@ -63,6 +63,7 @@ class Record:
         self.body_complete = False
         self.closed = False
         self.dropped = 0
+        self.cpu_reading: thread_cpu.Reading | None = None
         self.marks: list[Mark] = []
         self.waiting: set[Mark] = set()  # waits in flight; kept as marks once they turn out long enough
         self.receiving: Transfer | None = None
@@ -86,8 +87,7 @@ class Record:
 
     def forget(self) -> None:
         """Marks know their record: without this every request would wait for the garbage collector."""
-        self.marks = []
-        self.waiting = set()
+        self.marks, self.waiting = [], set()
         self.receiving = self.sending = None
 
 
@@ -95,8 +95,8 @@ class Mark:
     """A stretch of a request. `stage` is None for names outside STAGES."""
 
     __slots__ = (
-        "attributes", "clock", "cpu_ns", "end", "error", "name", "opened_by", "outer", "parent", "record", "stage",
-        "start",
+        "attributes", "code", "cpu_ns", "end", "error", "name", "opened", "opened_by", "outer", "parent", "record",
+        "stage", "start",
     )  # fmt: skip
 
     def __init__(
@@ -117,7 +117,8 @@ class Mark:
         self.end: int | None = None
         self.error: str | None = None
         self.cpu_ns: int | None = None
-        self.clock: tuple[CodeType, int, int] | None = None  # who opened it, on which thread, CPU of that thread then
+        self.code: CodeType | None = None  # who opened it, if that cannot pause, and the thread's CPU time then
+        self.opened: thread_cpu.Reading | None = None
         self.opened_by: stage_type | None = None
         self.outer: Mark | None = None
 
@@ -235,12 +236,11 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
             if mark is None:
                 return  # outside a request
         self._mark = None
-        clock = mark.clock
+        mark.end = now = perf_counter_ns()
         # CPU time means something only if nothing else ran on the thread meanwhile: the `with` opened and closed
         # in one function that cannot pause (an ExitStack or a wrapper would show another function here).
-        if clock is not None and clock[0] is sys._getframe(1).f_code and clock[1] == get_ident():
-            mark.cpu_ns = thread_time_ns() - clock[2]
-        mark.end = perf_counter_ns()
+        if mark.code is not None and mark.code is sys._getframe(1).f_code and mark.opened is not None:
+            mark.cpu_ns = thread_cpu.spent(mark.opened, mark.record, now)
         if kind is not None:
             mark.error = kind.__qualname__
 
@@ -285,7 +285,7 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
         mark.opened_by = self
         mark.outer = outer
         if code is not None and not code.co_flags & _MAY_PAUSE:
-            mark.clock = (code, get_ident(), thread_time_ns())
+            mark.code, mark.opened = code, thread_cpu.read(record, mark.start)
         record.add(mark)
         _innermost.set(mark)
         self._mark = mark
