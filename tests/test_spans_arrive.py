@@ -207,6 +207,31 @@ def test_spans_that_never_come_are_waited_for_one_export_interval(
     assert found.waited_s < 6
 
 
+def test_spans_of_other_clients_are_no_news(
+    receiver: ReceiverProcess, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrive, "EXPORT_INTERVAL_S", 1.2)
+    export(receiver, 60)
+    over = threading.Event()
+
+    def others() -> None:
+        number = 1000
+        while not over.wait(0.3):
+            number += 1
+            export(receiver, number)
+
+    client = threading.Thread(target=others)
+    client.start()
+    try:
+        found = waited(receiver, run_dir, asked_of(trace(60), trace(61)))
+    finally:
+        over.set()
+        client.join()
+
+    assert (found.whole, found.late) == (1, False)
+    assert found.waited_s < 8
+
+
 def test_spans_that_still_come_at_the_deadline_are_a_warning(receiver: ReceiverProcess, run_dir: Path) -> None:
     export(receiver, 40)
     found = waited(receiver, run_dir, asked_of(trace(40), trace(41)), chosen_s=0.5)

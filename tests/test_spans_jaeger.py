@@ -143,6 +143,11 @@ def test_an_impossible_span_is_counted(changes: dict[str, Any]) -> None:
     assert legacy(**changes) == Decoded([], 1)
 
 
+def test_a_number_too_long_to_be_written_is_refused() -> None:
+    with pytest.raises(MalformedBody):
+        legacy(startTime=10**4290, duration=10**4299)
+
+
 def test_a_legacy_answer_without_a_trace_is_empty() -> None:
     assert read_legacy(b'{"data":[]}', JSON) == Decoded([], 0)
     assert read_legacy(b'{"data":null,"errors":[{"code":404,"msg":"trace not found"}]}', JSON) == Decoded([], 0)

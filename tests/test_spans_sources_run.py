@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.interrupt import Interrupt
-from harness.run import Outcome, execute
+from harness.run import Outcome, execute, reopen
 from harness.scenario import load_scenario
 from tests.instrument_support import a_service
 from tests.trace_shapes import file_line
@@ -59,6 +59,8 @@ def test_a_run_is_split_by_what_a_trace_store_has(stored: tuple[str, TraceStore]
     assert (fetched["asked"], fetched["whole"], fetched["error"]) == (30, 30, None)
     assert fetched["source"] == f"Jaeger v3 at {store.url}"
     assert not list(outcome.folder.path.glob("*.arrows"))
+    assert reopen(outcome.folder).summary.span_source == outcome.summary.span_source
+    assert outcome.summary.span_source.startswith("jaeger: ")
 
 
 def test_a_run_is_split_by_what_a_collector_writes_into_a_file(stored: tuple[str, TraceStore], tmp_path: Path) -> None:

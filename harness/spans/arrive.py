@@ -117,8 +117,8 @@ def await_received(
         status = receiver.poll() or ReceiverStatus()
         progress.take(tail.new())
         now = time.monotonic()
-        if status.spans != seen:
-            seen, last_news = status.spans, now
+        if progress.spans != seen:  # others may use the service at the same time: theirs are no news
+            seen, last_news = progress.spans, now
         whole = progress.whole
         on_event({"phase": "spans", "done": whole, "of": len(asked)})
         waited = now - began

@@ -75,6 +75,7 @@ class Progress:
         self._announced = np.zeros(len(traces), dtype=np.int64)
         self._said = np.zeros(len(traces), dtype=np.bool_)
         self.services: set[str | None] = set()
+        self.spans = 0  # of asked traces
 
     def take(self, batches: list[pa.RecordBatch]) -> None:
         """Count the spans of `batches` in; those of other traces are passed over."""
@@ -83,6 +84,7 @@ class Progress:
         spans = pa.Table.from_batches(batches).select(["trace_id", "kind", "service", "attributes"])
         trace_of = pc.fill_null(pc.index_in(spans.column("trace_id"), value_set=self._traces), -1).to_numpy()
         ours = trace_of >= 0
+        self.spans += int(np.count_nonzero(ours))
         self.services.update(pc.unique(spans.column("service").filter(pa.array(ours))).to_pylist())
         server = pc.equal(spans.column("kind"), "server").to_numpy() & ours
         self._others += np.bincount(trace_of[ours & ~server], minlength=len(self._traces))

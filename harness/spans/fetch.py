@@ -104,7 +104,7 @@ def warnings_of(fetched: Fetched | None, deadline_variable: str) -> list[RunWarn
     if fetched.error is not None:
         found.append(RunWarning("span_source", fetched.error, fetched.hint))
     if fetched.rejected:
-        message = f"{format_count(fetched.rejected)} spans of {fetched.source} could not be used"
+        message = f"{format_count(fetched.rejected)} spans or lines of {fetched.source} could not be used"
         found.append(
             RunWarning("rejected_spans", message, "their ids or instants are impossible: look at what made them")
         )

@@ -1,9 +1,10 @@
-"""Jaeger's query API: v3 (`/api/v3/traces`, OTLP, Jaeger 1.50 to 2.x), else the one of its web page (`/api/traces`).
+"""Jaeger's query API: v3 (`/api/v3/traces`, OTLP in JSON), else that of its web page (`/api/traces`), called legacy.
 
 Both are asked for the spans as they were recorded: by default the query service moves spans that its clock-skew rule
-takes for misplaced. v3 took snake_case parameters before 2.14 and prefers camelCase since: both are sent, and what is
-not known is ignored. The legacy API has microseconds, so that a span may seem to end up to 1 us outside its parent; it
-is asked only where v3 does not answer. Other stores that speak one of the two (VictoriaTraces) are read the same.
+takes for misplaced. v3 of Jaeger 1 and early 2 takes snake_case parameters, later ones prefer camelCase: both are sent,
+and what is not known is ignored. The legacy API has microseconds, so that a span may seem to end up to 1 us outside its
+parent; it is asked only where v3 does not answer. Other stores that speak one of the two (VictoriaTraces) are read the
+same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What trace stores have in common: how one is asked, and OTLP as JSON with whatever ids it writes.
 
-OTLP/JSON wants hexadecimal ids. Stores that print their protobuf messages (Tempo, Jaeger before 1.50) write base64;
-older ones call the list of spans `instrumentationLibrarySpans`, and leave out leading zeros.
+OTLP/JSON wants hexadecimal ids. Stores that print their protobuf messages (Tempo, older Jaegers) write base64; some
+call the list of spans `instrumentationLibrarySpans`, as OTLP did before 1.0, or leave out leading zeros.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def spans_of(resource_spans: list[Any]) -> Decoded:
     plain = [_renamed(each) if isinstance(each, dict) else each for each in resource_spans]
     try:
         body = json.dumps({"resourceSpans": plain}).encode()
-    except RecursionError as error:
-        raise MalformedBody("the answer is nested too deeply") from error
+    except (RecursionError, ValueError) as error:
+        raise MalformedBody("the answer is nested too deeply, or its numbers are too long") from error
     return decode(body, JSON)
 
 

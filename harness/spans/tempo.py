@@ -1,4 +1,4 @@
-"""Grafana Tempo's query API: `/api/v2/traces/<id>` (Tempo 2.7 and later), `/api/traces/<id>` before, `/api/search`.
+"""Grafana Tempo's query API: `/api/v2/traces/<id>`, in older versions `/api/traces/<id>` (v1); `/api/search`.
 
 v2 answers {"trace": {"resourceSpans": [...]}, ...}, v1 {"batches": [...]}, both in protobuf's own JSON with base64 ids;
 or protobuf, where v2 wraps the trace in another message. A search brings ids and summaries, never whole traces, so
