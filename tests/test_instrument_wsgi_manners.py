@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-from wsgiref.util import FileWrapper
+from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
@@ -103,6 +103,21 @@ def test_an_application_that_raises_leaves_an_error_root(exporter: InMemorySpanE
 
     assert (root.status.is_ok, attributes(root)["error.type"]) == (False, "ValueError")
     assert innermost() is None
+
+
+def test_a_head_the_server_refuses_closes_the_body_and_the_window(exporter: InMemorySpanExporter) -> None:
+    body = Body()
+
+    def refuses(*_: object) -> None:
+        raise AssertionError("no such header")
+
+    environ: dict[str, Any] = {"HTTP_X_MLHARNESS_RUN": "1"}
+    setup_testing_defaults(environ)
+    with pytest.raises(AssertionError, match="no such header"):
+        plain(lambda _: body)(environ, refuses)
+
+    assert body.closed == 1
+    assert attributes(exporter.get_finished_spans()[-1])["error.type"] == "AssertionError"
 
 
 def test_a_body_that_breaks_halfway_leaves_an_error_root(exporter: InMemorySpanExporter) -> None:

@@ -93,7 +93,8 @@ class Batcher:
 
     def run(self, tickets: Iterable[Ticket | None], model: str | None = None, **attributes: object) -> Run:
         """`with` this around the execution of one batch. `attributes` are kept like those of `stage()`."""
-        return Run(self, tuple(tickets), {"model": model, **attributes})
+        known = tuple(ticket if isinstance(ticket, Ticket) else None for ticket in tickets)
+        return Run(self, known, {"model": model, **attributes})
 
     def _started(self, now: int) -> tuple[Sequence[Stretch], int]:
         """When the queue was busy before `now`, and from when on that is known."""

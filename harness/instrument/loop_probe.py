@@ -15,13 +15,14 @@ EVERY_S = 0.1
 class LoopProbe:
     """Lives in one asyncio or uvloop loop, and is asked from another thread."""
 
-    __slots__ = ("_context", "_due", "_largest", "_limiter", "_loop")
+    __slots__ = ("_context", "_due", "_largest", "_limiter", "_looks", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """To be called in the loop."""
         self._loop = weakref.ref(loop)
         self._largest = 0.0
         self._limiter: Any = None
+        self._looks = True
         self._context = Context()  # not that of the request that happened to be the first
         self._arm(loop)
 
@@ -30,7 +31,8 @@ class LoopProbe:
 
     def look_for_limiter(self) -> None:
         """Get to know anyio's default limiter. To be called in a task of the loop."""
-        if self._limiter is None and (anyio := sys.modules.get("anyio.to_thread")) is not None:
+        if self._looks and (anyio := sys.modules.get("anyio.to_thread")) is not None:
+            self._looks = False
             self._limiter = anyio.current_default_thread_limiter()
 
     def is_over(self) -> bool:

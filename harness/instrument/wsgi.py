@@ -84,12 +84,18 @@ class _Exchange:
         finally:
             self.leave()
             self._calling = False
-        self._release(streamed=not isinstance(body, list | tuple))
-        if _is_file(self._environ, body):  # the server may send it by itself, if it still knows it
-            self.record.first_send = perf_counter_ns()
-            self.closed()
-            return body
-        return (_SizedBody if hasattr(body, "__len__") else _Body)(self, body)
+        measured = (_SizedBody if hasattr(body, "__len__") else _Body)(self, body)
+        try:
+            self._release(streamed=not isinstance(body, list | tuple))
+        except BaseException as error:  # the server refuses the head, and will not see the body
+            self.failed(error)
+            measured.close()
+            raise
+        if not _is_file(self._environ, body):
+            return measured
+        self.record.first_send = perf_counter_ns()
+        measured.let_go()
+        return body  # the server may send it by itself, if it still knows it
 
     def enter(self) -> None:
         """The application works from here on: its marks and spans belong to this request."""
@@ -236,10 +242,14 @@ class _Body:
         finally:
             exchange.closed(end)
 
-    def __del__(self) -> None:
-        if not self._closed:  # a server that never closes what it served
+    def let_go(self) -> None:
+        """The window ends here, whatever becomes of the body."""
+        if not self._closed:
             self._closed = True
             self._exchange.closed(self._end)
+
+    def __del__(self) -> None:
+        self.let_go()  # a server that never closed what it served
 
 
 class _SizedBody(_Body):
