@@ -228,6 +228,18 @@ def test_what_a_span_says_itself_and_what_the_scenario_says_come_before_the_pres
     assert stages_at(spans, 5, 74) == ["inference", "preprocess"]
 
 
+def test_a_request_that_our_instrumentation_marked_is_left_to_it() -> None:
+    rows = recorded("fastapi")[0].to_pylist()
+    beside = {"span_id": "a" * 16, "attributes": '{"harness.split":"marks"}'}
+    table = pa.Table.from_pylist([*rows, {**rows[-1], **beside}], schema=schema_of(Span))
+    both = pa.concat_tables([table, recorded("fastapi")[2]])
+
+    spans = stages_of(both, SpanSpec(preset="fastapi"))
+
+    assert [row["stage"] for row in spans.to_pylist()[:5]] == [None] * 5
+    assert [row["stage"] for row in spans.to_pylist()[5:]] == ["preprocess", "inference", "postprocess", None, "queue"]
+
+
 def test_each_stage_has_its_reason() -> None:
     spec = SpanSpec(preset="triton", stages=(("postprocess", ("Infer*", "InferRequest")),))
     spans = stages_of(recorded("triton")[0], spec)

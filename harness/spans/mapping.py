@@ -15,29 +15,40 @@ import pyarrow.compute as pc
 
 from harness.model import SERVER_STAGES, SpanSpec
 from harness.spans.looks import Attributes, as_text, attributes_of, encoded, wanted_attributes
-from harness.spans.presets import BY_NAME
+from harness.spans.presets import BY_NAME, Preset
 from harness.spans.presets import recognise as recognise
 from harness.spans.presets.derive import MARK as DERIVED
-from harness.spans.presets.derive import raw
+from harness.spans.presets.derive import containing, raw
 from harness.spans.presets.holders import with_holders
 from harness.spans.presets.preset import Rules as Rules
 
 STAGE_ATTRIBUTE = "harness.stage"
 CLAIMS = ("upload", *SERVER_STAGES, "download")
 """What a span may say about itself."""
+_MARKS = '"harness.split":"marks"'
 
 
 def stages_of(spans: pa.Table, spec: SpanSpec) -> pa.Table:
     """`spans` with their `stage` filled as the scenario asks, and behind them those its preset derives.
 
-    What stands in `stage` already is kept. May be called on a run's spans part by part: a derived span needs at most
-    the parent or child of the span it comes from in the same part, and goes missing (into `other`) where a part ends
-    between the two.
+    What stands in `stage` already is kept. Requests that our instrumentation marked are left to it: the telemetry of
+    their server stands beside it and would count the same time again.
+
+    May be called on a run's spans part by part: a derived span needs at most the parent or child of the span it comes
+    from in the same part, and goes missing (into `other`) where a part ends between the two.
     """
-    preset = None if spec.preset is None else BY_NAME[spec.preset]
-    if preset is None:
+    if spec.preset is None:
         return map_stages(spans, spec.stages)
     spans = map_stages(raw(spans), spec.stages)
+    marks = containing(spans, _MARKS)
+    if not marks.any():
+        return _with_preset(spans, BY_NAME[spec.preset])
+    marked = pc.is_in(spans.column("trace_id"), value_set=spans.column("trace_id").filter(pa.array(marks)).unique())
+    others = _with_preset(spans.filter(pc.invert(marked)), BY_NAME[spec.preset])
+    return pa.concat_tables([spans.filter(marked), others])
+
+
+def _with_preset(spans: pa.Table, preset: Preset) -> pa.Table:
     if preset.derive is not None and spans.num_rows:
         spans = preset.derive(spans)
     return with_holders(map_stages(spans, preset.rules, servers=True), preset.holders)
