@@ -158,7 +158,9 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
         found[has] = values[rows]
         return found
 
-    start_ns, end_ns = of_root(spans.start_ns), of_root(spans.end_ns)
+    start_ns, answered_ns = of_root(spans.start_ns), of_root(spans.answered_ns)
+    given_ns = of_root(np.where(spans.streamed, spans.sent_ns, spans.answered_ns))
+    end_ns = _closing(of_root(spans.end_ns), given_ns, intervals)
     split = np.full(n, _NONE, np.int8)
     split[has] = np.where(spans.marked[rows], _MARKS, _SPANS)
     worked = np.full(n, UNKNOWN, np.int64)
@@ -172,11 +174,24 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
         total_s=np.where(has, (end_ns - start_ns) / 1e9, 0.0),
         start_ns=start_ns,
         end_ns=end_ns,
-        answered_ns=of_root(spans.answered_ns),
+        answered_ns=answered_ns,
         worked_until_ns=worked,
         seconds=np.zeros((n, len(CLAIMS))),
         intervals=intervals,
     )
+
+
+def _closing(end_ns: NDArray[np.int64], given_ns: NDArray[np.int64], intervals: Intervals) -> NDArray[np.int64]:
+    """Where the window of work ends: when the answer, or the last part of a streamed one, was given away.
+
+    Pushing it into the socket is sending, not work, and a header leaves before it. If a stage went on after that, the
+    window ends with the root.
+    """
+    works = intervals.stage != CLAIMS.index("download")
+    worked = np.full(len(end_ns), UNKNOWN, np.int64)
+    np.maximum.at(worked, intervals.request[works], intervals.end_ns[works])
+    trimmed = (given_ns != UNKNOWN) & (given_ns <= end_ns) & (worked <= given_ns)
+    return np.where(trimmed, given_ns, end_ns)
 
 
 def _intervals(forest: Forest, has_half: NDArray[np.bool_]) -> Intervals:

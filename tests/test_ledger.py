@@ -215,7 +215,25 @@ def test_a_service_on_another_clock_is_placed_by_what_causality_allows() -> None
     assert offset.bound_ns == pytest.approx(6 * MS, abs=0.1 * MS)  # and what the clocks may drift meanwhile
     row = found.rows.iloc[0]
     assert row["upload_s"] == pytest.approx(0.006)
-    assert row["transfer_s"] == pytest.approx(0.002 + 0.097 - 0.084)
+    assert row["transfer_s"] == pytest.approx(0.002 + 0.097 - 0.083)  # the work ended when the answer was given away
+
+
+def given_away(ms: float, **more: object) -> dict[str, object]:
+    return {"harness.split": "marks", "harness.first_send_ns": at(ms), **more}
+
+
+def test_giving_a_whole_answer_away_is_download_and_not_other() -> None:
+    row = one(a_sample(), a_root(10, 90, attributes=given_away(70)), a_span("det", 20, 60, stage="inference"))
+
+    assert (row["other_s"], row["download_s"]) == (20, 30)
+
+
+def test_what_is_done_after_the_first_part_of_a_streamed_answer_is_not_download() -> None:
+    streamed = a_root(10, 90, attributes=given_away(70, **{"harness.streamed": True, "harness.last_send_ns": at(88)}))
+    working_on = a_root(10, 90, attributes=given_away(70))
+
+    assert one(a_sample(), streamed, a_span("det", 20, 60, stage="inference"))["download_s"] == 12
+    assert one(a_sample(), working_on, a_span("det", 20, 80, stage="inference"))["inference_s"] == 60
 
 
 def bounds(*ms: int) -> Bounds:

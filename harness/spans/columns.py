@@ -50,6 +50,8 @@ class SpanColumns:
     marked: NDArray[np.bool_]  # by our instrumentation
     announced: NDArray[np.int32]  # spans below it, as the service counted them
     answered_ns: NDArray[np.int64]  # the first part of the answer was handed over
+    sent_ns: NDArray[np.int64]  # its last part was handed over
+    streamed: NDArray[np.bool_]  # the body may have been made between the two
     host_of: NDArray[np.int32]
     model_of: NDArray[np.int32]
     resource_of: NDArray[np.int32]
@@ -63,11 +65,12 @@ class SpanColumns:
     read: int  # spans read, foreign ones included
 
 
-_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:15]
+_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:17]
 _KINDS: dict[str, Any] = {
     "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
     "stage": np.int8, "server": np.bool_, "marked": np.bool_, "announced": np.int32, "answered_ns": np.int64,
-    "host_of": np.int32, "model_of": np.int32, "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32,
+    "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32, "resource_of": np.int32,
+    "batch_of": np.int32, "batch_size": np.int32,
 }  # fmt: skip
 
 
@@ -120,6 +123,7 @@ def _part(
         "server": server,
         **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in _ARRAYS[8:]},
         "marked": np.zeros(n, np.bool_),
+        "streamed": np.zeros(n, np.bool_),
     }
     text = part.column("attributes")
     _read_roots(columns, np.flatnonzero(server), text, hosts)
@@ -132,6 +136,8 @@ def _read_roots(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], text: 
     columns["marked"][rows] = _each(found, lambda a: a.get("harness.split") == "marks", np.bool_)
     columns["announced"][rows] = _each(found, lambda a: _small(a.get("harness.spans")), np.int32)
     columns["answered_ns"][rows] = _each(found, lambda a: _whole(a.get("harness.first_send_ns")), np.int64)
+    columns["sent_ns"][rows] = _each(found, lambda a: _whole(a.get("harness.last_send_ns")), np.int64)
+    columns["streamed"][rows] = _each(found, lambda a: a.get("harness.streamed") is True, np.bool_)
     columns["host_of"][rows] = _each(found, lambda a: hosts.number(_host(a.get("harness.host"))), np.int32)
 
 
