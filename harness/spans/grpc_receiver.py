@@ -33,7 +33,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", LIMIT_BYTES),
     ("grpc.per_message_decompression", 0),
     ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.bdp_probe", 0),  # small windows: what is not read yet waits at its sender
     ("grpc.so_reuseport", 1),  # the parent keeps the port until it is bound here
     ("grpc.max_metadata_size", 16 * 1024),
 )

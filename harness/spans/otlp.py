@@ -53,8 +53,8 @@ _STAGES = ("upload", "queue", "preprocess", "inference", "postprocess", "downloa
 _STAGE_OF = {fragment(_STAGE, stage): stage for stage in _STAGES}
 
 # What is no attribute in OTLP is kept among them, under keys of ours.
-_SCOPE, _EVENTS, _LINKS = _OURS = "otel.scope.name", "otel.events", "otel.links"
-_RESERVED = frozenset(_OURS)
+_SCOPE, _EVENTS, _LINKS = "otel.scope.name", "otel.events", "otel.links"
+_RESERVED = frozenset((_SCOPE, _EVENTS, _LINKS))
 _OWN_SCOPE = "harness.instrument"
 _MOST_EVENTS = 64
 _EVENT_LENGTH = 128
@@ -145,12 +145,8 @@ def _scope(name: str) -> str | None:
     return name[:NAME_LENGTH] if name and name != _OWN_SCOPE else None
 
 
-def _beside(
-    scope: str | None, events: Iterable[tuple[str, int]], links: Iterable[tuple[str, str]]
-) -> Iterator[tuple[str, object]]:
-    """What is kept among the attributes without being one."""
-    if scope:
-        yield _SCOPE, scope
+def _beside(events: Iterable[tuple[str, int]], links: Iterable[tuple[str, str]]) -> Iterator[tuple[str, object]]:
+    """The events and links that are kept among the attributes."""
     happened = [(name[:_EVENT_LENGTH], at_ns) for name, at_ns in islice(events, _MOST_EVENTS) if 0 < at_ns <= INT64_MAX]
     if happened:
         yield _EVENTS, happened
@@ -171,16 +167,19 @@ def _from_protobuf(body: bytes) -> Iterator[SpanRow | None]:
         room = limited(room, len(resource_spans.scope_spans))
         for scope_spans in resource_spans.scope_spans:
             scope = _scope(scope_spans.scope.name)
+            scope_member = fragment(_SCOPE, scope) if scope else None
             room = limited(room, len(scope_spans.spans))
             for span in scope_spans.spans:
                 kept, kind = fragments(span.attributes), span.kind
                 events, links = span.events, span.links
-                if scope or events or links or not _RESERVED.isdisjoint(kept):
+                if not _RESERVED.isdisjoint(kept):
+                    kept = {key: value for key, value in kept.items() if key not in _RESERVED}
+                if scope_member:
+                    kept[_SCOPE] = scope_member
+                if events or links:
                     happened = ((event.name, event.time_unix_nano) for event in events)
                     linked = ((link.trace_id.hex(), link.span_id.hex()) for link in links)
-                    for key in _OURS:
-                        kept.pop(key, None)
-                    kept.update((key, fragment(key, value)) for key, value in _beside(scope, happened, linked))
+                    kept.update((key, fragment(key, value)) for key, value in _beside(happened, linked))
                 yield _row(
                     (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()),
                     span.name,
@@ -206,12 +205,14 @@ def _from_json(body: bytes) -> Iterator[SpanRow | None]:
 def _json_row(span: dict[str, Any], owner: Owner, scope: str | None) -> SpanRow | None:
     attributes = json_pairs(members(span, "attributes"))
     events, links = members(span, "events"), members(span, "links")
-    if scope or events or links or not _RESERVED.isdisjoint(attributes):
+    if not _RESERVED.isdisjoint(attributes):
+        attributes = {key: value for key, value in attributes.items() if key not in _RESERVED}
+    if scope:
+        attributes[_SCOPE] = scope
+    if events or links:
         happened = ((text(event, "name"), integer(event.get("timeUnixNano"), "timeUnixNano")) for event in events)
         linked = ((hexadecimal(link.get("traceId")), hexadecimal(link.get("spanId"))) for link in links)
-        for key in _OURS:
-            attributes.pop(key, None)
-        attributes.update(_beside(scope, happened, linked))
+        attributes.update(_beside(happened, linked))
     stage = attributes.get(_STAGE)
     return _row(
         (hexadecimal(span.get("traceId")), hexadecimal(span.get("spanId")), hexadecimal(span.get("parentSpanId"))),
