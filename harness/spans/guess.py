@@ -13,8 +13,8 @@ _WORDS = (
      r"format|render|serialis|serializ|to.?json|threshold|draw|annotat"),
     ("preprocess", r"pre.?proc|decode|resiz|crop|token|normali|augment|feature|load.?(image|audio)|read.?(image|audio)|"
      r"imdecode|transform|resampl|vectori|parse|pad\b|rescale"),
-    ("inference", r"infer|predict|forward|model|session|\brun\b|generate|generation|embed|classif|detect|recogni|segment|"
-     r"encod|transcri|rank|score"),
+    ("inference", r"infer|predict|forward|model|session|\brun\b|generate|generation|embed|classif|detect|recogni|"
+     r"segment|encod|transcri|rank|score"),
 )  # fmt: skip
 _PATTERNS = tuple((stage, re.compile(words)) for stage, words in _WORDS)
 
