@@ -6,12 +6,11 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from instrument_support import app_of, asgi_call, attributes, id_of, memory_provider, parent_of, traceparent
-from opentelemetry.sdk.trace import ReadableSpan
+from batch_support import Service, batch_spans, ms, of_trace, requests, waits
+from instrument_support import attributes, id_of, memory_provider, parent_of
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from harness.instrument import Batcher, pipeline, stage
@@ -26,77 +25,6 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     provider, exporter = memory_provider()
     monkeypatch.setattr(pipeline, "provider", lambda: provider)
     return exporter
-
-
-def trace(number: int) -> tuple[bytes, bytes]:
-    return traceparent(f"{number:032x}")
-
-
-async def requests(*works: Callable[[], Any]) -> list[Any]:
-    """Concurrent requests with the trace ids 1, 2, ...; each does its work."""
-    calls = (asgi_call(app_of(work), headers=[trace(number)]) for number, work in enumerate(works, 1))
-    return await asyncio.gather(*calls, return_exceptions=True)
-
-
-def of_trace(exporter: InMemorySpanExporter, number: int) -> list[ReadableSpan]:
-    return [span for span in exporter.get_finished_spans() if span.context.trace_id == number]
-
-
-def batch_spans(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
-    return [span for span in exporter.get_finished_spans() if span.name == "batch"]
-
-
-def ms(span: ReadableSpan) -> float:
-    return ((span.end_time or 0) - (span.start_time or 0)) / 1e6
-
-
-def waits(found: list[ReadableSpan], kind: str) -> float:
-    return sum(ms(span) for span in found if attributes(span).get("harness.wait") == kind)
-
-
-class Service:
-    """An asyncio batcher with a stopwatch of its own: up to `size` members, `window_s` after the first."""
-
-    def __init__(self, size: int, window_s: float, run_s: float) -> None:
-        self.size, self.window_s, self.run_s = size, window_s, run_s
-        self.batcher = Batcher()
-        self.queue: asyncio.Queue[Any] = asyncio.Queue()
-        self.runs: list[tuple[float, float]] = []  # begin and end of each batch, perf_counter s
-        self.members: dict[int, tuple[float, int]] = {}  # when it joined, and in which run it was
-
-    async def predict(self, number: int) -> None:
-        with self.batcher.join() as ticket:
-            answer = asyncio.get_running_loop().create_future()
-            self.queue.put_nowait((number, time.perf_counter(), answer, ticket))
-            await answer
-
-    async def work(self) -> None:
-        while True:
-            members = [await self.queue.get()]
-            deadline = time.perf_counter() + self.window_s
-            while len(members) < self.size and (left := deadline - time.perf_counter()) > 0:
-                try:
-                    members.append(await asyncio.wait_for(self.queue.get(), left))
-                except TimeoutError:
-                    break
-            await asyncio.to_thread(self.run, members)
-            for _, _, answer, _ in members:
-                if not answer.done():
-                    answer.set_result(None)
-
-    def run(self, members: list[Any]) -> None:
-        begin = time.perf_counter()
-        with self.batcher.run([member[3] for member in members], model="det"):
-            time.sleep(self.run_s)
-        self.members |= {number: (joined, len(self.runs)) for number, joined, _, _ in members}
-        self.runs.append((begin, time.perf_counter()))
-
-    async def serve(self, *works: Callable[[], Any]) -> list[Any]:
-        worker = asyncio.create_task(self.work())
-        try:
-            return await requests(*works)
-        finally:
-            worker.cancel()
 
 
 @pytest.fixture
@@ -202,93 +130,6 @@ def test_threads_batch_as_tasks_do(exporter: InMemorySpanExporter) -> None:
         assert parent_of(inner) == id_of(outer)
         assert 30 <= ms(inner) < 1000
         assert attributes(inner)["harness.device"] == "cuda:0"
-
-
-def test_a_member_that_gives_up_waits_no_longer(exporter: InMemorySpanExporter) -> None:
-    async def scene() -> list[Any]:
-        service = Service(size=8, window_s=0.12, run_s=0.01)
-
-        async def impatient() -> None:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(service.predict(1), 0.03)
-            await asyncio.sleep(0.15)  # its batch runs meanwhile, without it
-
-        return await service.serve(impatient, lambda: service.predict(2))
-
-    answers = asyncio.run(scene())
-    first, second = of_trace(exporter, 1), of_trace(exporter, 2)
-
-    assert [answer.status for answer in answers] == [200, 200]
-    assert 25 <= sum(ms(span) for span in first if span.name == "batcher") < 100
-    assert "inference" not in {span.name for span in first}
-    (inference,) = [span for span in second if span.name == "inference"]
-    assert attributes(inference)["harness.batch_size"] == 2  # it was in the batch all the same
-    assert len(batch_spans(exporter)[0].links) == 2
-
-
-def test_a_member_that_leaves_during_the_run_is_charged_until_then(exporter: InMemorySpanExporter) -> None:
-    async def scene() -> None:
-        service = Service(size=1, window_s=0, run_s=0.12)
-
-        async def impatient() -> None:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(service.predict(1), 0.05)
-
-        await service.serve(impatient)
-
-    asyncio.run(scene())
-    (inference,) = [span for span in of_trace(exporter, 1) if span.name == "inference"]
-
-    assert 20 <= ms(inference) < 100
-
-
-def test_members_whose_request_is_over_harm_nobody(exporter: InMemorySpanExporter) -> None:
-    batcher, tickets = Batcher(), []
-
-    async def forgets() -> None:
-        tickets.append(batcher.join())
-
-    asyncio.run(requests(forgets))
-    outside = batcher.join()
-    with batcher.run([*tickets, outside, None, *tickets], model="det"):
-        pass
-    outside.leave()
-    (batch,) = batch_spans(exporter)
-
-    assert [span.name for span in of_trace(exporter, 1)][-1] == "GET HTTP"
-    assert "inference" not in {span.name for span in of_trace(exporter, 1)}
-    assert attributes(batch)["harness.batch_size"] == 4
-
-
-def test_a_batch_of_strangers_leaves_no_span(exporter: InMemorySpanExporter) -> None:
-    batcher = Batcher()
-    with batcher.run([batcher.join(), None]):
-        pass
-    with batcher.run([]):
-        pass
-
-    assert exporter.get_finished_spans() == ()
-
-
-def test_a_batch_that_fails_is_an_error_of_every_member_and_may_be_tried_again(
-    exporter: InMemorySpanExporter,
-) -> None:
-    async def work() -> None:
-        batcher = Batcher()
-        with batcher.join() as ticket:
-            with pytest.raises(MemoryError), batcher.run([ticket]):
-                raise MemoryError
-            await asyncio.sleep(0.02)
-            with batcher.run([ticket]):
-                await asyncio.sleep(0.01)
-
-    asyncio.run(requests(work))
-    failed, again = [span for span in of_trace(exporter, 1) if span.name == "inference"]
-
-    assert attributes(failed)["error.type"] == "MemoryError"
-    assert again.status.is_ok or again.status.is_unset
-    assert [batch.status.is_ok or batch.status.is_unset for batch in batch_spans(exporter)] == [False, True]
-    assert 15 <= waits(of_trace(exporter, 1), "window") < 500  # the pause between the two
 
 
 def test_stages_inside_a_run_belong_to_nobody(exporter: InMemorySpanExporter) -> None:
