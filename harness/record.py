@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from harness.errors import RunFolderError
 from harness.findings import Reading
 from harness.model import PRESETS, SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
-from harness.scenario.span_section import SOURCES
+from harness.scenario.span_section import ADDRESSED, SOURCES
 from harness.slo import SloError, parse_slo
 
 _HINT = "was it edited by hand? restore it from a copy, or run the scenario again"
@@ -154,6 +154,8 @@ def _absurd_spans(spans: SpanSpec) -> Iterator[_Wrong]:
         yield "plan.spans.sampled", f"{spans.sampled:g} is not between 0 and 1"
     if spans.source not in SOURCES:
         yield "plan.spans.source", f"is none of {', '.join(SOURCES)}"
+    if (spans.address is None) == (spans.source in ADDRESSED):
+        yield "plan.spans.address", f"does not go with the source {spans.source}"
     if spans.preset is not None and spans.preset not in PRESETS:
         yield "plan.spans.preset", f"is none of {', '.join(PRESETS)}"
     for number, (stage, _) in enumerate(spans.stages):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.model import Arrivals, Scenario
+from harness.model import Arrivals, Scenario, SpanSpec
 from harness.report.text import visible
 from harness.scenario import Plan, PlannedSlo
 from harness.units import format_bytes, format_count, format_duration, format_share
@@ -94,9 +94,17 @@ def _spans(scenario: Scenario) -> str:
     spans = scenario.spans
     if spans.source == "none":
         return "none: latency only, no split"
-    listening = f"OTLP/HTTP on {spans.listen}" if spans.listen and spans.source != "server-timing" else "no receiver"
     share = "" if spans.sampled == 1.0 else f", {format_share(spans.sampled)} of the requests sampled"
-    return f"{spans.source} ({listening}){share}"
+    preset = f", preset {spans.preset}" if spans.preset else ""
+    return f"{spans.source} ({visible(_where_from(spans))}){preset}{share}"
+
+
+def _where_from(spans: SpanSpec) -> str:
+    if spans.address is not None:
+        return spans.address
+    ports = {"HTTP": spans.listen, "gRPC": spans.listen_grpc}
+    open_ports = [f"OTLP/{protocol} on {address}" for protocol, address in ports.items() if address]
+    return ", ".join(open_ports) if open_ports and spans.source != "server-timing" else "no receiver"
 
 
 def _doubt(slo: PlannedSlo, expected: float) -> str:
