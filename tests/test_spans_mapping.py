@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.chunks import schema_of
 from harness.model import Span
 from harness.spans.looks import wanted_attributes
-from harness.spans.mapping import Rules, map_stages, unclaimed
+from harness.spans.mapping import Rules, map_stages
 
 
 def a_span(name: str, kind: str = "internal", stage: str | None = None, **attributes: Any) -> dict[str, Any]:
@@ -157,13 +157,6 @@ def test_a_table_of_several_chunks_and_an_empty_one_are_mapped() -> None:
 
     assert map_stages(pa.concat_tables(parts), rules).column("stage").to_pylist() == ["queue", None, "queue"]
     assert map_stages(schema_of(Span).empty_table(), rules).num_rows == 0
-
-
-def test_unclaimed_spans_are_counted_without_roots() -> None:
-    spans = [a_span("b"), a_span("a"), a_span("c"), a_span("c"), a_span("GET /", "server"), a_span("d", stage="queue")]
-
-    assert unclaimed(pa.Table.from_pylist(spans, schema=schema_of(Span))) == [("c", 2), ("a", 1), ("b", 1)]
-    assert unclaimed(schema_of(Span).empty_table()) == []
 
 
 def test_many_spans_are_mapped_quickly_even_when_no_two_attributes_are_alike() -> None:
