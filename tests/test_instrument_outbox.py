@@ -162,6 +162,30 @@ def test_a_process_counts_its_own_spans_and_a_fork_begins_anew() -> None:
     assert len(sink.spans) == 14
 
 
+FORKED_INSIDE = """
+import threading
+from harness.instrument import pipeline
+async def forks(scope, receive, send):
+    busy, held = pipeline._outbox, threading.Event()
+    threading.Thread(target=lambda: busy._counting.acquire() and held.set(), daemon=True).start()
+    held.wait()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        print(json.dumps("the child came back"), flush=True)
+        os._exit(0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+call()
+asyncio.run(asgi_call(instrument(forks), "/"))
+os._exit(0)
+"""
+
+
+def test_a_request_that_began_before_the_fork_ends_in_the_child_whatever_the_parent_held() -> None:
+    assert json.loads(an_application(FORKED_INSIDE, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+
+
 def test_sizes_from_the_environment_are_taken_and_nonsense_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
     assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7) == 100

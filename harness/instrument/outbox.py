@@ -37,10 +37,19 @@ class Outbox(SpanProcessor):
         self._queue: deque[Entry] = deque()
         self._queue_size, self._batch_size, self._delay_s = queue_size, batch_size, delay_s
         self._queued = self._started = self._exported = self._lost = 0
+        self._make_locks()
+        threading.Thread(target=self._work, name="harness-export", daemon=True).start()
+
+    def _make_locks(self) -> None:
         self._counting = threading.RLock()  # garbage collection may end a request in the middle of anything
         self._sending = threading.Lock()
         self._wake = threading.Event()
-        threading.Thread(target=self._work, name="harness-export", daemon=True).start()
+
+    def abandon(self) -> None:
+        """In a forked child: the parent sends what is queued, and its threads may have held the locks."""
+        self._queue.clear()
+        self._queued = 0
+        self._make_locks()
 
     def put(self, entry: Entry) -> None:
         """Queue what ended; it is lost if there is no room."""

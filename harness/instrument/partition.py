@@ -27,10 +27,11 @@ def partition(start: int, end: int, intervals: Iterable[Interval]) -> dict[str, 
     An instant goes to the open intervals that have a stage and no open descendant with one; k of them in parallel
     branches get 1/k each. Shares are rounded down, so that the sum never exceeds the window.
     """
-    intervals = list(intervals)
+    if not isinstance(intervals, list):
+        intervals = list(intervals)
     totals = _one_by_one(start, end, intervals)
     if totals is None:
-        intervals.sort(key=_begin)
+        intervals = sorted(intervals, key=_begin)
         totals = _one_by_one(start, end, intervals)
     return _swept(_clipped(start, end, intervals)) if totals is None else totals
 

@@ -48,6 +48,8 @@ _ambient: TracerProvider | None = None
 def _forget_parent() -> None:
     """A forked child has neither the parent's exporter thread nor its locks, and counts for itself."""
     global _lock, _counting, _own, _outbox, _looked, _flush, _taken, _refused
+    if _outbox is not None:  # a request may be open here that began in the parent
+        _outbox.abandon()
     _lock, _counting = threading.Lock(), threading.RLock()
     _own, _outbox, _looked, _flush = None, None, False, None
     _taken = _refused = 0
