@@ -165,13 +165,16 @@ def test_a_process_counts_its_own_spans_and_a_fork_begins_anew() -> None:
 FORKED_INSIDE = """
 import threading
 from harness.instrument import pipeline
+import signal
 async def forks(scope, receive, send):
     busy, held = pipeline._outbox, threading.Event()
     threading.Thread(target=lambda: busy._counting.acquire() and held.set(), daemon=True).start()
     held.wait()
     child = os.fork()
+    if not child:
+        signal.alarm(20)  # a child that hangs must not outlive the test
     if child:
-        os.waitpid(child, 0)
+        assert os.waitpid(child, 0)[1] == 0
         print(json.dumps("the child came back"), flush=True)
         os._exit(0)
     await send({"type": "http.response.start", "status": 200, "headers": []})
