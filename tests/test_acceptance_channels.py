@@ -23,6 +23,7 @@ from tests.conftest import free_port
 SHARE = 0.01
 OTLP = ("http", "grpc", "collector")
 CHANNELS = (*OTLP, "server-timing")
+STAGES = ("transfer", "upload", "download", *WORK, "other")
 
 
 @contextmanager
@@ -132,22 +133,11 @@ def test_every_request_is_split(ledgers: Mapping[str, pd.DataFrame], channel: st
 
 
 @pytest.mark.parametrize("channel", CHANNELS[1:])
-@pytest.mark.parametrize("stage", WORK)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_the_same_mean_whatever_way_it_came(
     ledgers: Mapping[str, pd.DataFrame], channel: str, stage: str
 ) -> None:
     here, there = (ledgers[name][f"{stage}_s"].mean() for name in ("http", channel))
 
-    assert here > 0.001
+    assert here > 0.00001
     assert there == pytest.approx(here, rel=SHARE)
-
-
-@pytest.mark.parametrize("channel", CHANNELS[1:])
-@pytest.mark.parametrize("stage", ["transfer", "other"])
-def test_the_rest_differs_by_less_than_a_hundredth_of_the_latency(
-    ledgers: Mapping[str, pd.DataFrame], channel: str, stage: str
-) -> None:
-    """A header leaves with the first byte of the answer: the sending of it is no longer in the server's window."""
-    here, there = (ledgers[name][f"{stage}_s"].mean() for name in ("http", channel))
-
-    assert there == pytest.approx(here, abs=SHARE * ledgers["http"]["latency_s"].mean())

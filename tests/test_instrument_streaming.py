@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from instrument_support import RUN, asgi_call
+from instrument_support import RUN, asgi_call, attributes, memory_provider
 from starlette.middleware.gzip import GZipMiddleware
 
-from harness.instrument import instrument, stage
+from harness.instrument import instrument, pipeline, stage
 from harness.instrument.host import host_key
 from harness.instrument.server_timing import is_streamed
 from harness.model import Split
@@ -76,3 +76,18 @@ def test_headers_that_can_be_read_only_once_are_all_passed_on() -> None:
 
     assert [name for name, _ in answer.headers] == [b"Content-Length", b"server-timing"]
     assert "streamed" not in answer.timings()[0]
+
+
+@pytest.mark.parametrize(("answer", "streamed"), [("json", None), ("no content", None), ("stream with a length", True)])
+def test_a_root_says_whether_its_body_left_in_parts(
+    answer: str, streamed: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = memory_provider()
+    monkeypatch.setattr(pipeline, "provider", lambda: provider)
+    app = FastAPI()
+    app.add_api_route("/", ANSWERS[answer], response_model=None)
+
+    asyncio.run(asgi_call(instrument(app), scope=STAYS))
+
+    said = next(attributes(span) for span in exporter.get_finished_spans() if "harness.split" in attributes(span))
+    assert said.get("harness.streamed") is streamed

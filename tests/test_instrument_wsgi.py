@@ -33,13 +33,13 @@ def test_a_request_leaves_a_root_under_its_caller_and_its_stages(exporter: InMem
         return [b"ok"]
 
     with served(plain(work), exporter) as client:
-        assert client.get("/caf%C3%A9", PARENT).content == b"ok"  # type: ignore[attr-defined]
+        assert client.get("/%C3%A9t%C3%A9", PARENT).content == b"ok"  # type: ignore[attr-defined]
         found = named(client.spans())
     queue, preprocess, root = found["queue"], found["preprocess"], found["GET HTTP"]
 
     assert parent_of(root) == 0xBBBBBBBBBBBBBBBB
     assert attributes(root).items() >= {
-        "http.response.status_code": 200, "url.path": "/café", "harness.split": "marks", "harness.host": host_key(),
+        "http.response.status_code": 200, "url.path": "/été", "harness.split": "marks", "harness.host": host_key(),
     }.items()  # fmt: skip
     assert (parent_of(preprocess), parent_of(queue)) == (id_of(root), id_of(preprocess))
     assert attributes(preprocess)["harness.cpu_ns"] >= 0

@@ -43,7 +43,7 @@ class Record:
     __slots__ = (
         "body_complete", "body_end", "closed", "cpu_reading", "dropped", "end", "epoch_ns", "error", "first_send",
         "last_send", "marks", "parent_id", "provider", "receiving", "root_id", "sending", "start", "status",
-        "timing_wanted", "trace_id", "waiting",
+        "streamed", "timing_wanted", "trace_id", "waiting",
     )  # fmt: skip
 
     def __init__(self, start: int, epoch_ns: int, trace_id: int, root_id: int, parent_id: int | None) -> None:
@@ -58,6 +58,7 @@ class Record:
         self.body_end: int | None = None  # the last message of the request's body was here
         self.first_send: int | None = None
         self.last_send: int | None = None
+        self.streamed = False  # the body came in parts: it may have been made after the first one left
         self.status: int | None = None
         self.error: str | None = None
         self.body_complete = False

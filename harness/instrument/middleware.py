@@ -114,6 +114,8 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
         last = False
         if kind == "http.response.body":
             last = not message.get("more_body", False)
+            if not last:
+                record.streamed = True
         elif kind == "http.response.start":
             record.first_send = now
             record.status = message.get("status")

@@ -122,6 +122,7 @@ def root_attributes(done: Finished) -> dict[str, Value | None]:
         "harness.body_ns": None if record.body_end is None else record.body_end + shift,
         "harness.first_send_ns": None if record.first_send is None else record.first_send + shift,
         "harness.last_send_ns": None if record.last_send is None else record.last_send + shift,
+        "harness.streamed": record.streamed or None,
         "harness.marks_dropped": record.dropped or None,
         "error.type": record.error,
     }

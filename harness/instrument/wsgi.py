@@ -119,6 +119,8 @@ class _Exchange:
         record = self.record
         if record.first_send is None:
             record.first_send = now
+        else:
+            record.streamed = True
         record.last_send = now
         self._wait = begin_wait(self._current, "download")
 
@@ -158,6 +160,8 @@ class _Exchange:
         record = self.record
         if record.first_send is None:
             record.first_send = perf_counter_ns()
+        else:
+            record.streamed = True
         wait = begin_wait(innermost() or self.root, "download")
         try:
             return self._server_write(chunk)
