@@ -21,6 +21,7 @@ from harness.spans import tree
 from harness.spans.columns import CLAIMS, UNKNOWN, columns_of, numbers_of
 from harness.spans.forest import Forest, forest_of
 from harness.spans.header_columns import read_headers
+from harness.spans.hops import NOT_MOVED, Moved
 from harness.spans.tree import NONE, Rows
 
 OTLP = "otlp"
@@ -108,6 +109,7 @@ class Joined:
     duplicates: int  # spans that came more than once
     foreign: int  # traces that no request of this run started
     spans: int  # spans read
+    moved: Moved = NOT_MOVED  # calls to other services whose clock was moved onto their caller's
     leaked: int = 0  # requests without a server half during which another trace went on: see ledger.Ledger
     outlived: int = 0  # requests that the service worked on for after the client had its answer
 
@@ -141,6 +143,7 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
         duplicates=forest.duplicates,
         foreign=columns.foreign,
         spans=columns.read,
+        moved=forest.moved,
     )
 
 

@@ -16,6 +16,7 @@ from harness.chunks import schema_of
 from harness.clock import ClockOffset, Piece
 from harness.findings import Coverage, Loss
 from harness.model import RunWarning, Vital
+from harness.spans.hops import NOT_MOVED
 from tests.builders import a_sample, samples_table
 from tests.test_analysis import ledger_rows
 
@@ -32,7 +33,7 @@ def an_offset(bound_ns: int = 0, contradiction_ns: int = 0, drift_ppm: float = 0
 
 
 def joined(**counts: int) -> Any:
-    return SimpleNamespace(**{**NOTHING_ODD, **counts})
+    return SimpleNamespace(moved=NOT_MOVED, **{**NOTHING_ODD, **counts})
 
 
 def said(rows: pd.DataFrame = ROWS, missing: int = 0, coverage: Coverage | None = None, vitals: pa.Table | None = None,

@@ -8,7 +8,8 @@ import pandas as pd
 
 from harness.clock import ClockOffset
 from harness.model import RunWarning
-from harness.units import format_duration
+from harness.spans.hops import NOT_MOVED, Moved
+from harness.units import format_count, format_duration
 
 MUCH_DRIFT_PPM = 20.0
 """Quartz clocks that are kept in step drift less."""
@@ -18,11 +19,12 @@ COARSE = 0.20
 Offsets = Sequence[tuple[str | None, ClockOffset | None]]
 
 
-def find(offsets: Offsets, split_rows: pd.DataFrame) -> list[RunWarning]:
-    """Warnings about the offsets of one run."""
+def find(offsets: Offsets, split_rows: pd.DataFrame, moved: Moved = NOT_MOVED) -> list[RunWarning]:
+    """Warnings about the offsets of one run; `moved` says which callees had another clock than their callers."""
     known = [offset for _, offset in offsets if offset is not None]
     contradiction = _contradiction(known)
-    checks = (contradiction, _steps(known), _drift(known), None if contradiction else _coarse(known, split_rows))
+    coarse = None if contradiction else _coarse(known, split_rows)
+    checks = (contradiction, _steps(known), _drift(known), coarse, _callees(moved))
     return [warning for warning in checks if warning is not None]
 
 
@@ -40,6 +42,17 @@ def _contradiction(known: Sequence[ClockOffset]) -> RunWarning | None:
         f"no single clock offset fits all requests: they disagree by {format_duration(worst / 1e9)}",
         "a clock was stepped or drifts, or a process was held up while it read it (an overloaded machine); trust "
         "transfer as a whole, not upload and download apart",
+    )
+
+
+def _callees(moved: Moved) -> RunWarning | None:
+    if moved.calls == 0:
+        return None
+    return RunWarning(
+        "callee_clock",
+        f"{format_count(moved.calls)} calls from one service to another lie outside the spans that made them, so their "
+        f"clocks differ: what the callee recorded was moved by up to {format_duration(moved.farthest_ns / 1e9)}",
+        "how long its stages took is right, when they began inside the call is a guess: synchronise the hosts' clocks",
     )
 
 

@@ -48,7 +48,7 @@ def find(
     `missing_halves` are those of evidence.Evidence, of which `coverage` says how they are spread. `readings` are the
     generator's about itself, `vitals` rows of model.Vital the service's.
     """
-    clocks = clock_doubts.find(offsets, split_rows)
+    clocks = clock_doubts.find(offsets, split_rows, joined.moved)
     halves = span_doubts.find(rows, split_rows, joined, missing_halves, coverage, vitals)
     outlived = any(warning.code == span_doubts.OUTLIVED for warning in halves)
     checks = (

@@ -47,6 +47,7 @@ class SpanColumns:
     end_ns: NDArray[np.int64]
     stage: NDArray[np.int8]
     server: NDArray[np.bool_]
+    client: NDArray[np.bool_]
     marked: NDArray[np.bool_]  # by our instrumentation
     announced: NDArray[np.int32]  # spans below it, as the service counted them
     answered_ns: NDArray[np.int64]  # the first part of the answer was handed over
@@ -65,12 +66,12 @@ class SpanColumns:
     read: int  # spans read, foreign ones included
 
 
-_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:17]
+_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:18]
 _KINDS: dict[str, Any] = {
     "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
-    "stage": np.int8, "server": np.bool_, "marked": np.bool_, "announced": np.int32, "answered_ns": np.int64,
-    "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32, "resource_of": np.int32,
-    "batch_of": np.int32, "batch_size": np.int32,
+    "stage": np.int8, "server": np.bool_, "client": np.bool_, "marked": np.bool_, "announced": np.int32,
+    "answered_ns": np.int64, "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32,
+    "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32,
 }  # fmt: skip
 
 
@@ -121,7 +122,8 @@ def _part(
         "end_ns": part.column("end_ns").to_numpy(),
         "stage": stages,
         "server": server,
-        **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in _ARRAYS[8:]},
+        "client": pc.equal(part.column("kind"), "client").to_numpy(),
+        **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in _ARRAYS[9:]},
         "marked": np.zeros(n, np.bool_),
         "streamed": np.zeros(n, np.bool_),
     }

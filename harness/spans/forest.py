@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.spans import tree
 from harness.spans.columns import UNKNOWN, SpanColumns
+from harness.spans.hops import Moved, on_one_clock
 from harness.spans.tree import NONE, Rows
 
 _PER_SPAN = tuple(f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches"))[:-2]
@@ -29,6 +30,7 @@ class Forest:
     candidate: NDArray[np.bool_]
     orphans: int  # spans whose parent never came, and that are no candidates
     duplicates: int  # spans that came more than once
+    moved: Moved
 
     @property
     def request(self) -> NDArray[np.int32]:
@@ -48,7 +50,9 @@ class Forest:
 
     def incomplete(self) -> NDArray[np.bool_]:
         """Which samples have a root with fewer spans below it than it announced."""
-        below = tree.ends_of(self.parent) == self.root[self.request]
+        # A callee's own server span has an announcement of its own.
+        cut = np.where(self.spans.server, NONE, self.parent)
+        below = tree.ends_of(cut) == self.root[self.request]
         counted = np.bincount(self.request[below & ~self.is_root], minlength=len(self.root))
         announced = np.where(self.root != NONE, self.spans.announced[self.root], UNKNOWN) if len(self.request) else -1
         missing: NDArray[np.bool_] = counted < announced
@@ -68,6 +72,9 @@ def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
     root = _roots(ordered, candidate, len(client_span))
     above = parent.copy()
     above[root[root != NONE]] = NONE  # what is above a root is none of the service's
+    is_root = np.zeros(len(above), np.bool_)
+    is_root[root[root != NONE]] = True
+    ordered, moved = on_one_clock(ordered, above, is_root)
     return Forest(
         spans=ordered,
         parent=above,
@@ -75,6 +82,7 @@ def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
         candidate=candidate,
         orphans=int(((parent == NONE) & (ordered.parent != 0) & ~ours & ~candidate).sum()),
         duplicates=duplicates,
+        moved=moved,
     )
 
 

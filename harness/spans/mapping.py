@@ -72,6 +72,15 @@ def map_stages(spans: pa.Table, rules: Rules, servers: bool = False) -> pa.Table
     return spans.set_column(spans.schema.get_field_index("stage"), spans.schema.field("stage"), filled)
 
 
+def preset_taken(spans: pa.Table, spec: SpanSpec) -> str | None:
+    """The preset behind the stages of mapped spans: the scenario's, or the one that was recognised for it."""
+    if spec.preset is not None or spec.stages:
+        return spec.preset
+    said = pc.fill_null(pc.match_substring(spans.column("attributes"), f'"{STAGE_ATTRIBUTE}"'), False)
+    mapped = spans.filter(pc.and_(pc.is_valid(spans.column("stage")), pc.invert(said)))
+    return recognise(spans) if mapped.num_rows else None
+
+
 def reasons(spans: pa.Table, spec: SpanSpec) -> list[str | None]:
     """Why each mapped span stands for its stage, in the words of the scenario; None for one that stands for none.
 
