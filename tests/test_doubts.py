@@ -78,6 +78,14 @@ def test_a_service_that_goes_on_for_long_after_the_answer_is_told() -> None:
     assert said(ROWS.assign(clipped_s=0.0001), outlived=20) == {}
 
 
+def test_one_request_in_a_thousand_that_the_service_outlived_is_no_doubt() -> None:
+    # Neither five requests nor 1 % of 1,000; then ten of them.
+    many = ledger_rows(inference=[0.1] * 1000)
+
+    assert said(many.assign(clipped_s=[0.050] * 4 + [0.0] * 996), outlived=4) == {}
+    assert "outlived" in said(many.assign(clipped_s=[0.050] * 10 + [0.0] * 990), outlived=10)
+
+
 def test_a_few_spans_delivered_twice_are_nobodys_business() -> None:
     assert said(duplicates=10, spans=1000) == {}
 

@@ -15,6 +15,8 @@ MANY_DUPLICATES = 0.01
 """A larger share of spans that came more than once is worth a sentence."""
 LONG_AFTER_S, LONG_AFTER = 0.010, 0.10
 """A service that goes on for longer than both, the share of the latency, after the answer does more than to end."""
+LEAST_OUTLIVED, LEAST_OUTLIVED_SHARE = 5, 0.01
+"""Fewer requests than both, the share of all, may have met a pause of the machine."""
 OUTLIVED = "outlived"
 SPANS_LOST = "harness.spans.lost"
 """Counted by a process with our instrumentation since it started: spans that it began and could not hand over."""
@@ -184,7 +186,7 @@ def _outlived(rows: pd.DataFrame, joined: Joined) -> RunWarning | None:
     most_s = np.maximum(LONG_AFTER_S, LONG_AFTER * rows["latency_s"].to_numpy(dtype=np.float64))
     clipped_s = rows["clipped_s"].to_numpy(dtype=np.float64)
     after = clipped_s[clipped_s > most_s]
-    if len(after) == 0:
+    if len(after) == 0 or (len(after) < LEAST_OUTLIVED and len(after) < LEAST_OUTLIVED_SHARE * len(rows)):
         return None
     return RunWarning(
         OUTLIVED,
