@@ -127,6 +127,25 @@ def test_lost_halves_are_told_with_their_coverage(loss: Loss, code: str) -> None
     assert "OTEL_BSP_MAX_QUEUE_SIZE" in found[code].hint
 
 
+def test_the_hint_of_a_biased_loss_follows_who_is_missing() -> None:
+    slower, faster = (said(missing=60, coverage=replace(COVERAGE, delta=delta))["biased_loss"] for delta in (0.7, -0.7))
+
+    assert "figures would be too low; the spans of slow requests are dropped" in slower.hint
+    assert "figures would be too high; a queue that fills up under load" in faster.hint
+    assert "spans of slow requests" not in faster.hint
+
+
+def test_parts_of_halves_tell_dropped_spans_from_a_sampler() -> None:
+    found = said(coverage=replace(COVERAGE, loss=Loss.UNIFORM), orphans=7, rootless=12, spans=900)
+
+    assert found["missing_server_halves"].message == (
+        "60 of 300 requests have no server half, and 7 spans lack the one above them, 12 requests have spans but no "
+        "server span: spans are dropped, not sampled"
+    )
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" in found["missing_server_halves"].hint
+    assert said(coverage=replace(COVERAGE, loss=Loss.UNIFORM), spans=900) == {}
+
+
 def test_halves_missing_at_random_are_no_doubt() -> None:
     assert said(missing=0, coverage=replace(COVERAGE, loss=Loss.UNIFORM)) == {}
 

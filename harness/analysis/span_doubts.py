@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from harness.analysis.coverage import LEAST_DELTA
 from harness.findings import Coverage, Loss
 from harness.join import Joined
 from harness.model import RunWarning
@@ -81,17 +82,13 @@ def _none_at_all(joined: Joined, missing: int) -> RunWarning | None:
 
 def _missing(joined: Joined, missing: int, coverage: Coverage | None) -> RunWarning | None:
     if missing == 0:
-        return None
+        return _dropped(joined, coverage)
     message = coverage.sentence if coverage is not None else f"{format_count(missing)} server halves are missing"
     if joined.incomplete:
         message += f"; {format_count(joined.incomplete)} arrived in part"
     loss = coverage.loss if coverage is not None else Loss.UNTESTED
     if loss is Loss.BIASED:
-        hint = (
-            "no stage is judged or blamed; the spans of slow requests are dropped by a collector or come after the run "
-            f"has stopped waiting for them, or a queue overflows under load: {_QUEUE}; {_HEADER}"
-        )
-        return RunWarning("biased_loss", message, hint)
+        return RunWarning("biased_loss", message, _biased(coverage))
     if loss is Loss.CLUSTERED:
         at = ""
         if coverage is not None and coverage.worst_second_at_s is not None:
@@ -103,6 +100,41 @@ def _missing(joined: Joined, missing: int, coverage: Coverage | None) -> RunWarn
         return RunWarning("clustered_loss", message + at, hint)
     hint = "a stage's percentile counts the missing ones as the slowest, its mean leaves them out; " + _QUEUE
     return RunWarning("missing_server_halves", message, hint)
+
+
+def _biased(coverage: Coverage | None) -> str:
+    """What the sign of the difference says: which way the stage figures are wrong, and who loses such spans."""
+    if coverage is not None and coverage.delta is not None and coverage.delta < -LEAST_DELTA:
+        return (
+            "no stage is judged or blamed: of the slow requests alone, its figures would be too high; a queue that "
+            f"fills up under load drops whole bursts of quick ones, or a sampler prefers what is slow: {_QUEUE}, lower "
+            f"the rate, or record fewer requests (`sampled:` in spans); {_HEADER}"
+        )
+    return (
+        "no stage is judged or blamed: of the fast requests alone, its figures would be too low; the spans of slow "
+        "requests are dropped by a collector or come after the run has stopped waiting for them, or a queue overflows "
+        f"under load: {_QUEUE}; {_HEADER}"
+    )
+
+
+def _dropped(joined: Joined, coverage: Coverage | None) -> RunWarning | None:
+    """Halves missing at random are a sampler's work, unless parts of others are missing: it takes whole traces."""
+    torn = (
+        (joined.orphans, "{} spans lack the one above them"),
+        (joined.rootless, "{} requests have spans but no server span"),
+        (joined.incomplete, "{} arrived in part"),
+    )
+    said = [text.format(format_count(count)) for count, text in torn if count]
+    if coverage is None or coverage.loss is not Loss.UNIFORM or not said:
+        return None
+    missing = coverage.expected - coverage.matched
+    return RunWarning(
+        "missing_server_halves",
+        f"{format_count(missing)} of {_of(coverage.expected, 'request')} have no server half, and {', '.join(said)}: "
+        "spans are dropped, not sampled",
+        f"what is left still stands for all, as far as their latency says; {_QUEUE}, and look at what its exporter or "
+        f"collector logs; {_HEADER}",
+    )
 
 
 def _lost_in_service(vitals: pa.Table | None, joined: Joined) -> RunWarning | None:
