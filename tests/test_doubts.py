@@ -15,7 +15,7 @@ from harness.analysis.doubts import find
 from harness.chunks import schema_of
 from harness.clock import ClockOffset, Piece
 from harness.findings import Coverage, Loss
-from harness.model import RunWarning, Vital
+from harness.model import RunWarning, SpanSpec, Vital
 from harness.spans.hops import NOT_MOVED
 from tests.builders import a_sample, samples_table
 from tests.test_analysis import ledger_rows
@@ -106,6 +106,28 @@ def test_a_run_without_any_server_half_says_what_came_instead(counts: dict[str, 
     found = said(ROWS.iloc[0:0], missing=20, **counts)
 
     assert found[code].message == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        (SpanSpec(source="jaeger", address="http://j:1"), "the trace store at http://j:1 had no spans", "the URL"),
+        (SpanSpec(source="file", address="/t.jsonl"), "/t.jsonl had no spans of this run", "collector that writes it"),
+        (SpanSpec(source="server-timing"), "no answer carried a Server-Timing", "instrument(app)"),
+        (SpanSpec(source="otlp"), "the service sent no spans:", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"),
+        (SpanSpec(listen=None, listen_grpc="127.0.0.1:4317"), "no spans and no Server-Timing", "PROTOCOL=grpc"),
+        (SpanSpec(sampled=0.0), "no spans and no Server-Timing", "`sampled: 0` in spans asks for none"),
+    ],
+)
+def test_a_run_without_spans_is_told_in_the_words_of_its_source(spec: SpanSpec, message: str, hint: str) -> None:
+    none = ROWS.iloc[0:0]
+
+    (found,) = span_doubts.find(none, none, joined(), 20, None, None, spec)
+
+    assert found.code == "no_server_halves"
+    assert message in found.message
+    assert hint in found.hint
+    assert ("instrument(app)" in found.hint) is (spec.source in ("auto", "server-timing"))
 
 
 def test_foreign_traces_beside_our_own_are_somebody_elses() -> None:

@@ -12,7 +12,7 @@ from harness.analysis import clock_doubts, span_doubts
 from harness.clock import ClockOffset
 from harness.findings import Coverage, Reading
 from harness.join import Joined
-from harness.model import DoneSource, RunWarning
+from harness.model import DoneSource, RunWarning, SpanSpec
 from harness.units import format_bytes, format_duration, format_share
 
 LARGE_OTHER = 0.10
@@ -42,14 +42,15 @@ def find(
     *,
     coverage: Coverage | None = None,
     vitals: pa.Table | None = None,
+    spec: SpanSpec | None = None,
 ) -> list[RunWarning]:
     """Warnings about one run: `rows` are its measured ledger rows, `split_rows` those with a server half.
 
     `missing_halves` are those of evidence.Evidence, of which `coverage` says how they are spread. `readings` are the
-    generator's about itself, `vitals` rows of model.Vital the service's.
+    generator's about itself, `vitals` rows of model.Vital the service's. `spec` is where spans were to come from.
     """
     clocks = clock_doubts.find(offsets, split_rows, joined.moved)
-    halves = span_doubts.find(rows, split_rows, joined, missing_halves, coverage, vitals)
+    halves = span_doubts.find(rows, split_rows, joined, missing_halves, coverage, vitals, spec)
     outlived = any(warning.code == span_doubts.OUTLIVED for warning in halves)
     checks = (
         *halves,

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from harness.analysis.absent import no_server_halves as absent_halves
 from harness.analysis.coverage import LEAST_DELTA
 from harness.findings import Coverage, Loss
 from harness.join import Joined
-from harness.model import RunWarning
+from harness.model import RunWarning, SpanSpec
 from harness.units import format_count, format_duration, format_share
 
 MANY_DUPLICATES = 0.01
@@ -33,10 +34,12 @@ def find(
     missing: int,
     coverage: Coverage | None,
     vitals: pa.Table | None,
+    spec: SpanSpec | None = None,
 ) -> list[RunWarning]:
-    """Warnings about the server halves: `missing` of them should be there and are not. The rows are as in `doubts`."""
+    """Warnings about the server halves: `missing` of them should be there and are not. Others are as in `doubts`."""
+    absent = absent_halves(joined, spec) if split_rows.empty and missing else None
     checks = (
-        _none_at_all(joined, missing) if split_rows.empty else _missing(joined, missing, coverage),
+        absent if split_rows.empty else _missing(joined, missing, coverage),
         _leaked(joined),
         _lost_in_service(vitals, joined),
         _several_roots(joined),
@@ -50,34 +53,6 @@ def find(
 
 
 # --- halves that are not there -----------------------------------------------------------------------------
-
-
-def _none_at_all(joined: Joined, missing: int) -> RunWarning | None:
-    if missing == 0:
-        return None
-    if joined.foreign:
-        return RunWarning(
-            "foreign_traces",
-            f"{format_count(joined.foreign)} traces arrived, but none belongs to a request of this run",
-            "the service does not read the traceparent header: have its server side instrumented (spans of kind "
-            "server), and `tracecontext` among OTEL_PROPAGATORS",
-        )
-    if joined.rootless:
-        return RunWarning(
-            "no_server_halves",
-            f"spans of {format_count(joined.rootless)} requests arrived, but none of kind server: where the service "
-            "begins is not known",
-            "have the service's server side instrumented: `harness check SCENARIO --connect` shows how; `harness check "
-            "SCENARIO --spans` shows what arrives",
-        )
-    if joined.spans:
-        return RunWarning(
-            "no_server_halves",
-            f"{format_count(joined.spans)} spans arrived, but no complete server half of a request among them",
-            "`harness check SCENARIO --spans` shows what arrives and how it is read",
-        )
-    hint = "add `instrument(app)` from harness.instrument to the service; `harness check SCENARIO --connect` shows how"
-    return RunWarning("no_server_halves", "the service sent no spans and no Server-Timing: no split", hint)
 
 
 def _missing(joined: Joined, missing: int, coverage: Coverage | None) -> RunWarning | None:
