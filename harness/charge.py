@@ -31,16 +31,18 @@ def charge(intervals: Intervals, opened_ns: Times, closed_ns: Times) -> Seconds:
     n = len(opened_ns)
     one_by_one = _overlapping(pieces, n)
     lengths = np.where(one_by_one[pieces.request], 0, pieces.stop - pieces.begin).astype(np.float64)
+    large: list[NDArray[np.int64]] = []
     for rows in _together(pieces, one_by_one):
         if rows.shape[1] > MOST_TOGETHER:
-            for each in rows:
-                lengths[each] = _alone(pieces, each)
+            large += list(rows)
         else:
             lengths[rows] = _shared(pieces, rows)
     cells = pieces.request.astype(np.int64) * len(CLAIMS) + pieces.stage
-    charged = np.bincount(cells, weights=lengths, minlength=n * len(CLAIMS)) / 1e9
-    table: Seconds = charged.reshape(n, len(CLAIMS))
-    return table
+    table = np.bincount(cells, weights=lengths, minlength=n * len(CLAIMS)).reshape(n, len(CLAIMS)).astype(np.float64)
+    for rows in large:
+        table[pieces.request[rows[0]]] = _alone(pieces, rows)
+    seconds: Seconds = table / 1e9
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _descends(parent: NDArray[np.int64], many: int) -> NDArray[np.float32]:
 
 @dataclass(slots=True, eq=False)
 class _Span:
-    """An interval as the service's own partition wants it: its row takes the place of the stage."""
+    """An interval as the service's own partition wants it."""
 
     start: int
     end: int | None
@@ -129,10 +131,11 @@ class _Span:
 
 
 def _alone(pieces: _Pieces, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Nanoseconds of one request by stage."""
     first = int(rows[0])
-    bounds = zip(pieces.begin[rows].tolist(), pieces.stop[rows].tolist(), strict=True)
-    spans = [_Span(begin, stop, str(number)) for number, (begin, stop) in enumerate(bounds)]
+    columns = (pieces.begin[rows].tolist(), pieces.stop[rows].tolist(), pieces.stage[rows].tolist())
+    spans = [_Span(begin, stop, CLAIMS[stage]) for begin, stop, stage in zip(*columns, strict=True)]
     for span, parent in zip(spans, (pieces.parent[rows] - first).tolist(), strict=True):
         span.parent = spans[parent] if parent >= 0 else None
-    spent = partition(min(s.start for s in spans), int(pieces.stop[rows].max()), spans)
-    return np.array([spent.get(str(number), 0) for number in range(len(rows))], np.float64)
+    spent = partition(int(pieces.begin[rows].min()), int(pieces.stop[rows].max()), spans)
+    return np.array([spent.get(stage, 0) for stage in CLAIMS], np.float64)

@@ -92,6 +92,7 @@ class WaitFindings:
     mean_wait_s: float
     mean_per_request_s: float  # over all requests of the set
     share: float  # of the mean latency, 0..1
+    kinds: tuple[tuple[str, float], ...] = ()  # (kind of model.Wait, mean_per_request_s), largest first
 
 
 class Loss(StrEnum):

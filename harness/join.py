@@ -49,9 +49,11 @@ class Intervals:
     resource_of: NDArray[np.int32]
     batch_of: NDArray[np.int32]
     batch_size: NDArray[np.int32]
+    wait_of: NDArray[np.int32]
     models: tuple[str, ...]
     resources: tuple[str, ...]
     batches: tuple[str, ...]
+    waits: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.request)
@@ -163,7 +165,7 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
 
     start_ns, answered_ns = of_root(spans.start_ns), of_root(spans.answered_ns)
     given_ns = of_root(np.where(spans.streamed, spans.sent_ns, spans.answered_ns))
-    end_ns = _closing(of_root(spans.end_ns), given_ns, intervals)
+    end_ns = _closing(start_ns, of_root(spans.end_ns), given_ns, intervals)
     split = np.full(n, _NONE, np.int8)
     split[has] = np.where(spans.marked[rows], _MARKS, _SPANS)
     worked = np.full(n, UNKNOWN, np.int64)
@@ -184,7 +186,9 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
     )
 
 
-def _closing(end_ns: NDArray[np.int64], given_ns: NDArray[np.int64], intervals: Intervals) -> NDArray[np.int64]:
+def _closing(
+    start_ns: NDArray[np.int64], end_ns: NDArray[np.int64], given_ns: NDArray[np.int64], intervals: Intervals
+) -> NDArray[np.int64]:
     """Where the window of work ends: when the answer, or the last part of a streamed one, was given away.
 
     Pushing it into the socket is sending, not work, and a header leaves before it. If a stage went on after that, the
@@ -193,7 +197,7 @@ def _closing(end_ns: NDArray[np.int64], given_ns: NDArray[np.int64], intervals: 
     works = intervals.stage != CLAIMS.index("download")
     worked = np.full(len(end_ns), UNKNOWN, np.int64)
     np.maximum.at(worked, intervals.request[works], intervals.end_ns[works])
-    trimmed = (given_ns != UNKNOWN) & (given_ns <= end_ns) & (worked <= given_ns)
+    trimmed = (given_ns >= start_ns) & (given_ns != UNKNOWN) & (given_ns <= end_ns) & (worked <= given_ns)
     return np.where(trimmed, given_ns, end_ns)
 
 
@@ -216,9 +220,11 @@ def _intervals(forest: Forest, has_half: NDArray[np.bool_]) -> Intervals:
         resource_of=spans.resource_of[rows],
         batch_of=spans.batch_of[rows],
         batch_size=spans.batch_size[rows],
+        wait_of=spans.wait_of[rows],
         models=spans.models,
         resources=spans.resources,
         batches=spans.batches,
+        waits=spans.waits,
     )
 
 

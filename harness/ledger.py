@@ -237,8 +237,11 @@ def _calls(client: Client, intervals: Intervals, shift: Shift) -> pd.DataFrame:
 
 def _waits(client: Client, intervals: Intervals, shift: Shift) -> pd.DataFrame:
     rows = np.flatnonzero(intervals.stage == _QUEUE)
-    resources = _texts(intervals.resources, intervals.resource_of[rows])
-    return _framed(_table(_of_intervals(client, intervals, shift, rows) | {"resource": resources}, Wait))
+    columns = _of_intervals(client, intervals, shift, rows) | {
+        "resource": _texts(intervals.resources, intervals.resource_of[rows]),
+        "kind": _texts(intervals.waits, intervals.wait_of[rows]),
+    }
+    return _framed(_table(columns, Wait))
 
 
 def _of_intervals(

@@ -267,10 +267,11 @@ class Wait:
     """One recorded wait of one request (stage `queue`). Field order is the column order of waits.parquet."""
 
     request_id: int
-    resource: str | None  # threadpool, event_loop, a lock, a batcher, ...; null when the service did not say
+    resource: str | None  # threadpool, event_loop, a lock, a batcher, ...; the span's name when it does not say
     start_ns: int
     duration_s: float
     batch_id: str | None
+    kind: str | None  # of a batcher: busy (it ran another batch) | window (it waited for more members)
 
 
 @dataclass(frozen=True, slots=True)

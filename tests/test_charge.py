@@ -29,7 +29,8 @@ def intervals(rows: list[Row]) -> Intervals:
         start_ns=np.array([r[2] for r in ordered], np.int64),
         end_ns=np.array([r[3] for r in ordered], np.int64),
         parent=np.array([place[r[4]] for r in ordered], np.int64),
-        model_of=none, resource_of=none, batch_of=none, batch_size=none, models=(), resources=(), batches=(),
+        model_of=none, resource_of=none, batch_of=none, batch_size=none, wait_of=none,
+        models=(), resources=(), batches=(), waits=(),
     )  # fmt: skip
 
 

@@ -264,19 +264,21 @@ def test_only_ok_measured_requests_with_a_server_half_make_the_row_set() -> None
 
 
 def test_a_wait_is_kept_with_what_it_waited_for() -> None:
-    lock = {"harness.resource": "model_lock", "harness.batch_id": "b7"}
+    lock = {"harness.resource": "model_lock", "harness.batch_id": "b7", "harness.wait": "busy"}
     spans = [
         a_root(),
         a_span("wait", 20, 30, stage="queue", attributes=lock),
         a_span("det", 30, 60, stage="inference", attributes={"harness.resource": "gpu"}),
-        a_span("pool", 60, 61, stage="queue"),
+        a_span("wait_gpu", 60, 61, stage="queue"),
+        a_span("queue", 61, 62, stage="queue"),
     ]
 
     waits = ledger([a_sample()], spans).waits
 
-    assert waits["resource"].iloc[0] == "model_lock"
-    assert pd.isna(waits["resource"].iloc[1])
-    assert list(waits["duration_s"]) == pytest.approx([0.01, 0.001])
+    assert list(waits["resource"][:2]) == ["model_lock", "wait_gpu"]  # the second goes by the name of its span
+    assert waits["kind"].iloc[0] == "busy"
+    assert waits["resource"].isna().iloc[2]
+    assert list(waits["duration_s"]) == pytest.approx([0.01, 0.001, 0.001])
     assert waits["batch_id"].iloc[0] == "b7"
     assert waits["start_ns"].iloc[0] == at(20)
 

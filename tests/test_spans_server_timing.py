@@ -78,6 +78,20 @@ def test_our_header_is_found_among_the_entries_of_a_proxy() -> None:
     assert (half.split, half.total_s) == (Split.MARKS, 0.0525)
 
 
+def test_what_the_application_says_before_our_header_is_not_ours() -> None:
+    assert parse(f"total;dur=3.1, db;dur=3.1, inference;dur=3.1, {OURS}") == parse(OURS)
+
+
+def test_what_a_proxy_adds_behind_our_header_does_not_count_twice() -> None:
+    assert parse(f"{OURS}, total;dur=3.1, inference;dur=9") == parse(OURS)
+
+
+def test_of_a_gateway_and_the_service_behind_it_the_gateway_counts() -> None:
+    behind = OURS.replace("total;dur=52.5", "total;dur=40").replace("inference;dur=32", "inference;dur=30")
+
+    assert parse(f"{behind}, {OURS}") == parse(f"{OURS}, {behind}") == parse(OURS)
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -58,26 +58,28 @@ class SpanColumns:
     resource_of: NDArray[np.int32]
     batch_of: NDArray[np.int32]
     batch_size: NDArray[np.int32]
+    wait_of: NDArray[np.int32]
     hosts: tuple[str, ...]
     models: tuple[str, ...]
     resources: tuple[str, ...]
     batches: tuple[str, ...]
+    waits: tuple[str, ...]
     foreign: int  # traces that no request of this run started
     read: int  # spans read, foreign ones included
 
 
-_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:18]
+_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:19]
 _KINDS: dict[str, Any] = {
     "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
     "stage": np.int8, "server": np.bool_, "client": np.bool_, "marked": np.bool_, "announced": np.int32,
     "answered_ns": np.int64, "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32,
-    "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32,
+    "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32, "wait_of": np.int32,
 }  # fmt: skip
 
 
 def columns_of(parts: Iterable[pa.Table], trace_ids: pa.Array) -> SpanColumns:
     """The spans of the requests with these trace ids, from tables of model.Span rows with their stages mapped."""
-    names = _Names({}), _Names({}), _Names({}), _Names({})
+    names = _Texts()
     read, foreign, found = 0, set[str](), []
     for part in parts:
         read += part.num_rows
@@ -87,29 +89,36 @@ def columns_of(parts: Iterable[pa.Table], trace_ids: pa.Array) -> SpanColumns:
             foreign.update(pc.unique(part.column("trace_id").filter(pc.invert(own))).to_pylist())
             part, request = part.filter(own), request.filter(own)
         if part.num_rows:
-            found.append(_part(part, request, *names))
+            found.append(_part(part, request, names))
     arrays: dict[str, Any] = {
         name: np.concatenate([each[name] for each in found]) if found else np.zeros(0, _KINDS[name]) for name in _ARRAYS
     }
-    hosts, models, resources, batches = (tuple(each.known) for each in names)
-    return SpanColumns(
-        **arrays, hosts=hosts, models=models, resources=resources, batches=batches, foreign=len(foreign), read=read
-    )
+    texts: dict[str, Any] = {f.name: tuple(getattr(names, f.name).known) for f in fields(names)}
+    return SpanColumns(**arrays, **texts, foreign=len(foreign), read=read)
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
     """Texts and the numbers they got, in the order they were first seen."""
 
-    known: dict[str, int]
+    known: dict[str, int] = field(default_factory=dict)
 
     def number(self, text: object) -> int:
         return UNKNOWN if text is None else self.known.setdefault(str(text), len(self.known))
 
 
-def _part(
-    part: pa.Table, request: pa.ChunkedArray, hosts: _Names, models: _Names, resources: _Names, batches: _Names
-) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of a run's spans, by the name of their tuple in SpanColumns."""
+
+    hosts: _Names = field(default_factory=_Names)
+    models: _Names = field(default_factory=_Names)
+    resources: _Names = field(default_factory=_Names)
+    batches: _Names = field(default_factory=_Names)
+    waits: _Names = field(default_factory=_Names)
+
+
+def _part(part: pa.Table, request: pa.ChunkedArray, names: _Texts) -> dict[str, NDArray[Any]]:
     stage = pc.fill_null(pc.index_in(part.column("stage"), value_set=pa.array(CLAIMS)), UNKNOWN)
     stages = stage.to_numpy().astype(np.int8)
     server = pc.equal(part.column("kind"), "server").to_numpy()
@@ -128,8 +137,9 @@ def _part(
         "streamed": np.zeros(n, np.bool_),
     }
     text = part.column("attributes")
-    _read_roots(columns, np.flatnonzero(server), text, hosts)
-    _read_stages(columns, np.flatnonzero((stages == _QUEUE) | (stages == _INFERENCE)), text, models, resources, batches)
+    _read_roots(columns, np.flatnonzero(server), text, names.hosts)
+    _read_stages(columns, np.flatnonzero((stages == _QUEUE) | (stages == _INFERENCE)), text, names)
+    _name_waits(columns, part.column("name"), names.resources)
     return columns
 
 
@@ -144,24 +154,36 @@ def _read_roots(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], text: 
 
 
 def _read_stages(
-    columns: dict[str, NDArray[Any]],
-    rows: NDArray[np.intp],
-    text: pa.ChunkedArray,
-    models: _Names,
-    resources: _Names,
-    batches: _Names,
+    columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], text: pa.ChunkedArray, names: _Texts
 ) -> None:
     """Models, resources and batches: each different text is parsed once."""
     same = pc.replace_substring_regex(text.take(pa.array(rows)), _UNIQUE, '"harness.cpu_ns":0')
-    encoded = pc.dictionary_encode(same, null_encoding="encode").combine_chunks()
+    different, which = _encoded(same)
+    found = [attributes_of(each) for each in different]
+    columns["model_of"][rows] = _each(found, lambda a: names.models.number(_model(a)), np.int32)[which]
+    columns["batch_size"][rows] = _each(found, lambda a: _small(a.get("harness.batch_size")), np.int32)[which]
+    for column, known, key in (
+        ("resource_of", names.resources, "harness.resource"),
+        ("batch_of", names.batches, "harness.batch_id"),
+        ("wait_of", names.waits, "harness.wait"),
+    ):
+        columns[column][rows] = np.fromiter((known.number(a.get(key)) for a in found), np.int32, len(found))[which]
+
+
+def _name_waits(columns: dict[str, NDArray[Any]], span_names: pa.ChunkedArray, resources: _Names) -> None:
+    """A wait that does not say what it waited for goes by the name of its span, unless that only says that it waits."""
+    rows = np.flatnonzero((columns["stage"] == _QUEUE) & (columns["resource_of"] == UNKNOWN))
+    different, which = _encoded(span_names.take(pa.array(rows)))
+    numbers = [UNKNOWN if name in ("", CLAIMS[_QUEUE]) else resources.number(name) for name in different]
+    columns["resource_of"][rows] = np.array(numbers, np.int32)[which] if numbers else UNKNOWN
+
+
+def _encoded(texts: pa.ChunkedArray) -> tuple[list[str | None], NDArray[np.int64]]:
+    """The different texts (null among them), and which of them each row has."""
+    encoded = pc.dictionary_encode(texts, null_encoding="encode").combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    found = [attributes_of(each) for each in encoded.dictionary.to_pylist()]
-    which = encoded.indices.to_numpy(zero_copy_only=False)
-    columns["model_of"][rows] = _each(found, lambda a: models.number(_model(a)), np.int32)[which]
-    columns["resource_of"][rows] = _each(found, lambda a: resources.number(a.get("harness.resource")), np.int32)[which]
-    columns["batch_of"][rows] = _each(found, lambda a: batches.number(a.get("harness.batch_id")), np.int32)[which]
-    columns["batch_size"][rows] = _each(found, lambda a: _small(a.get("harness.batch_size")), np.int32)[which]
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _each(found: Sequence[dict[str, object]], read: Callable[[dict[str, object]], object], kind: type) -> NDArray[Any]:

@@ -13,7 +13,9 @@ from harness.spans.columns import UNKNOWN, SpanColumns
 from harness.spans.hops import Moved, on_one_clock
 from harness.spans.tree import NONE, Rows
 
-_PER_SPAN = tuple(f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches"))[:-2]
+_PER_SPAN = tuple(
+    f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches", "waits")
+)[:-2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,7 @@ class Forest:
     parent: Rows
     root: Rows
     candidate: NDArray[np.bool_]
-    orphans: int  # spans whose parent never came, and that are no candidates
+    orphans: int  # spans whose parent never came, and that are no roots
     duplicates: int  # spans that came more than once
     moved: Moved
 
@@ -80,7 +82,7 @@ def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
         parent=above,
         root=root,
         candidate=candidate,
-        orphans=int(((parent == NONE) & (ordered.parent != 0) & ~ours & ~candidate).sum()),
+        orphans=int(((parent == NONE) & (ordered.parent != 0) & ~ours & ~(candidate & is_root)).sum()),
         duplicates=duplicates,
         moved=moved,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.model import SERVER_STAGES, Split
 
@@ -60,17 +61,30 @@ def parse(header: str | None) -> ServerHalf | None:
 
 
 def _ours(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None:
-    head = next((_HEAD.fullmatch(params.get("desc", "")) for name, params in entries if name == OURS), None)
+    """What our instrumentation said: of several services that a request passed through, the outermost one."""
+    starts = [number for number, (name, _) in enumerate(entries) if name == OURS]
+    read = (_one_of_ours(entries[begin:end]) for begin, end in pairwise([*starts, len(entries)]))
+    return max((half for half in read if half is not None), key=lambda half: half.total_s, default=None)
+
+
+def _one_of_ours(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None:
+    """From a head of ours to the entry before the next one. What stands before the head is of somebody else."""
+    head = _HEAD.fullmatch(entries[0][1].get("desc", ""))
     total_s = _total(entries, ("total",))
     if head is None or total_s is None:
         return None
     trace_id, span_id, window_start_ns, host = head[1], head[2], int(head[3]), head[4]
     if not 0 < window_start_ns <= _LATEST_NS or not int(trace_id, 16) or not int(span_id, 16):
         return None
-    stages = _stages(entries, {stage: stage for stage in _MARKS_STAGES})
+    stages = _stages(_firsts(entries), {stage: stage for stage in _MARKS_STAGES})
     host_key = None if host == "-" else host
     streamed = _STREAMED in head[5].split()  # later versions may say more behind the host
     return ServerHalf(Split.MARKS, trace_id, span_id, window_start_ns, host_key, total_s, stages, streamed)
+
+
+def _firsts(entries: list[tuple[str, dict[str, str]]]) -> list[tuple[str, dict[str, str]]]:
+    """Our own header names a stage once: what repeats it was added by somebody else."""
+    return list({name: (name, params) for name, params in reversed(entries)}.values())
 
 
 def _foreign(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None:
