@@ -345,3 +345,16 @@ def test_the_resource_that_most_of_the_queue_was_for_is_named() -> None:
     assert said[2].startswith(
         "Largest part of the mean request: waiting in the service's queues (mostly for threadpool) 75% (300 ms)"
     )
+
+
+def test_upload_that_is_a_wait_for_the_service_is_not_called_a_transfer() -> None:
+    rows = ledger_rows(upload=[0.3] * 20, inference=[0.1] * 20).assign(transfer_s=0.3)
+    counts = Counts(20, 20, 20, 0, 0, 0, (), (), None, None)
+    latency = quantiles.latency_findings(rows["latency_s"].to_numpy())
+    told = (counts, latency, stage_findings(rows), (), None, 20, None)
+
+    late, usual = sentences.write(*told, taken_late=True), sentences.write(*told)
+
+    words = "waiting before the service takes the request (shown as upload)"
+    assert late[2].startswith(f"Largest part of the mean request: {words} 75% (300 ms)")
+    assert usual[2].startswith("Largest part of the mean request: transfer (connect, upload, download) 75%")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from harness.analysis import clock_doubts, span_doubts
-from harness.analysis.doubts import find
+from harness.analysis.doubts import find, upload_is_waiting
 from harness.chunks import schema_of
 from harness.clock import ClockOffset, Piece
 from harness.findings import Coverage, Loss
@@ -266,3 +266,38 @@ def test_where_upload_is_not_told_apart_nothing_is_concluded_from_it(bound_ns: i
     found = find(samples, rows, rows, [("h", an_offset(bound_ns=bound_ns))], joined(), 0)
 
     assert ("taken_late" in [w.code for w in found]) is expected
+
+
+def taken_late(upload: list[float], bytes_sent: int = 500) -> list[str]:
+    rows = ledger_rows(upload=upload, inference=[0.05] * len(upload)).assign(ok=True, backlog_s=0.0)
+    samples = samples_table(*(a_sample(i, bytes_sent=bytes_sent) for i in range(len(upload))))
+    found = find(samples, rows, rows, [("h", an_offset())], joined(), 0)
+    assert upload_is_waiting(found, samples) is any(w.code == "taken_late" for w in found)
+    return [w.message for w in found if w.code == "taken_late"]
+
+
+def test_a_wait_that_only_one_request_in_ten_has_is_found_in_the_tail() -> None:
+    # A mean of 3.9 ms is below the 5 ms that a mean needs; the p95 is 30 ms of 80 ms.
+    (message,) = taken_late([0.001] * 90 + [0.030] * 10)
+
+    assert message == (
+        "requests of at most 64 KiB wait before the service takes them: one in twenty for 30.0 ms or more, where p95 "
+        "of the latency is 80.0 ms, shown as upload"
+    )
+
+
+@pytest.mark.parametrize("upload", [[0.001] * 90 + [0.009] * 10, [0.001] * 97 + [0.030] * 3, [0.004] * 50 + [0.03] * 4])
+def test_short_rare_or_few_waits_are_no_alarm(upload: list[float]) -> None:
+    assert taken_late(upload) == []
+
+
+def test_large_requests_are_on_their_way() -> None:
+    assert taken_late([0.030] * 100, bytes_sent=1_000_000) == []
+
+
+def test_what_a_mixed_load_uploads_is_not_all_waiting() -> None:
+    late = [RunWarning("taken_late", "", "")]
+    mixed = samples_table(*(a_sample(i, bytes_sent=500 if i % 2 else 10**6) for i in range(20)))
+
+    assert not upload_is_waiting(late, mixed)
+    assert not upload_is_waiting([], samples_table(a_sample()))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from harness.analysis import clock_doubts, span_doubts
 from harness.clock import ClockOffset
@@ -15,6 +16,8 @@ from harness.join import Joined
 from harness.model import DoneSource, RunWarning, SpanSpec
 from harness.units import format_bytes, format_duration, format_share
 
+Floats = NDArray[np.float64]
+
 LARGE_OTHER = 0.10
 """A larger share of the window that nobody claims is worth a sentence."""
 FEW_KERNEL_STAMPS = 0.99
@@ -22,8 +25,13 @@ MUCH_CLIPPED = 0.05
 """A larger part of server windows outside their requests, as a share of the mean latency, is worth a sentence."""
 SMALL_REQUEST = 64 * 1024
 """Bytes that fit into the socket buffers: sending them takes one round trip."""
+MOSTLY_SMALL = 0.9
 LATE_S = 0.005
 LATE_SHARE = 0.15
+LATE_P95_S = 0.010
+"""Waits of one in twenty from here on are no grain of the machine; the share counts against the p95 of the latency."""
+LEAST_FOR_P95 = 60
+TAKEN_LATE = "taken_late"
 MUCH_OMITTED = 1.1
 """A p99 from the scheduled instant so many times the one from the real start hides a wait worth a sentence."""
 LEAST_OMITTED_S = 0.001
@@ -128,17 +136,45 @@ def _taken_late(samples: pa.Table, split_rows: pd.DataFrame) -> RunWarning | Non
     if len(small) < 10:
         return None
     estimated = bool(small["queue_est_s"].notna().any())
-    waited = float((small["upload_s"] + small["queue_est_s"].fillna(0.0)).mean())
-    latency = float(small["latency_s"].mean())
-    if waited < LATE_S or waited < LATE_SHARE * latency:
+    waits_s = (small["upload_s"] + small["queue_est_s"].fillna(0.0)).to_numpy(dtype=np.float64)
+    latency_s = small["latency_s"].to_numpy(dtype=np.float64)
+    said = _long_on_average(waits_s, latency_s) or _long_for_some(waits_s, latency_s)
+    if said is None:
         return None
     return RunWarning(
-        "taken_late",
-        f"requests of at most {format_bytes(SMALL_REQUEST)} wait {format_duration(waited)} on average before the "
-        f"service takes them: {format_share(waited / latency)} of their latency, shown as "
+        TAKEN_LATE,
+        f"requests of at most {format_bytes(SMALL_REQUEST)} wait before the service takes them: {said}, shown as "
         f"{'queue (est.) and upload' if estimated else 'upload'}",
-        "so little is not long on the way, unless the network is slow: the event loop or the workers of the service "
-        "are busy; move work out of `async def` into a thread, or add workers",
+        "so little is not long on the way, unless the network is slow: all workers or threads of the service are busy "
+        "(add some: uvicorn --workers, gunicorn --workers and --threads), or its event loop is (move work out of "
+        "`async def` into a thread)",
+    )
+
+
+def upload_is_waiting(warnings: Iterable[RunWarning], samples: pa.Table) -> bool:
+    """Whether upload is a wait for the service rather than a way: requests are taken late, and almost all are small."""
+    if not any(warning.code == TAKEN_LATE for warning in warnings):
+        return False
+    small = pa.compute.less_equal(samples.column("bytes_sent"), SMALL_REQUEST)
+    return float(pa.compute.mean(small).as_py() or 0.0) >= MOSTLY_SMALL
+
+
+def _long_on_average(waits_s: Floats, latency_s: Floats) -> str | None:
+    waited, latency = float(waits_s.mean()), float(latency_s.mean())
+    if waited < LATE_S or waited < LATE_SHARE * latency:
+        return None
+    return f"{format_duration(waited)} on average, {format_share(waited / latency)} of their latency"
+
+
+def _long_for_some(waits_s: Floats, latency_s: Floats) -> str | None:
+    """A queue that is there at times only is lost in a mean, and makes the tail."""
+    if len(waits_s) < LEAST_FOR_P95:
+        return None
+    waited, latency = (float(np.quantile(each, 0.95, method="higher")) for each in (waits_s, latency_s))
+    if waited < LATE_P95_S or waited < LATE_SHARE * latency:
+        return None
+    return (
+        f"one in twenty for {format_duration(waited)} or more, where p95 of the latency is {format_duration(latency)}"
     )
 
 

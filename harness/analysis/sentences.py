@@ -19,6 +19,8 @@ STAGE_WORDS = {
     "other": "service time that no stage claims",
     "unsplit": "time without a server half",
 }
+TAKEN_LATE_WORDS = "waiting before the service takes the request (shown as upload)"
+"""What `transfer` is when small requests take long to arrive: see doubts.TAKEN_LATE."""
 
 
 def write(
@@ -31,11 +33,12 @@ def write(
     silence: str | None,
     users: str | None = None,
     waits: Sequence[WaitFindings] = (),
+    taken_late: bool = False,
 ) -> tuple[str, ...]:
     """Answers, latency, where the mean goes, the chain, the tail, and what is not known.
 
     `silence` is why nothing may be said about stages, if so; `users` are those of a closed loop, such as "16 users";
-    `waits` are what the stage `queue` is made of.
+    `waits` are what the stage `queue` is made of; `taken_late` is whether upload is a wait for the service.
     """
     said = [_answers(counts)]
     if counts.ok:
@@ -45,10 +48,10 @@ def write(
     if silence is not None:
         return (*said, f"Nothing is said about stages: {silence}.")
     whole = [s for s in stages if s.part_of is None and s.share is not None]
-    said.extend(_mean(whole, n_split, waits))
+    said.extend(_mean(whole, n_split, waits, taken_late))
     said.extend(_chain(models))
     if n_split:
-        said.append(tail_sentence(tail, waits) if tail else _no_tail(n_split))
+        said.append(tail_sentence(tail, waits, taken_late) if tail else _no_tail(n_split))
     return tuple(said[:6])
 
 
@@ -97,17 +100,19 @@ def _with_interval(estimate: Estimate) -> str:
     return text
 
 
-def _mean(whole: Sequence[StageFindings], n: int, waits: Sequence[WaitFindings]) -> list[str]:
+def _mean(whole: Sequence[StageFindings], n: int, waits: Sequence[WaitFindings], taken_late: bool) -> list[str]:
     ranked = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
     if not ranked:
         return []
-    first, *rest = [f"{_words(s.stage, waits)} {format_share(s.share)}" for s in ranked]
+    first, *rest = [f"{_words(s.stage, waits, taken_late)} {format_share(s.share)}" for s in ranked]
     others = f", then {' and '.join(rest)}" if rest else ""
     return [f"Largest part of the mean request: {first} ({format_duration(ranked[0].mean.value)}){others}; n = {n:,}."]
 
 
-def _words(stage: str, waits: Sequence[WaitFindings]) -> str:
+def _words(stage: str, waits: Sequence[WaitFindings], taken_late: bool) -> str:
     """The stage in words; `queue` with the resource most of it was spent on, if one was."""
+    if stage == "transfer" and taken_late:
+        return TAKEN_LATE_WORDS
     resource = main_resource(waits) if stage == "queue" else None
     return STAGE_WORDS[stage] + (f" (mostly for {resource})" if resource is not None else "")
 
@@ -129,16 +134,16 @@ def _chain(models: Sequence[ModelFindings]) -> list[str]:
     ]
 
 
-def tail_sentence(tail: TailAttribution, waits: Sequence[WaitFindings] = ()) -> str:
-    """Which stage makes the slow requests slow, or that no single one does; `waits` as for `write`."""
+def tail_sentence(tail: TailAttribution, waits: Sequence[WaitFindings] = (), taken_late: bool = False) -> str:
+    """Which stage makes the slow requests slow, or that no single one does; the rest as for `write`."""
     gap = f"The slowest 5% take {format_duration(tail.gap_s)} longer than typical requests"
     top = tail.shares[0]
     interval = f"95% interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
     if tail.clear is not None:
         # More than all of it: the stage grew by more than the latency, because others shrank.
         share = "all" if top.share > 0.995 else _percent(top.share)
-        return f"{gap}: {share} of that is {_words(top.stage, waits)} ({interval})."
-    first = f"{_words(top.stage, waits)} comes first, {_percent(top.share)}"
+        return f"{gap}: {share} of that is {_words(top.stage, waits, taken_late)} ({interval})."
+    first = f"{_words(top.stage, waits, taken_late)} comes first, {_percent(top.share)}"
     return f"{gap}; no single stage explains it ({first}; {interval})."
 
 
