@@ -358,3 +358,18 @@ def test_upload_that_is_a_wait_for_the_service_is_not_called_a_transfer() -> Non
     words = "waiting before the service takes the request (shown as upload)"
     assert late[2].startswith(f"Largest part of the mean request: {words} 75% (300 ms)")
     assert usual[2].startswith("Largest part of the mean request: transfer (connect, upload, download) 75%")
+
+
+def test_the_waits_for_a_batcher_are_split_by_what_they_were_about() -> None:
+    rows = ledger_rows(queue=[0.1] * 2, inference=[0.1] * 2)
+    waits = pd.DataFrame(
+        [(0, "batcher", 0.02, "busy"), (1, "batcher", 0.03, "window"), (1, "batcher", 0.02, "window"),
+         (1, "lock", 0.01, None), (99, "batcher", 1.0, "busy")],
+        columns=["request_id", "resource", "duration_s", "kind"],
+    )  # fmt: skip
+
+    batcher, lock = wait_findings(waits, rows)
+
+    assert batcher.kinds == (("window", pytest.approx(0.025)), ("busy", pytest.approx(0.010)))
+    assert lock.kinds == ()
+    assert wait_findings(waits.drop(columns="kind"), rows)[0].kinds == ()

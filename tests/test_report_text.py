@@ -13,7 +13,7 @@ from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate
 
 from harness.findings import Estimate, Loss, Reading, Verdict, WaitFindings
 from harness.model import RunWarning
-from harness.report import figures, lines
+from harness.report import figures, json_report, lines
 from harness.report.lights import LightState, lights
 from harness.report.palette import DARK, LIGHT, Theme
 from harness.report.text import visible
@@ -164,6 +164,17 @@ def test_waits_are_told_by_resource_the_largest_first() -> None:
         "Queue, as the service measured it: threadpool 9.00 ms, model_lock 2.50 ms, not named 500 us; mean per request"
     )
     assert lines.waits_line(a_summary(waits=())) == ""
+
+
+def test_the_waits_for_a_batcher_are_shown_with_what_they_were_about() -> None:
+    batcher = WaitFindings("batcher", 20, 20, 0.019, 0.019, 0.1, (("busy", 0.010), ("window", 0.009)))
+    summary = a_summary(waits=(batcher,))
+
+    assert lines.waits_line(summary).startswith(
+        "Queue, as the service measured it: batcher 19.0 ms (busy 10.0 ms, window 9.00 ms);"
+    )
+    assert lines.wait_lines(summary)[0][0] == "batcher (busy 10.0 ms, window 9.00 ms)"
+    assert json_report.parse(json_report.render(summary)) == summary
 
 
 def test_many_resources_are_summed_up() -> None:

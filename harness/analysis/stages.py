@@ -78,6 +78,7 @@ def wait_findings(waits: pd.DataFrame, rows: pd.DataFrame) -> tuple[WaitFindings
     may be more than the mean of the stage `queue`.
     """
     n, mean_latency = len(rows), _mean_latency(rows)
+    kinds = _kinds(waits, rows)
     return tuple(
         WaitFindings(
             resource=cost.name,
@@ -86,9 +87,24 @@ def wait_findings(waits: pd.DataFrame, rows: pd.DataFrame) -> tuple[WaitFindings
             mean_wait_s=cost.total_s / cost.count,
             mean_per_request_s=cost.total_s / n,
             share=cost.total_s / n / mean_latency if mean_latency > 0 else 0.0,
+            kinds=kinds.get(cost.name, ()),
         )
         for cost in _costs(waits, rows, "resource")
     )
+
+
+def _kinds(waits: pd.DataFrame, rows: pd.DataFrame) -> dict[str | None, tuple[tuple[str, float], ...]]:
+    """What the waits for a resource were about, as far as they say, with the mean per request, largest first."""
+    if "kind" not in waits:  # a run that was stored before there were kinds
+        return {}
+    told = waits[waits["kind"].notna() & waits["resource"].notna() & waits["request_id"].isin(rows["request_id"])]
+    if told.empty:
+        return {}
+    found: dict[str | None, list[tuple[str, float]]] = {}
+    sums = told.groupby(["resource", "kind"])["duration_s"].sum().reset_index()
+    for row in sums.sort_values("duration_s", ascending=False, kind="stable").to_dict("records"):
+        found.setdefault(str(row["resource"]), []).append((str(row["kind"]), float(row["duration_s"]) / len(rows)))
+    return {resource: tuple(each) for resource, each in found.items()}
 
 
 def _mean_latency(rows: pd.DataFrame) -> float:

@@ -137,10 +137,16 @@ def waits_line(summary: Summary) -> str:
     if not summary.waits:
         return ""
     named, rest = summary.waits[:MOST_WAITS], summary.waits[MOST_WAITS:]
-    shown = [f"{wait_label(w, 40)} {format_duration(w.mean_per_request_s)}" for w in named]
+    shown = [f"{wait_label(w, 40)} {format_duration(w.mean_per_request_s)}{_kinds(w)}" for w in named]
     if rest:
         shown.append(f"{len(rest):,} more {format_duration(sum(w.mean_per_request_s for w in rest))}")
     return f"Queue, as the service measured it: {', '.join(shown)}; mean per request"
+
+
+def _kinds(found: WaitFindings) -> str:
+    """` (busy 10.0 ms, window 9.00 ms)`: what the waits were about, per request."""
+    shown = ", ".join(f"{visible(kind, 20)} {format_duration(mean_s)}" for kind, mean_s in found.kinds)
+    return f" ({shown})" if shown else ""
 
 
 WAIT_COLUMNS = ("resource", "waits", "requests", "ms a wait", "ms a request", "share")
@@ -151,7 +157,7 @@ def wait_lines(summary: Summary) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for w in summary.waits[:MOST_WAIT_ROWS]:
         each, spread = (ms(s, decimals_for(s)) for s in (w.mean_wait_s, w.mean_per_request_s))
-        lines.append((wait_label(w), f"{w.waits:,}", f"{w.requests:,}", each, spread, share(w.share)))
+        lines.append((wait_label(w) + _kinds(w), f"{w.waits:,}", f"{w.requests:,}", each, spread, share(w.share)))
     rest = summary.waits[MOST_WAIT_ROWS:]
     if rest:
         spread_s = sum(w.mean_per_request_s for w in rest)
