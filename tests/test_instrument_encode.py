@@ -15,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from harness.instrument import encode
-from harness.instrument.exporter import _encoded_and_posted, _preamble, sender
+from harness.instrument.exporter import Entry, Sender, Sent, _packed, _preamble, sender
 from harness.instrument.marks import STAGES, Mark, Record, add_mark
 from harness.instrument.spans import Finished, finished, spans_of
 
@@ -130,41 +133,109 @@ def a_request(path: str = "/") -> Finished:
     return finished(record, {"method": "GET", "path": path})
 
 
-def test_a_large_batch_is_posted_in_pieces() -> None:
-    bodies: list[bytes] = []
-    sent = list(_encoded_and_posted([a_request("/" + "x" * 400_000) for _ in range(7)], b"", bodies.append))
+def large_request() -> Finished:
+    return a_request()._replace(
+        marks=[Mark(a_request().record, None, None, "x" * 4_000, None, at) for at in range(100)]
+    )
 
-    assert [(one.spans, one.failure) for one in sent] == [(3, None), (3, None), (1, None)]
-    assert len(decoded(bodies).resource_spans[0].scope_spans) == 1
-    assert max(map(len, bodies)) < 1_300_000
+
+def test_a_large_batch_is_packed_in_pieces() -> None:
+    parcels = list(_packed([large_request() for _ in range(7)]))  # 100 x 4 kB each
+
+    assert [(one.spans, one.failure) for one in parcels] == [(303, None), (303, None), (101, None)]
+    assert max(one.size for one in parcels) < 1_300_000
 
 
 def test_a_request_that_cannot_be_encoded_is_the_only_one_lost() -> None:
     broken = a_request()._replace(path=object())  # type: ignore[arg-type]
-    sent = list(_encoded_and_posted([a_request(), broken, a_request()], b"", lambda _: None))
+    parcels = list(_packed([a_request(), broken, a_request()]))
 
-    assert [(one.spans, one.failure is None) for one in sent] == [(1, False), (2, True)]
+    assert [(one.spans, one.failure is None) for one in parcels] == [(1, False), (2, True)]
+
+
+def test_long_names_and_values_are_cut_and_not_kept() -> None:
+    record = Record(0, EPOCH, 1, 2, None)
+    root = Mark(record, None, None, "request", None, 0)
+    attributes = {"prompt": "ä" * 9_000, "y" * 70: 1, "digits": 10**5_000}
+    add_mark(root, None, "n" * 5_000, 0, 1, attributes)
+    record.end = 10
+    encode.cut_values_at(5_000)
+    longer = ours(finished(record, {})).resource_spans[0].scope_spans[0].spans[0]
+    encode.cut_values_at(encode.LONGEST_TEXT)
+    cut = ours(finished(record, {})).resource_spans[0].scope_spans[0].spans[0]
+
+    assert len(longer.attributes[0].value.string_value) == 5_000
+    assert [len(a.value.string_value) for a in cut.attributes] == [4_096, 0, 4_096]
+    assert cut.name == "n" * 4_096
+    assert max(len(part) for key in encode._kept for part in key if isinstance(part, str)) <= 64
+
+
+def through(send: Sender, entries: list[Entry]) -> Sent:
+    return send.post(list(send.pack(entries)))
 
 
 def test_an_exporter_without_the_private_client_gets_spans() -> None:
     memory = InMemorySpanExporter()
     send = sender(memory, PROVIDER)
 
-    assert [tuple(one) for one in send([a_request(), a_request("/two")])] == [(2, None)]
+    assert through(send, [a_request(), a_request("/two")]) == (0, None)
     assert [(span.attributes or {})["url.path"] for span in memory.get_finished_spans()] == ["/", "/two"]
     memory.shutdown()
-    assert [one.failure for one in send([a_request()])] == ["the exporter gave up"]
+    assert through(send, [a_request()]) == (1, "the exporter gave up")
+
+
+QUOTA = ExportTraceServiceResponse(partial_success={"rejected_spans": 2, "error_message": "quota"}).SerializeToString()
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "answer", "sent"),
+    [
+        (200, PROTOBUF, b"", (0, None)),
+        (202, PROTOBUF, QUOTA, (2, "quota")),
+        (200, JSON, b'{"partialSuccess": {"rejectedSpans": "1"}}', (1, "the collector refused some")),
+        (200, JSON, b'{"partialSuccess": {"rejectedSpans": 99, "errorMessage": "no"}}', (3, "no")),
+        (200, JSON, b"{}", (0, None)),
+        (200, PROTOBUF, b"\xff\xfe" * 9, (3, "the answer is not one of a collector")),
+        (200, "text/html; charset=utf-8", b"<html>log in", (3, "a web page answered, not a collector")),
+        (200, "text/plain", b"ok", (0, None)),
+        (302, PROTOBUF, b"", (3, "302 Found")),
+        (400, PROTOBUF, b"", (3, "Bad Request")),
+    ],
+)
+def test_what_a_collector_did_not_take_is_lost(status: int, kind: str, answer: bytes, sent: tuple[int, object]) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        exporter = OTLPSpanExporter(f"http://127.0.0.1:{server.server_address[1]}/v1/traces")
+        found = through(sender(exporter, PROVIDER), [a_request(), a_request(), a_request()])
+        exporter.shutdown()
+        thread.join()
+
+    assert found == sent
 
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[Any]]]:
-    """An endpoint, and what was posted: path, headers, body. A path with "no" in it is refused."""
+    """An endpoint, and what was posted: path, headers, body."""
     posted: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             posted.append((self.path, self.headers, self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(400 if "no" in self.path else 200)
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -186,21 +257,13 @@ def test_the_environment_of_the_exporter_is_obeyed(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-token=abc")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     exporter = OTLPSpanExporter()
-    (sent,) = sender(exporter, PROVIDER)([a_request("/seen")])
+    sent = through(sender(exporter, PROVIDER), [a_request("/seen")])
     exporter.shutdown()
     ((path, headers, body),) = posted
 
-    assert sent == (1, None)
+    assert sent == (0, None)
     assert (path, headers["x-token"], headers["content-encoding"]) == ("/mine", "abc", "gzip")
     assert b"/seen" in gzip.decompress(body)
-
-
-def test_a_post_that_is_refused_says_why(collector: tuple[str, list[Any]]) -> None:
-    exporter = OTLPSpanExporter(f"{collector[0]}/no")
-    (sent,) = sender(exporter, PROVIDER)([a_request()])
-    exporter.shutdown()
-
-    assert sent == (1, "Bad Request")
 
 
 def test_made_spans_travel_beside_ours(collector: tuple[str, list[Any]]) -> None:
@@ -209,9 +272,10 @@ def test_made_spans_travel_beside_ours(collector: tuple[str, list[Any]]) -> None
     own.add_span_processor(SimpleSpanProcessor(memory))
     own.get_tracer("test").start_span("batch").end()
     exporter = OTLPSpanExporter(f"{collector[0]}/v1/traces")
-    sent = list(sender(exporter, PROVIDER)([*memory.get_finished_spans(), a_request()]))
+    sent = through(sender(exporter, PROVIDER), [*memory.get_finished_spans(), a_request()])
     exporter.shutdown()
-    names = [decoded([body]).resource_spans[0].scope_spans[0].spans[0].name for _, _, body in collector[1]]
+    (body,) = (body for _, _, body in collector[1])
+    names = [resource.scope_spans[0].spans[0].name for resource in decoded([body]).resource_spans]
 
-    assert [tuple(one) for one in sent] == [(1, None), (1, None)]
+    assert sent == (0, None)
     assert names == ["GET HTTP", "batch"]

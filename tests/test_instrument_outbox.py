@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from instrument_support import RUN, a_sink, app_of, asgi_call, attributes, memory_provider, traceparent
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from test_instrument_export import an_application
 
 from harness.instrument import instrument, pipeline, stage
-from harness.instrument.exporter import Entry, Send, Sent, sender
+from harness.instrument.exporter import Entry, Parcel, Sender, Sent, sender
 from harness.instrument.marks import Mark, Record, add_mark
 from harness.instrument.outbox import Counts, Outbox
 from harness.instrument.spans import Finished, finished
@@ -33,8 +33,17 @@ def a_request(marks: int = 2) -> Finished:
     return finished(record, {})
 
 
-def an_outbox(send: Send, queue_size: int = 12, batch_size: int = 6) -> Outbox:
-    return Outbox(send, queue_size=queue_size, batch_size=batch_size, delay_s=60)
+def pack(entries: Sequence[Entry]) -> Iterator[Parcel]:
+    return (Parcel(entry.spans, b"x") for entry in entries if isinstance(entry, Finished))
+
+
+def taking(post: Callable[[Sequence[Parcel]], object]) -> Sender:
+    """Packs without encoding; `post` only looks on, or raises."""
+    return Sender(pack, lambda parcels: Sent(0, post(parcels)))
+
+
+def an_outbox(sender: Sender, queue_size: int = 12, batch_size: int = 6) -> Outbox:
+    return Outbox(sender, queue_size=queue_size, batch_size=batch_size, delay_s=60)
 
 
 def test_a_stopped_collector_costs_what_does_not_fit_and_all_of_it_is_counted() -> None:
@@ -56,49 +65,67 @@ def test_a_stopped_collector_costs_what_does_not_fit_and_all_of_it_is_counted() 
 
 
 def test_a_request_larger_than_the_queue_is_sent_when_nothing_else_waits() -> None:
-    outbox = an_outbox(lambda entries: iter([Sent(31, None)]))
+    outbox = an_outbox(taking(lambda _: None))
     outbox.put(a_request(marks=30))
     outbox.force_flush()
 
     assert outbox.counts() == Counts(31, 31, 0)
 
 
-def test_what_fails_or_breaks_in_the_middle_is_lost_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    def send(entries: Sequence[Entry]) -> Iterator[Sent]:
-        yield Sent(3, None)
-        yield Sent(3, "refused")
-        raise OSError("no network")
+def test_what_cannot_be_packed_and_what_is_refused_is_lost_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(entries: Sequence[Entry]) -> Iterator[Parcel]:
+        yield Parcel(3, b"x")
+        yield Parcel(3, failure="odd")
+        raise OSError("no memory")
 
-    outbox = an_outbox(send, batch_size=100)
+    outbox = an_outbox(Sender(broken, lambda _: Sent(2, "quota")), batch_size=100)
     for _ in range(4):
         outbox.put(a_request())
     with caplog.at_level(logging.WARNING):
         outbox.force_flush()
     outbox.force_flush()
 
-    assert outbox.counts() == Counts(12, 3, 9)
-    assert [r.getMessage() for r in caplog.records] == ["spans are lost, 9 so far: the export failed (no network)"]
+    assert outbox.counts() == Counts(12, 1, 11)
+    assert [r.getMessage() for r in caplog.records] == [
+        "spans are lost, 9 so far: the export failed (no memory)",
+        "spans are lost, 11 so far: the export failed (quota)",
+    ]
+
+
+def test_a_post_that_raises_loses_its_spans_and_not_the_next_ones() -> None:
+    failures = [OSError("no network")]
+
+    def post(_: object) -> Sent:
+        if failures:
+            raise failures.pop()
+        return Sent(0, None)
+
+    outbox = an_outbox(Sender(pack, post))
+    for _ in range(2):
+        outbox.put(a_request())
+        outbox.force_flush()
+
+    assert outbox.counts() == Counts(6, 3, 3)
 
 
 def test_a_full_batch_does_not_wait_for_the_clock() -> None:
     sent, entered = [], threading.Event()
 
-    def send(entries: Sequence[Entry]) -> Iterator[Sent]:
-        sent.append(len(entries))
+    def post(parcels: Sequence[Parcel]) -> None:
+        sent.append(sum(parcel.spans for parcel in parcels))
         entered.set()
-        yield Sent(3 * len(entries), None)
 
-    outbox = an_outbox(send)
+    outbox = an_outbox(taking(post))
     outbox.put(a_request())
     assert not entered.wait(0.05)
     outbox.put(a_request())
 
     assert entered.wait(10)
-    assert sent == [2]
+    assert sent == [6]
 
 
 def test_threads_that_put_at_once_are_all_counted() -> None:
-    outbox = an_outbox(lambda entries: iter([Sent(3 * len(entries), None)]), queue_size=10_000, batch_size=50)
+    outbox = an_outbox(taking(lambda _: None), queue_size=10_000, batch_size=50)
     threads = [threading.Thread(target=lambda: [outbox.put(a_request()) for _ in range(100)]) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -191,10 +218,13 @@ def test_a_request_that_began_before_the_fork_ends_in_the_child_whatever_the_par
 
 def test_sizes_from_the_environment_are_taken_and_nonsense_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
-    assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7) == 100
+    assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7, 1000) == 100
+    for large in ("1001", "10000000000000", "9" * 5_000):
+        monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", large)
+        assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7, 1000) == 1000
     for nonsense in ("0", "-1", "many", "1.5", " "):
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", nonsense)
-        assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7) == 7
+        assert pipeline._positive("OTEL_BSP_MAX_QUEUE_SIZE", 7, 1000) == 7
 
 
 def test_marks_that_come_after_the_window_leave_no_trace() -> None:

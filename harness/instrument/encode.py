@@ -28,6 +28,10 @@ MAX_KEPT = 4_096
 _LONGEST_KEPT = 64  # characters
 _LARGEST_KEPT = 1_024
 
+LONGEST_TEXT = 4_096  # characters
+"""What is longer is cut: a name always here, a value where the environment does not say otherwise."""
+_longest_value = LONGEST_TEXT
+
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _NAME, _ATTRIBUTE = b"\x2a", b"\x4a"
 _INTERNAL, _SERVER = b"\x30\x01", b"\x30\x02"
@@ -41,6 +45,13 @@ _double = struct.Struct("<Bd").pack
 _OURS = frozenset({"harness.stage", "harness.cpu_ns", "error.type", *(f"harness.{key}" for key in KNOWN_ATTRIBUTES)})
 
 _kept: dict[tuple[object, ...], bytes] = {}
+
+
+def cut_values_at(characters: int) -> None:
+    """Set the length of the longest value for this process."""
+    global _longest_value
+    _longest_value = characters
+    _kept.clear()
 
 
 def request(resource_spans: bytes, spans: Iterable[bytes]) -> bytes:
@@ -100,7 +111,7 @@ def _head(name: str, stage: str | None) -> bytes:
     head = _INTERNAL + _FLAGS + _field(_NAME, _text(name))
     if stage is not None:
         head += _attribute("harness.stage", stage)
-    return _keep((name, stage), head)
+    return _keep((name, stage), head) if len(name) <= _LONGEST_KEPT else head
 
 
 def _root(done: Finished) -> bytes:
@@ -129,17 +140,23 @@ def _attribute(key: str, value: Value) -> bytes:
     known = _kept.get((key, value, kind))  # the type is part of it, since 1 == True == 1.0
     if known is not None:
         return known
-    name = _kept.get((key,)) or _keep((key,), _field(b"\x0a", _text(key)))
+    name = _kept.get((key,)) or _key(key)
     made = _field(_ATTRIBUTE, name + _field(b"\x12", _any_value(value)))
-    if (kind is str and len(value) <= _LONGEST_KEPT) or (kind is int and 0 <= value < _LARGEST_KEPT):  # type: ignore[arg-type,operator]
+    short = (kind is str and len(value) <= _LONGEST_KEPT) or (kind is int and 0 <= value < _LARGEST_KEPT)  # type: ignore[arg-type,operator]
+    if short and len(key) <= _LONGEST_KEPT:
         _keep((key, value, kind), made)
     return made
+
+
+def _key(key: str) -> bytes:
+    made = _field(b"\x0a", _text(key))
+    return _keep((key,), made) if len(key) <= _LONGEST_KEPT else made
 
 
 def _any_value(value: Value) -> bytes:
     """An `AnyValue`; a number too large for one becomes text."""
     if isinstance(value, str):
-        return _field(b"\x0a", _text(value))
+        return _field(b"\x0a", _text(value, _longest_value))
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, float):
@@ -147,7 +164,7 @@ def _any_value(value: Value) -> bytes:
     if 0 <= value < 2**63:
         return b"\x18" + _varint(value)
     if int(value) not in INT64:
-        return _field(b"\x0a", _text(str(value)))
+        return _field(b"\x0a", _text(_digits(value), _longest_value))
     return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # two's complement
 
 
@@ -158,8 +175,15 @@ def _keep(key: tuple[object, ...], made: bytes) -> bytes:
     return made
 
 
-def _text(value: str) -> bytes:
-    return value.encode("utf-8", "replace")
+def _digits(number: int) -> str:
+    try:
+        return str(int(number))
+    except ValueError:  # more digits than Python turns into text
+        return hex(number)
+
+
+def _text(value: str, at_most: int = LONGEST_TEXT) -> bytes:
+    return (value if len(value) <= at_most else value[:at_most]).encode("utf-8", "replace")
 
 
 def _field(tag: bytes, content: bytes) -> bytes:

@@ -7,7 +7,7 @@ its encoding is left out, where its client takes bytes. Where it does not, it ge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from opentelemetry.sdk.resources import Resource
@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext
 
+from harness.instrument.answer import Watched, refused
 from harness.instrument.encode import encoded, preamble, request
 from harness.instrument.spans import Finished, spans_of
 
@@ -25,76 +26,118 @@ PAUSE_S = 0.0002
 """Encoding steps aside this often, else it would hold the interpreter, and so the event loop, for milliseconds."""
 
 Entry = Finished | ReadableSpan
-Post = Callable[[bytes], object]
-"""Posts a body; returns what went wrong, or None."""
+
+
+class Parcel(NamedTuple):
+    """Spans ready to be posted, as bytes: a collector that hangs must not keep the objects of requests alive, which
+    every full garbage collection would have to walk through. `made` only where the exporter takes nothing else.
+    """
+
+    spans: int
+    ours: bytes = b""  # fields of our `ScopeSpans`
+    foreign: bytes = b""  # an `ExportTraceServiceRequest` of its own
+    made: tuple[ReadableSpan, ...] = ()
+    failure: object = None  # why these cannot be sent
+
+    @property
+    def size(self) -> int:
+        return len(self.ours) + len(self.foreign) + sum(map(size_of, self.made))
 
 
 class Sent(NamedTuple):
-    """What became of some spans: `failure` is None when the collector took them."""
+    """What became of a post: how many of its spans are lost, and why."""
 
-    spans: int
+    lost: int
     failure: object
 
 
-Send = Callable[[Sequence[Entry]], Iterator[Sent]]
+class Sender(NamedTuple):
+    """`pack` makes parcels of entries; `post` sends some parcels at once."""
+
+    pack: Callable[[Sequence[Entry]], Iterator[Parcel]]
+    post: Callable[[Sequence[Parcel]], Sent]
 
 
-def sender(exporter: SpanExporter, provider: TracerProvider) -> Send:
-    """What posts the spans of some entries, in as many posts as it takes, and says what became of each."""
-    post = _post_of(exporter)
-    head = b"" if post is None else _preamble(provider.resource)
-
-    def send(entries: Sequence[Entry]) -> Iterator[Sent]:
-        made = [entry for entry in entries if isinstance(entry, ReadableSpan)]
-        finished = [entry for entry in entries if isinstance(entry, Finished)]
-        if post is not None:
-            yield from _encoded_and_posted(finished, head, post)
-        else:
-            for done in finished:
-                made += spans_of(done, provider)
-        if made:
-            ended = exporter.export(made)
-            yield Sent(len(made), None if ended is SpanExportResult.SUCCESS else "the exporter gave up")
-
-    return send
+def size_of(entry: Entry) -> int:
+    """About the memory that an entry takes: its strings, and a flat rate for the rest."""
+    if not isinstance(entry, Finished):
+        return 1_000
+    size = 400 + len(entry.path) + len(entry.name) + len(entry.method)
+    for mark in entry.marks:
+        size += 200 + len(mark.name)
+        if mark.attributes:
+            for key, value in mark.attributes.items():
+                size += len(key) + len(value) if type(value) is str else len(key)
+    return size
 
 
-def _encoded_and_posted(finished: Iterable[Finished], head: bytes, post: Post) -> Iterator[Sent]:
+def sender(exporter: SpanExporter, provider: TracerProvider) -> Sender:
+    """What sends spans by way of `exporter`, as bytes if its client takes them."""
+    client = getattr(exporter, "_client", None)
+    if not callable(getattr(client, "export", None)):
+        return _of_objects(exporter, provider)
+    watched = Watched.around(client)
+    head = _preamble(provider.resource)
+
+    def post(parcels: Sequence[Parcel]) -> Sent:
+        spans = sum(parcel.spans for parcel in parcels)
+        fields = [parcel.ours for parcel in parcels if parcel.ours]
+        body = request(head, fields) if fields else b""
+        body += b"".join(parcel.foreign for parcel in parcels)  # messages one behind the other are one message
+        ended = client.export(body)  # type: ignore[union-attr]
+        lost, failure = refused(ended, watched, spans)
+        return Sent(lost, failure)
+
+    return Sender(_packed, post)
+
+
+def _of_objects(exporter: SpanExporter, provider: TracerProvider) -> Sender:
+    def pack(entries: Sequence[Entry]) -> Iterator[Parcel]:
+        for entry in entries:
+            made = spans_of(entry, provider) if isinstance(entry, Finished) else [entry]
+            yield Parcel(len(made), made=tuple(made))
+
+    def post(parcels: Sequence[Parcel]) -> Sent:
+        spans = [span for parcel in parcels for span in parcel.made]
+        taken = exporter.export(spans) is SpanExportResult.SUCCESS
+        return Sent(0, None) if taken else Sent(len(spans), "the exporter gave up")
+
+    return Sender(pack, post)
+
+
+def _packed(entries: Sequence[Entry]) -> Iterator[Parcel]:
     fields: list[bytes] = []
     spans = size = since_pause = 0
-    for done in finished:
+    for entry in entries:
+        if not isinstance(entry, Finished):
+            yield _foreign(entry)
+            continue
         try:
-            field = encoded(done)
+            field = encoded(entry)
         except Exception as error:
-            yield Sent(done.spans, error)
+            yield Parcel(entry.spans, failure=error)
             continue
         fields.append(field)
-        spans += done.spans
+        spans += entry.spans
         size += len(field)
         since_pause += len(field)
         if since_pause >= SLICE_BYTES:
             time.sleep(PAUSE_S)
             since_pause = 0
         if size >= POST_BYTES:
-            yield Sent(spans, post(request(head, fields)))
+            yield Parcel(spans, b"".join(fields))
             fields, spans, size = [], 0, 0
     if fields:
-        yield Sent(spans, post(request(head, fields)))
+        yield Parcel(spans, b"".join(fields))
 
 
-def _post_of(exporter: SpanExporter) -> Post | None:
-    """The exporter's own client; it is not public, so it may be missing or be something else."""
-    export = getattr(getattr(exporter, "_client", None), "export", None)
-    if not callable(export):
-        return None
+def _foreign(span: ReadableSpan) -> Parcel:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    def post(body: bytes) -> object:
-        ended = export(body)
-        if ended.success:
-            return None
-        return ended.error or ended.reason or ended.status_code or "no answer"
-
-    return post
+    try:
+        return Parcel(1, foreign=encode_spans([span]).SerializePartialToString())
+    except Exception as error:
+        return Parcel(1, failure=error)
 
 
 def _preamble(resource: Resource) -> bytes:

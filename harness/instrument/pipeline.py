@@ -9,7 +9,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -30,6 +31,9 @@ QUEUE_SIZE = 65_536
 BATCH_SIZE = 2_048
 DELAY_MS = 500
 FLUSH_AT_MOST_S = 2.0
+MOST_DELAY_MS = 3_600_000
+MOST_SPANS = 10_000_000
+MOST_CHARACTERS = 1 << 20  # of a value
 
 _RECORDED = sampling.Decision.RECORD_AND_SAMPLE
 
@@ -39,6 +43,7 @@ _own: TracerProvider | None = None
 _outbox: Outbox | None = None  # of the private provider
 _taken = _refused = 0  # spans given to the service's own processors, and those that they raised on
 _flush: threading.Thread | None = None
+_abandoned: tuple[TracerProvider, ...] = ()  # private providers of the processes we were forked from
 _looked = False  # whether this process has decided if it exports by itself
 _UNKNOWN = object()
 _seen: object = _UNKNOWN  # the global provider when it was last looked at, and what became of it
@@ -47,9 +52,11 @@ _ambient: TracerProvider | None = None
 
 def _forget_parent() -> None:
     """A forked child has neither the parent's exporter thread nor its locks, and counts for itself."""
-    global _lock, _counting, _own, _outbox, _looked, _flush, _taken, _refused
+    global _lock, _counting, _own, _outbox, _looked, _flush, _taken, _refused, _abandoned
     if _outbox is not None:  # a request may be open here that began in the parent
         _outbox.abandon()
+    if _own is not None:
+        _abandoned += (_own,)
     _lock, _counting = threading.Lock(), threading.RLock()
     _own, _outbox, _looked, _flush = None, None, False, None
     _taken = _refused = 0
@@ -98,8 +105,13 @@ def _look_for_global() -> TracerProvider | None:
     return found if isinstance(found, TracerProvider) and not _disabled() else None
 
 
-def samples(chosen: TracerProvider, caller: TraceParent | None, trace_id: int) -> bool:
-    """Whether a request is recorded: never against the caller's flag, otherwise as the sampler says."""
+def samples(
+    chosen: TracerProvider, caller: TraceParent | None, trace_id: int, scope: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether a request is recorded: never against the caller's flag, otherwise as the sampler says.
+
+    The sampler hears of `scope` what it would hear of the service's own server span, in old words and in new ones.
+    """
     if caller is not None and not caller.sampled:
         return False
     sampler = chosen.sampler
@@ -109,7 +121,15 @@ def samples(chosen: TracerProvider, caller: TraceParent | None, trace_id: int) -
     if caller is not None:
         remote = SpanContext(caller.trace_id, caller.span_id, is_remote=True, trace_flags=SAMPLED)
         context = trace.set_span_in_context(NonRecordingSpan(remote), context)
-    return sampler.should_sample(context, trace_id, "HTTP", SpanKind.SERVER).decision is _RECORDED
+    name, attributes = "HTTP", {}
+    if scope:
+        method, path, scheme = (str(scope.get(key, "")) for key in ("method", "path", "scheme"))
+        name = f"{method} {path}"
+        attributes = {
+            "http.request.method": method, "url.path": path, "url.scheme": scheme,
+            "http.method": method, "http.target": path, "http.scheme": scheme,
+        }  # fmt: skip
+    return sampler.should_sample(context, trace_id, name, SpanKind.SERVER, attributes).decision is _RECORDED
 
 
 def hand_over(done: Finished) -> None:
@@ -127,6 +147,10 @@ def export(chosen: TracerProvider, spans: Sequence[ReadableSpan]) -> None:
     if chosen is _own and _outbox is not None:
         for span in spans:
             _outbox.put(span)
+        return
+    if chosen in _abandoned:  # the parent's, whose exporter has no threads here
+        with _counting:
+            _refused += len(spans)
         return
     processor = chosen._active_span_processor
     taken = 0
@@ -151,26 +175,24 @@ def counts() -> Counts:
 
 
 def start_flush() -> threading.Thread | None:
-    """Begin to send what is queued in a thread of its own; None when nobody takes our spans, or not even the last
-    flush got through: waiting for a collector that is gone once is enough."""
+    """Begin to send what our own exporter has queued, in a thread of its own; a provider of the service's is the
+    service's to flush. None when there is nothing to wait for: no exporter, no thread to be had, or not even the last
+    flush got through, since waiting for a collector that is gone once is enough."""
     global _flush
-    chosen = [provider for provider in (global_provider(), _own) if provider is not None]
-    if not chosen or (_flush is not None and _flush.is_alive()):
+    if _outbox is None or (_flush is not None and _flush.is_alive()):
         return None
-
-    def flush() -> None:
-        for provider in chosen:
-            provider.force_flush()
-
-    _flush = threading.Thread(target=flush, name="harness-flush", daemon=True)
-    _flush.start()
+    flush = threading.Thread(target=_outbox.force_flush, name="harness-flush", daemon=True)
+    try:
+        flush.start()
+    except RuntimeError:
+        return None
+    _flush = flush
     return _flush
 
 
 def _flush_at_exit() -> None:
-    thread = start_flush()
-    if thread is not None:
-        thread.join(FLUSH_AT_MOST_S)
+    if _outbox is not None and (_flush is None or not _flush.is_alive()):
+        _outbox.hurry(FLUSH_AT_MOST_S)
 
 
 def _look() -> None:
@@ -207,26 +229,32 @@ def _exports_by_itself() -> bool:
 def _private_provider() -> tuple[TracerProvider, Outbox]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
+    from harness.instrument.encode import LONGEST_TEXT, cut_values_at
     from harness.instrument.exporter import sender
 
     hush((*SDK_LOGGERS, OUTBOX_LOG.name))
     # Not shut down at exit by the SDK: that waits up to 30 s for a collector that is gone.
     made = TracerProvider(resource=Resource.create({"process.pid": os.getpid()}), shutdown_on_exit=False)
-    queue_size = _positive("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
+    queue_size = _positive("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE, MOST_SPANS)
+    longest = _positive("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", LONGEST_TEXT, MOST_CHARACTERS)
+    cut_values_at(_positive("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", longest, MOST_CHARACTERS))
     outbox = Outbox(
         sender(OTLPSpanExporter(), made),
         queue_size=queue_size,
-        batch_size=min(queue_size, _positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SIZE)),
-        delay_s=_positive("OTEL_BSP_SCHEDULE_DELAY", DELAY_MS) / 1000,
+        batch_size=min(queue_size, _positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SIZE, MOST_SPANS)),
+        delay_s=_positive("OTEL_BSP_SCHEDULE_DELAY", DELAY_MS, MOST_DELAY_MS) / 1000,
     )
     made.add_span_processor(outbox)
     return made, outbox
 
 
-def _positive(variable: str, default: int) -> int:
+def _positive(variable: str, default: int, at_most: int) -> int:
     value = os.environ.get(variable, "").strip()
-    if value.isdecimal() and int(value) > 0:
-        return int(value)
+    if value.isdecimal() and value.strip("0"):
+        chosen = int(value) if len(value) <= 40 else at_most
+        if chosen > at_most:
+            LOG.warning("%s is too large: %d is used", variable, at_most)
+        return min(chosen, at_most)
     if value:
         LOG.warning("%s is not a positive whole number: %d is used", variable, default)
     return default
