@@ -92,6 +92,7 @@ class ClockOffset:
     n: int
     drift_ppm: float = 0.0
     pieces: tuple[Piece, ...] = ()
+    assumes: str | None = None  # what has to be true for it, when that could not be seen
 
     def at(self, instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """The offset at these instants of the client's clock, ns."""

@@ -225,11 +225,13 @@ def _clock_text(ledger: Ledger) -> str:
     known = [offset for _, offset in ledger.offsets if offset is not None]
     if not known:
         return "clock offset unknown: upload and download are not told apart"
+    assumed = next((f", if {offset.assumes}" for offset in known if offset.assumes), "")
     if all(offset.same_host for offset in known):
-        return "same host, one clock"
+        return f"same host, one clock{assumed}"
     worst = max(known, key=lambda offset: offset.bound_ns)
     drift = f", drifting by {worst.drift_ppm:+.0f} ppm" if abs(worst.drift_ppm) >= LEAST_DRIFT_PPM else ""
-    return f"clock offset {format_duration(worst.offset_ns / 1e9)} ± {format_duration(worst.bound_ns / 1e9)}{drift}"
+    offset, bound = format_duration(worst.offset_ns / 1e9), format_duration(worst.bound_ns / 1e9)
+    return f"clock offset {offset} ± {bound}{drift}{assumed}"
 
 
 def _int(value: object) -> int | None:

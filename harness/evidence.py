@@ -14,7 +14,7 @@ from harness.analysis import doubts
 from harness.analysis.coverage import LEAST_MISSING, find
 from harness.findings import Coverage, Loss
 from harness.ledger import Ledger
-from harness.model import Phase, Scenario, SpanSpec
+from harness.model import Phase, Scenario, SpanSpec, Split
 from harness.units import format_count
 
 WHOLE_REQUEST = ("latency", "service")
@@ -34,6 +34,7 @@ class Evidence:
     split_rows: pd.DataFrame
     coverage: Coverage | None
     distorted: str | None = None
+    placed_if: str | None = None  # what has to be true for upload and download, when only the sum of them is sure
 
     @property
     def missing_halves(self) -> int:
@@ -53,11 +54,17 @@ def series(evidence: Evidence, subject: str, missing_s: float = math.inf) -> NDA
     if subject in WHOLE_REQUEST:
         values = requests[f"{subject}_s"]
     else:
-        values = requests["request_id"].map(evidence.split_rows.set_index("request_id")[f"{subject}_s"])
+        values = requests["request_id"].map(stage_values(evidence.split_rows, subject))
         if evidence.coverage is not None and evidence.coverage.loss is Loss.UNTESTED:
             values = values.fillna(missing_s)
     ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
     return ranked[~np.isnan(ranked)]
+
+
+def stage_values(split_rows: pd.DataFrame, stage: str) -> pd.Series[float]:
+    """A stage by request_id. A request without an estimated wait, in a run that has some, has it in its upload."""
+    values = split_rows.set_index("request_id")[f"{stage}_s"]
+    return values.fillna(0.0) if stage == "queue_est" and values.notna().any() else values
 
 
 def why_no_stage(evidence: Evidence) -> str | None:
@@ -95,6 +102,7 @@ def gather(
         split_rows=split_rows,
         coverage=_coverage(scenario.spans, requests[requests["ok"]], split_rows),
         distorted=_distorted(split_rows, ledger),
+        placed_if=_placed_if(split_rows, ledger),
     )
 
 
@@ -107,6 +115,13 @@ def _coverage(spans: SpanSpec, ok: pd.DataFrame, split_rows: pd.DataFrame) -> Co
         ok["request_id"].isin(split_rows["request_id"]).to_numpy(),
         spans.sampled,
     )
+
+
+def _placed_if(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:
+    """Plain spans of another host are placed by an assumption; one about this host is not worth a refusal."""
+    if not (split_rows["split"] == Split.SPANS.value).any():
+        return None
+    return next((o.assumes for _, o in ledger.offsets if o is not None and o.assumes and not o.same_host), None)
 
 
 def _distorted(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:

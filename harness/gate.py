@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from harness.analysis import early_stopping
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.quantiles import effective_size, estimate_mean, quantile
-from harness.evidence import WHOLE_REQUEST, Evidence, series, why_no_stage
+from harness.evidence import WHOLE_REQUEST, Evidence, series, stage_values, why_no_stage
 from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning
 from harness.slo import Slo
 from harness.units import format_count, format_duration, format_share
 
+PLACED = ("upload", "download", "queue_est")
+"""Stages that depend on where the server's window stands on the client's clock."""
 MARKED_STAGES = ("preprocess", "inference", "postprocess")
 """Stages that exist only where somebody marks them: zero everywhere means nobody does."""
 
@@ -74,8 +76,10 @@ def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
     rows, reason = evidence.split_rows, why_no_stage(evidence)
     if reason is not None:
         reason += ", so no stage can be judged"
-    elif slo.subject is not None and rows[f"{slo.subject}_s"].isna().any():
+    elif slo.subject is not None and stage_values(rows, slo.subject).isna().any():
         reason = f"{slo.subject} is not known for every request"
+    elif slo.subject in PLACED and evidence.placed_if is not None:
+        reason = f"{slo.subject} is only known if {evidence.placed_if}; an SLO on transfer needs no clock"
     elif slo.subject in MARKED_STAGES and len(rows) and not (rows[f"{slo.subject}_s"] > 0).any():
         reason = f"no request spent any time in {slo.subject}: nothing in the service marks it"
     return _answer(slo, Verdict.INVALID, None, len(rows), reason) if reason else None
@@ -139,7 +143,7 @@ def _judge_mean(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
 
 def _judge_mean_share(slo: Slo, rows: pd.DataFrame, stage: str) -> SloFindings:
     """mean(stage) / mean(latency) < limit, decided as mean(stage - limit * latency) < 0."""
-    values = rows[f"{stage}_s"].to_numpy(dtype=np.float64)
+    values = stage_values(rows, stage).to_numpy(dtype=np.float64)
     if np.isnan(values).any():
         return _answer(slo, Verdict.INVALID, None, len(values), f"{stage} is not known for every request")
     latency = rows["latency_s"].to_numpy(dtype=np.float64)

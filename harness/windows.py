@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -34,6 +34,7 @@ class Client:
     first_byte_ns: Times
     done_ns: Times
     bytes_sent: NDArray[np.int64]
+    answered: Flags
     ok: Flags
     connected: Flags  # when the connection stood is known: the client did not time the exchange as a whole
     censored: Flags
@@ -59,32 +60,79 @@ class Client:
             first_byte_ns=whole("first_byte_ns"),
             done_ns=whole("done_ns"),
             bytes_sent=whole("bytes_sent"),
+            answered=answered & ~known("error"),
             ok=answered & ~known("error") & ~known("failed_checks"),
             connected=known("sent_ns") | ~answered,
             censored=samples.column("censored").to_numpy(),
         )
 
 
+ON_THIS_HOST = "the loopback target is on this host"
+SPANS_END = "server spans end with the answer"
+APART_NS = 5_000_000
+"""Windows that end so much later than their answers were here, for most requests, are on another clock."""
+_WILD = 0.9
+
+
 def offsets_of(client: Client, halves: Halves, own_host: str | None, loopback: bool) -> Offsets:
     """The clock offset of each server host that is heard of, from what causality allows each of its requests.
 
     `own_host` is this host's key; a server that reports none is taken to share its clock when the target is a loopback
-    address (`loopback`).
+    address (`loopback`) and nothing speaks against it: behind a tunnel there may be another machine.
     """
     usable = halves.known & (halves.start_ns != UNKNOWN) & (client.send_ns != UNKNOWN)
-    found = []
+    found: list[tuple[str | None, ClockOffset | None]] = []
     for number, rows in _by_host(halves, usable):
         host = halves.hosts[number] if number >= 0 else None
         upper = Bounds(client.send_ns[rows], halves.start_ns[rows] - client.send_ns[rows])
-        answered, first_byte = halves.answered_ns[rows], client.first_byte_ns[rows]
-        worked, done = halves.worked_until_ns[rows], client.done_ns[rows]
-        begun = (answered != UNKNOWN) & (first_byte != UNKNOWN)
-        bounded = begun | ((answered == UNKNOWN) | (first_byte == UNKNOWN)) & (worked != UNKNOWN)
-        below = np.where(begun, answered - first_byte, worked - done)
-        lower = Bounds(np.where(begun, first_byte, done)[bounded], below[bounded])
-        shares_clock = loopback if host is None else host == own_host
-        found.append((host, fit(lower, upper, shares_clock)))
+        lower, ends = _answers(client, halves, rows), _ends(client, halves, rows)
+        if host is None and loopback and not _apart(upper, ends):
+            offset = fit(lower, upper, True)
+            found.append((host, offset and replace(offset, assumes=ON_THIS_HOST)))
+        elif host is not None and host == own_host:
+            found.append((host, fit(lower, upper, True)))
+        else:
+            found.append((host, _apart_fitted(lower, upper, ends)))
     return tuple(found)
+
+
+def _answers(client: Client, halves: Halves, rows: NDArray[np.intp]) -> Bounds:
+    """An answer cannot be here before the service began to give it away."""
+    answered, first_byte = halves.answered_ns[rows], client.first_byte_ns[rows]
+    begun = (answered != UNKNOWN) & (first_byte != UNKNOWN)
+    return Bounds(first_byte[begun], (answered - first_byte)[begun])
+
+
+def _ends(client: Client, halves: Halves, rows: NDArray[np.intp]) -> Bounds:
+    """Plain spans do not say when the answer was given away; their window ends about then, and so before it was here.
+
+    Not causality: a service may go on in the background. Windows longer than their exchange plainly did, and who gave
+    up waiting has no answer.
+    """
+    done, end = client.done_ns[rows], halves.end_ns[rows]
+    fits = (end - halves.start_ns[rows] <= done - client.send_ns[rows]) & client.answered[rows]
+    plain = fits & (halves.answered_ns[rows] == UNKNOWN)
+    return Bounds(done[plain], (end - done)[plain])
+
+
+def _apart(upper: Bounds, ends: Bounds) -> bool:
+    """Whether a service that was taken to be on this host has another clock after all."""
+    began_early = len(upper.offset_ns) > 0 and int(np.median(upper.offset_ns)) < -APART_NS
+    return began_early or (len(ends.offset_ns) > 0 and int(np.median(ends.offset_ns)) > APART_NS)
+
+
+def _apart_fitted(lower: Bounds, upper: Bounds, ends: Bounds) -> ClockOffset | None:
+    if not len(ends.offset_ns):
+        return fit(lower, upper, False)
+    offset = fit(_joined(lower, ends), upper, False)
+    if offset is not None and offset.contradiction_ns:  # some went on for a moment after their answer had left
+        usual = ends.offset_ns <= np.quantile(ends.offset_ns, _WILD)
+        offset = fit(_joined(lower, Bounds(ends.at_ns[usual], ends.offset_ns[usual])), upper, False)
+    return offset and replace(offset, assumes=SPANS_END)
+
+
+def _joined(one: Bounds, other: Bounds) -> Bounds:
+    return Bounds(np.concatenate((one.at_ns, other.at_ns)), np.concatenate((one.offset_ns, other.offset_ns)))
 
 
 def _by_host(halves: Halves, usable: Flags) -> list[tuple[int, NDArray[np.intp]]]:

@@ -17,6 +17,7 @@ from harness.join import join
 from harness.ledger import Ledger, build, with_server_half
 from harness.model import STAGES, LedgerRow, Sample, Span, columns
 from harness.spans.columns import CLAIMS
+from harness.windows import ON_THIS_HOST, SPANS_END
 from tests.builders import MS, a_root, a_sample, a_span, at, samples_table, spans_table, trace
 
 HOST = "abcabcabcabc"
@@ -383,3 +384,54 @@ def test_whatever_the_spans_look_like_the_stages_sum_to_the_latency(
         whole += row[["postprocess_s", "other_s", "unsplit_s"]].sum()
         assert whole == pytest.approx(row["latency_s"], abs=1e-6)
         assert all(row[f"{stage}_s"] >= -1e-9 for stage in STAGES if not pd.isna(row[f"{stage}_s"]))
+
+
+def plain(begin: float, end: float, number: int = 0, shift: float = 0.0) -> Span:
+    """A server span of plain OpenTelemetry: it says nothing about itself."""
+    return a_root(begin + shift, end + shift, number=number, span_id=f"a{number:015x}", attributes=None)
+
+
+def test_background_work_on_this_host_is_no_contradiction() -> None:
+    after = a_span("clean up", 95, 130, stage="postprocess")
+
+    found = ledger([a_sample()], [plain(10, 130), after])
+
+    ((_, offset),) = found.offsets
+    assert offset is not None
+    assert (offset.contradiction_ns, offset.same_host, offset.assumes) == (0, True, ON_THIS_HOST)
+
+
+def test_one_client_that_gave_up_does_not_make_the_clocks_contradict() -> None:
+    gave_up = a_sample(1, status=None, error="timeout", first_byte_ns=None)
+    marks = {"harness.split": "marks", "harness.first_send_ns": at(1000)}
+
+    for late in (plain(10, 1100, 1), a_root(10, 1100, number=1, span_id="b" * 16, attributes=marks)):
+        found = ledger([a_sample(0), gave_up], [plain(10, 90), late])
+        assert all(offset is None or offset.contradiction_ns == 0 for _, offset in found.offsets)
+
+
+@pytest.mark.parametrize(("shift", "apart"), [(0, False), (3, False), (300, True), (-300, True)])
+def test_a_service_behind_a_tunnel_on_loopback_is_noticed_where_its_clock_gives_it_away(
+    shift: float, apart: bool
+) -> None:
+    samples = [a_sample(number) for number in range(20)]
+
+    found = ledger(samples, [plain(10, 90, number, shift) for number in range(20)])
+
+    ((_, offset),) = found.offsets
+    assert offset is not None
+    assert offset.same_host is not apart
+    if apart:  # 10 - 3 = 7 above, 90 - 100 = -10 below
+        assert offset.offset_ns == pytest.approx((shift - 1.5) * MS, abs=0.2 * MS)
+        assert offset.assumes == SPANS_END
+    assert found.rows["transfer_s"].iloc[0] == pytest.approx(0.019)
+
+
+def test_plain_spans_of_another_host_are_placed_so_that_their_windows_end_before_the_answer_was_here() -> None:
+    early = a_span("det", 12, 50, stage="inference")  # nothing is said about the other half of the window
+
+    found = ledger([a_sample()], [plain(10, 90), early], loopback=False)
+
+    assert found.rows["transfer_s"].iloc[0] == pytest.approx(0.019)
+    assert found.rows["other_s"].iloc[0] == pytest.approx(0.042)
+    assert found.rows["clipped_s"].iloc[0] == pytest.approx(0.0)
