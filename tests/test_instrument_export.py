@@ -170,47 +170,6 @@ def test_a_dead_collector_is_one_line_in_the_log(without_collector: dict[str, Ob
     assert "export" in line
 
 
-PLAIN_SPANS = """
-from fastapi import FastAPI
-app = instrument(FastAPI())
-@app.get("/")
-async def endpoint():
-    with stage("inference"):
-        return inner()
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-exporter = InMemorySpanExporter()
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-trace.set_tracer_provider(provider)
-def inner():
-    with trace.get_tracer("theirs").start_as_current_span("their own"): return 1
-call(traceparent("c" * 32))
-call(traceparent("c" * 32, flags="00"))
-rows = [[s.name, s.context.span_id, s.parent and s.parent.span_id, s.attributes.get("harness.split")]
-        for s in exporter.get_finished_spans()]
-print(json.dumps([rows, trace.get_current_span().get_span_context().is_valid]))
-"""
-
-
-def test_a_provider_of_the_service_gets_our_spans_and_its_own_nest_below_ours() -> None:
-    rows, leaked = json.loads(an_application(PLAIN_SPANS))
-    (root,) = [row for row in rows if row[3] == "marks"]
-    by_name = {row[0]: row for row in rows if row is not root}
-
-    assert root[2] == 0xBBBBBBBBBBBBBBBB
-    assert by_name["inference"][2] == root[1]
-    # The framework's own telemetry stands between the two; what matters is that the chain ends in our root.
-    chain, parents = [by_name["their own"][2]], {row[1]: row[2] for row in rows}
-    while chain[-1] in parents and chain[-1] != root[1]:
-        chain.append(parents[chain[-1]])
-    assert chain[-1] == root[1]
-    assert len([row for row in rows if row[0] == "their own"]) == 1  # the caller's flag 00 holds for theirs too
-    assert not leaked
-
-
 @pytest.mark.parametrize(
     "environment",
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -44,16 +46,21 @@ def _measured(app: Application) -> Instrumented:
 
 
 def _wrap_in_place(app: Any) -> None:
+    """Calls of the application come to us first: it gets a class of its own, derived from the one it had.
+
+    What the application is made of stays as it is. Other instrumentations take its middleware stack apart, and give up
+    when they find a layer they do not know.
+    """
     if getattr(app, _DONE, False):
         return
-    original: Callable[[], Application] = app.build_middleware_stack
+    kind = type(app)
+    measured = _measured(functools.partial(kind.__call__, app))
 
-    def build_middleware_stack() -> Application:
-        return _measured(original())
+    async def call(self: object, scope: Any, receive: Any, send: Any) -> None:
+        await measured(scope, receive, send)
 
-    app.build_middleware_stack = build_middleware_stack
-    if getattr(app, "middleware_stack", None) is not None:
-        app.middleware_stack = _measured(app.middleware_stack)
+    own = {"__call__": call, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    app.__class__ = types.new_class(kind.__name__, (kind,), exec_body=lambda names: names.update(own))
     setattr(app, _DONE, True)
 
 

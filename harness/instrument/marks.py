@@ -42,8 +42,8 @@ class Record:
 
     __slots__ = (
         "body_complete", "body_end", "closed", "cpu_reading", "dropped", "end", "epoch_ns", "error", "first_send",
-        "last_send", "marks", "parent_id", "provider", "receiving", "root_id", "sending", "start", "status",
-        "streamed", "timing_wanted", "trace_id", "waiting",
+        "joined", "last_send", "marks", "parent_id", "parent_is_here", "provider", "receiving", "root_id", "sending",
+        "start", "status", "streamed", "timing_wanted", "trace_id", "waiting",
     )  # fmt: skip
 
     def __init__(self, start: int, epoch_ns: int, trace_id: int, root_id: int, parent_id: int | None) -> None:
@@ -53,6 +53,8 @@ class Record:
         self.root_id = root_id
         self.parent_id = parent_id
         self.provider: Any = None  # the SDK TracerProvider whose processors get the spans; None: not recorded
+        self.parent_is_here = False  # the parent is a span of this process
+        self.joined: Any = None  # the OpenTelemetry context that the service's plain spans find
         self.timing_wanted = False
         self.end: int | None = None
         self.body_end: int | None = None  # the last message of the request's body was here

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, cast
 
 from harness.instrument import pipeline, threadpool
 from harness.instrument.marks import Mark, Record, begin_transfer, end_transfer, enter_root, leave_root
@@ -45,7 +45,7 @@ class Instrumented:
             return
         try:
             _look_for_threads()
-            record = open_record(scope.get("headers", ()))
+            record = open_record(_headers(scope), scope)
             scope[MEASURED] = True
         except Exception:
             LOG.warning("a request is not measured", exc_info=True)
@@ -76,6 +76,14 @@ def _look_for_threads() -> None:
     if len(sys.modules) != _modules:
         _modules = len(sys.modules)
         threadpool.install_if_used()
+
+
+def _headers(scope: Scope) -> Sequence[tuple[bytes, bytes]]:
+    """An iterable may be readable only once: then the application finds what we read."""
+    headers: Any = scope.get("headers", ())
+    if not isinstance(headers, list | tuple):
+        scope["headers"] = headers = list(headers)
+    return cast("Sequence[tuple[bytes, bytes]]", headers)
 
 
 def _measured_receive(root: Mark, receive: Receive) -> Receive:

@@ -135,7 +135,9 @@ def _root(done: Finished, provider: TracerProvider, context: SpanContext, end_ns
     return ReadableSpan(
         name=text(done.name),
         context=context,
-        parent=None if record.parent_id is None else _context(record.trace_id, record.parent_id, is_remote=True),
+        parent=None
+        if record.parent_id is None
+        else _context(record.trace_id, record.parent_id, is_remote=not record.parent_is_here),
         resource=provider.resource,
         attributes=attributes,
         kind=SpanKind.SERVER,
