@@ -8,8 +8,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.model import Span, SpanSpec
+from harness.model import RunWarning, Span, SpanSpec
 from harness.run_folder import RunFolder
+from harness.spans import recognised
 from harness.spans.mapping import stages_of
 from harness.spans.presets import recognise
 
@@ -30,3 +31,11 @@ def with_preset(folder: RunFolder, spec: SpanSpec) -> SpanSpec:
     if first is None or pc.any(pc.is_valid(stages_of(first, spec).column("stage"))).as_py():
         return spec
     return replace(spec, preset=recognise(first))
+
+
+def preset_warnings(folder: RunFolder, asked: SpanSpec, taken: SpanSpec) -> list[RunWarning]:
+    """What must be said of a preset in `taken` that `asked` did not name; nothing when there is none."""
+    first = next(folder.parts("spans", Span, _LOOKED_AT), None)
+    if taken.preset is None or taken.preset == asked.preset or first is None:
+        return []
+    return [recognised.warning(stages_of(first, taken), taken.preset)]

@@ -26,7 +26,7 @@ from harness.load import clocks, launch
 from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
-from harness.mapped import mapped_spans, with_preset
+from harness.mapped import mapped_spans, preset_warnings, with_preset
 from harness.model import (
     Arrivals,
     BodySpec,
@@ -234,15 +234,16 @@ def _stored_scenario(plan: object) -> Scenario:
 
 def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
     """Conclude, then store. A disk that is full by now costs the files, not the answer."""
-    scenario = replace(scenario, spans=with_preset(folder, scenario.spans))
-    record = {**record, "plan": _plan(scenario)}
+    asked, scenario = scenario.spans, replace(scenario, spans=with_preset(folder, scenario.spans))
+    known = record["warnings"]
+    assert isinstance(known, list)  # noqa: S101 - made by _last_record
+    guessed = [asdict(warning) for warning in preset_warnings(folder, asked, scenario.spans)]
+    record = {**record, "plan": _plan(scenario), "warnings": [*known, *guessed]}
     try:
         _seal(folder, scenario, record)
     except RunFolderError as error:
         warning = RunWarning("not_stored", error.message, f"{error.hint}; then `harness report`", invalidates=True)
-        known = record["warnings"]
-        assert isinstance(known, list)  # noqa: S101 - made by _last_record
-        conclusion = conclude(folder, scenario, {**record, "warnings": [*known, asdict(warning)]})
+        conclusion = conclude(folder, scenario, {**record, "warnings": [*known, *guessed, asdict(warning)]})
         return Outcome(folder, conclusion.summary, conclusion.rows)
     conclusion = conclude(folder, scenario, record)
     unwritten = _stored(folder, conclusion)
