@@ -21,7 +21,7 @@ from instrument_support import RUN, TESTS, a_service, a_sink, traceparent
 
 from harness.instrument import pipeline
 from harness.instrument.host import UNKNOWN, host_key
-from harness.instrument.quiet import OncePerMinute
+from harness.instrument.quiet import OncePerMinute, hush
 
 PREAMBLE = """
 import asyncio, json, os, sys
@@ -221,6 +221,33 @@ def test_a_repeated_complaint_is_one_line_without_its_traceback(caplog: pytest.L
     assert [(r.getMessage(), r.exc_info) for r in caplog.records] == [
         ("export of 3 failed (ConnectionError: refused)", None)
     ]
+
+
+def test_what_the_exporters_of_the_service_say_is_not_hushed(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("test.hushed")
+    hush([logger.name])
+
+    def complain() -> None:
+        for at in range(3):
+            logger.error("%s %d", threading.current_thread().name, at)
+
+    for name in ("harness-post", "OtelBatchSpanRecordProcessor"):
+        thread = threading.Thread(target=complain, name=name)
+        thread.start()
+        thread.join()
+    found = [record.getMessage() for record in caplog.records]
+
+    assert [line for line in found if not line.startswith("harness-")] == [
+        f"OtelBatchSpanRecordProcessor {at}" for at in range(3)
+    ]
+    assert len(found) <= 4
+
+
+def test_a_provider_of_the_service_is_not_ours_to_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "global_provider", lambda: pipeline.TracerProvider(shutdown_on_exit=False))
+    monkeypatch.setattr(pipeline, "_outbox", None)
+
+    assert pipeline.start_flush() is None
 
 
 def test_the_host_key_is_the_same_for_one_kernel_and_a_dash_without_one(tmp_path: Path) -> None:

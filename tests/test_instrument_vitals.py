@@ -201,12 +201,12 @@ def refusing(paths: list[str]) -> Iterator[str]:
         server.server_close()
 
 
-def test_a_collector_without_metrics_is_one_line_and_asked_less_often() -> None:
+@pytest.mark.parametrize("after", ["0.1", "60"])
+def test_a_collector_without_metrics_is_one_line_once_that_lasts_and_asked_less_often(after: str) -> None:
     paths: list[str] = []
-    code = """
+    code = f"""
 call()
-from harness.instrument import quiet
-quiet.EVERY_S = 0.1  # and yet it is said once
+vitals.MENTIONED_AFTER_S = {after}
 time.sleep(1.5)
 """
     with refusing(paths) as url:
@@ -214,9 +214,10 @@ time.sleep(1.5)
     asked = paths.count("/v1/metrics")
 
     assert 1 <= asked <= 4  # at 0.2, 0.6 and 1.4 s; every 0.2 s it would be seven
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("process vitals are not exported until this is over: ")
-    assert "404" in line
+    lines = done.stderr.splitlines()
+    assert len(lines) == (after == "0.1")
+    assert all(line.startswith(f"no collector at {url} takes process vitals; tried again ") for line in lines)
+    assert all("404" in line for line in lines)
 
 
 def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:

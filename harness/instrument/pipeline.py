@@ -30,7 +30,7 @@ from harness.instrument.traceparent import TraceParent
 QUEUE_SIZE = 65_536
 BATCH_SIZE = 2_048
 DELAY_MS = 500
-FLUSH_AT_MOST_S = 2.0
+FLUSH_AT_MOST_S = 1.75
 MOST_DELAY_MS = 3_600_000
 MOST_SPANS = 10_000_000
 MOST_CHARACTERS = 1 << 20  # of a value

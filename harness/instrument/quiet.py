@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable
 
 EVERY_S = 60.0
+
+OUR_THREADS = "harness-"
+"""How the names of the threads begin in which our own exporters work."""
 
 # Where the SDK complains about an exporter that fails or a queue that overflows.
 SDK_LOGGERS = (
@@ -37,14 +41,21 @@ class OncePerMinute(logging.Filter):
         return True
 
 
-_exports = OncePerMinute()
+class OurExports(OncePerMinute):
+    """The same for what is said in our own threads; a service may export, and complain, by itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not threading.current_thread().name.startswith(OUR_THREADS) or super().filter(record)
+
+
+_exports = OurExports()
 
 
 def hush(names: Iterable[str]) -> None:
-    """Let the named loggers speak once a minute, together with all that were named before."""
+    """Let our exporters speak once a minute on the named loggers, together with all that were named before."""
     for name in names:
         logger = logging.getLogger(name)
-        if not any(isinstance(existing, OncePerMinute) for existing in logger.filters):
+        if _exports not in logger.filters:
             logger.addFilter(_exports)
 
 

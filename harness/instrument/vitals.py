@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 BACKOFF_AT_MOST_S = 5.0  # a run that begins while its receiver was away must not be over before we notice
+MENTIONED_AFTER_S = 60.0  # the receiver of a run goes away when the run is over, and that is all right
 EXPORT_TIMEOUT_S = 2.0
 STOP_AT_MOST_S = 0.2
 
 THREAD = "harness-vitals"
 EXPORTER_LOGGER = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
-LOST = logging.getLogger("harness.instrument.vitals")  # shares its line a minute with the export of the spans
+LOST = logging.getLogger("harness.instrument.vitals")
+
+AWAY = "no collector at %s takes process vitals; tried again every %.0f s (%s)"
 
 _OFF = ("off", "false", "no", "0")
 
@@ -175,15 +178,13 @@ def _run(sampler: Sampler, stop: threading.Event) -> None:
         LOG.warning("process vitals are not exported", exc_info=True)
         return
     said = _Said()
-    pause, due, failing = EVERY_S, monotonic() + EVERY_S, False
+    pause, due = EVERY_S, monotonic() + EVERY_S
     while not stop.wait(max(0.0, due - monotonic())):
         try:
             arrived = report(sampler.take())
         except Exception as error:
             arrived, said.last = False, f"{type(error).__name__}: {error}"
-        if not arrived and not failing:
-            LOST.warning("process vitals are not exported until this is over: %s", said.last)
-        failing = not arrived
+        said.mention(away=not arrived)
         pause = EVERY_S if arrived else min(2 * pause, BACKOFF_AT_MOST_S)
         due = max(due + pause, monotonic() + pause / 2)
 
@@ -194,13 +195,26 @@ class _Said(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.last = "no answer"
+        self._away_since: float | None = None
+        self._mentioned = False
         logging.getLogger(EXPORTER_LOGGER).filters.insert(0, self)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.threadName != THREAD:
             return True
-        self.last = record.getMessage()
+        message = record.getMessage()
+        self.last = "no answer" if "max retries" in message else message
         return False
+
+    def mention(self, *, away: bool) -> None:
+        """Say once of an outage that it lasts."""
+        if not away:
+            self._away_since, self._mentioned = None, False
+        elif self._away_since is None:
+            self._away_since = monotonic()
+        elif not self._mentioned and monotonic() - self._away_since >= MENTIONED_AFTER_S:
+            self._mentioned = True
+            LOST.warning(AWAY, _endpoint(), BACKOFF_AT_MOST_S, self.last)
 
 
 def _exporting() -> Report:
@@ -210,7 +224,7 @@ def _exporting() -> Report:
     from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider, ObservableCounter
     from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricExportResult
 
-    hush((*SDK_LOGGERS, LOST.name))
+    hush(SDK_LOGGERS)
     temporality: dict[type, AggregationTemporality] = {ObservableCounter: AggregationTemporality.CUMULATIVE}
     reader = InMemoryMetricReader(preferred_temporality=temporality)
     provider = MeterProvider([reader], _resource(), AlwaysOffExemplarFilter(), shutdown_on_exit=False)
@@ -233,6 +247,13 @@ def _exporting() -> Report:
         return collected is None or exporter.export(collected) is MetricExportResult.SUCCESS
 
     return report
+
+
+def _endpoint() -> str:
+    """Where vitals go, without what a URL may hold of names and passwords."""
+    own = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    scheme, between, rest = own.strip().partition("://")
+    return scheme + between + rest.rpartition("@")[2]
 
 
 def _resource() -> Resource:
