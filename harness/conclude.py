@@ -79,7 +79,7 @@ def _summary(
     counts = count(scenario, record, samples, in_measure)
     users = users_text(scenario.load) if scenario.load.arrivals is Arrivals.USERS else None
     own_health = _health(record)
-    evidence = gather(scenario, samples, rows, split_rows, ledger)
+    evidence = gather(scenario, samples, rows, split_rows, ledger, joined.dropping)
     warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence, own_health, vitals)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.analysis import doubts
-from harness.analysis.coverage import LEAST_MISSING, find
+from harness.analysis.coverage import LEAST_MISSING, Kinds, find
 from harness.findings import Coverage, Loss
 from harness.ledger import Ledger
 from harness.model import Phase, Scenario, SpanSpec, Split
@@ -84,10 +84,18 @@ def why_no_stage(evidence: Evidence) -> str | None:
 
 
 def gather(
-    scenario: Scenario, samples: pa.Table, rows: pd.DataFrame, split_rows: pd.DataFrame, ledger: Ledger
+    scenario: Scenario,
+    samples: pa.Table,
+    rows: pd.DataFrame,
+    split_rows: pd.DataFrame,
+    ledger: Ledger,
+    dropping: bool = False,
 ) -> Evidence:
-    """The evidence of one run: `rows` and `split_rows` are ledger rows of its measured phase."""
-    due = samples.select(["request_id", "phase", "scheduled_ns", "status", "error"]).to_pandas()
+    """The evidence of one run: `rows` and `split_rows` are ledger rows of its measured phase.
+
+    `dropping` says that there are traces with holes in them.
+    """
+    due = samples.select(["request_id", "name", "phase", "scheduled_ns", "status", "error"]).to_pandas()
     due = due[due["phase"] == Phase.MEASURE.value].merge(
         rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
     )
@@ -100,20 +108,23 @@ def gather(
     return Evidence(
         requests=requests,
         split_rows=split_rows,
-        coverage=_coverage(scenario.spans, requests[requests["ok"]], split_rows),
+        coverage=_coverage(scenario.spans, requests[requests["ok"]], split_rows, dropping),
         distorted=_distorted(split_rows, ledger),
         placed_if=_placed_if(split_rows, ledger),
     )
 
 
-def _coverage(spans: SpanSpec, ok: pd.DataFrame, split_rows: pd.DataFrame) -> Coverage | None:
+def _coverage(spans: SpanSpec, ok: pd.DataFrame, split_rows: pd.DataFrame, dropping: bool) -> Coverage | None:
     if spans.source == "none":
         return None
+    of, names = pd.factorize(ok["name"])
     return find(
         ok["scheduled_ns"].to_numpy(dtype=np.int64),
         ok["latency_s"].to_numpy(dtype=np.float64),
         ok["request_id"].isin(split_rows["request_id"]).to_numpy(),
         spans.sampled,
+        Kinds(of.astype(np.int64), tuple(str(name) for name in names)),
+        dropping,
     )
 
 

@@ -105,7 +105,7 @@ class Joined:
     several_roots: int  # server spans side by side in one trace: a proxy sent the request twice
     trailing: int  # spans that begin after the root has ended: background work, or a context leak
     streamed: int  # requests whose header left before the work was done, and that have no spans
-    incomplete: int  # a root came, but fewer spans below it than it announced
+    incomplete: int  # a root came, but not all that belongs below it
     rootless: int  # spans came, but none of them can be the root
     orphans: int  # spans whose parent never came, roots left out
     duplicates: int  # spans that came more than once
@@ -114,6 +114,11 @@ class Joined:
     moved: Moved = NOT_MOVED  # calls to other services whose clock was moved onto their caller's
     leaked: int = 0  # requests without a server half during which another trace went on: see ledger.Ledger
     outlived: int = 0  # requests that the service worked on for after the client had its answer
+
+    @property
+    def dropping(self) -> bool:
+        """Whether traces have holes: then what is missing was lost on the way, not left out by a sampler."""
+        return bool(self.orphans or self.rootless or self.incomplete)
 
 
 def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> Joined:
@@ -125,13 +130,16 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
     trace_ids = samples.column("trace_id")
     columns = columns_of(spans if source not in (SERVER_TIMING, "none") else (), trace_ids.combine_chunks())
     forest = forest_of(columns, numbers_of(samples.column("span_id")))
+    came = np.unique(forest.request)
+    rootless = int((forest.root[came] == NONE).sum())
     incomplete = forest.incomplete()
+    if forest.orphans or rootless or incomplete.any():
+        incomplete |= forest.lacking(_numbered(samples.column("name")))
     halves = _from_spans(forest, np.where(incomplete, NONE, forest.root))
     streamed = 0
     if source in ("auto", SERVER_TIMING):
         halves, streamed = _with_headers(halves, samples)
     late = forest.late()
-    came = np.unique(forest.request)
     beside = np.unique(forest.request[late & forest.candidate])
     return Joined(
         halves=halves,
@@ -140,13 +148,20 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
         trailing=len(np.setdiff1d(forest.request[late], beside)),
         streamed=streamed,
         incomplete=int(incomplete.sum()),
-        rootless=int((forest.root[came] == NONE).sum()),
+        rootless=rootless,
         orphans=forest.orphans,
         duplicates=forest.duplicates,
         foreign=columns.foreign,
         spans=columns.read,
         moved=forest.moved,
     )
+
+
+def _numbered(texts: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each text, the same for the same."""
+    encoded = pc.dictionary_encode(texts).combine_chunks()
+    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0).indices
+    return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 # --- from spans --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.analysis.coverage import find, rank_test
+from harness.analysis.coverage import Kinds, find, rank_test
 from harness.findings import Coverage, Loss
 
 Floats = NDArray[np.float64]
@@ -236,3 +236,31 @@ def test_coverage_counts_every_request_once_and_has_a_sentence(requests: list[tu
     assert (found.loss is Loss.NONE) == bool(matched.all())
     assert found.sentence
     assert found.worst_second is None or 0.0 <= found.worst_second <= 1.0
+
+
+def test_a_kind_of_request_that_never_has_a_half_is_no_sampling() -> None:
+    rng = np.random.default_rng(3)
+    of = rng.integers(0, 2, 400)
+    at_ns, latency_s = START_NS + np.arange(400) * 50_000_000, rng.exponential(0.1, 400)
+
+    found = find(at_ns, latency_s, of == 0, kinds=Kinds(of, ("read", "big")))
+
+    assert found is not None
+    assert found.loss is Loss.BIASED
+    assert "100% of the requests 'big' are missing" in found.sentence
+
+
+def test_kinds_that_lose_alike_are_sampled_unless_other_traces_have_holes() -> None:
+    rng = np.random.default_rng(4)
+    of, matched = rng.integers(0, 3, 900), rng.random(900) < 0.8
+    at_ns, latency_s = START_NS + np.arange(900) * 50_000_000, rng.exponential(0.1, 900)
+    kinds = Kinds(of, ("a", "b", "c"))
+
+    sampled = find(at_ns, latency_s, matched, kinds=kinds)
+    dropped = find(at_ns, latency_s, matched, kinds=kinds, dropping=True)
+
+    assert sampled is not None
+    assert dropped is not None
+    assert sampled.loss is dropped.loss is Loss.UNIFORM
+    assert "as with a sampling service" in sampled.sentence
+    assert dropped.sentence.endswith("were recorded and then lost: other traces have holes")

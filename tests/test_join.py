@@ -166,3 +166,36 @@ def test_thousands_of_stages_below_a_long_chain_of_other_spans_are_read_in_no_ti
 
     assert len(found.halves.intervals) == 20_000
     assert time.monotonic() - began < 10  # climbing the chain for each of them would take a minute
+
+
+def plain_traces(n: int, without: set[int], *, orphan: bool) -> Joined:
+    """Requests with a plain root and an inference span each, except those `without`; maybe one span without parent."""
+    samples = [a_sample(number) for number in range(n)]
+    spans = [a_root(number=number, span_id=f"a{number:015x}", attributes=None) for number in range(n)]
+    for number in set(range(n)) - without:
+        ids = {"number": number, "span_id": f"b{number:015x}", "parent_id": f"a{number:015x}"}
+        spans.append(a_span("run", 20, 60, stage="inference", **ids))
+    if orphan:
+        spans.append(a_span("lost its parent", 30, 40, span_id="c" * 16, parent_id="d" * 16))
+    return joined(samples, spans)
+
+
+def test_where_spans_are_lost_a_request_without_a_stage_that_all_others_have_is_not_whole() -> None:
+    found = plain_traces(40, {7, 9}, orphan=True)
+
+    assert found.dropping
+    assert found.incomplete == 2
+    assert [row for row in range(40) if not found.halves.known[row]] == [7, 9]
+
+
+@pytest.mark.parametrize(("n", "without", "orphan"), [(40, {7, 9}, False), (40, set(range(9)), True), (12, {7}, True)])
+def test_where_nothing_is_lost_or_the_stage_is_not_usual_a_request_may_go_without_it(
+    n: int, without: set[int], orphan: bool
+) -> None:
+    assert plain_traces(n, without, orphan=orphan).incomplete == 0
+
+
+def test_a_second_server_span_whose_caller_never_came_is_an_orphan() -> None:
+    behind = a_root(20, 80, span_id="b" * 16, parent_id="d" * 16)
+
+    assert joined([a_sample()], [a_root(), behind]).orphans == 1

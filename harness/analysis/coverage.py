@@ -39,6 +39,7 @@ LEAST_SECONDS = 5
 MOST_SLICES = 600
 """Longer runs are cut into so many slices instead of seconds."""
 DRAWS = 4000
+_AS_SAMPLED = ", as with a sampling service"
 SECOND_NS = 1_000_000_000
 
 
@@ -52,10 +53,26 @@ class _Slow:
     by_tail: bool
 
 
-def find(scheduled_ns: Ints, latency_s: Floats, matched: Flags, sampled: float = 1.0) -> Coverage | None:
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The kind of each request, a position in `names`."""
+
+    of: Ints
+    names: tuple[str, ...]
+
+
+def find(
+    scheduled_ns: Ints,
+    latency_s: Floats,
+    matched: Flags,
+    sampled: float = 1.0,
+    kinds: Kinds | None = None,
+    dropping: bool = False,
+) -> Coverage | None:
     """The coverage of measured ok requests, from equally long arrays in any order; None when nothing was asked for.
 
-    `sampled` is the share of requests that asked to be recorded, drawn at random.
+    `sampled` is the share of requests that asked to be recorded, drawn at random. `dropping`: there are traces with
+    holes in them, so that what is missing was lost and not left out.
     """
     n, found = len(matched), int(matched.sum())
     if n == 0 or sampled <= 0.0:
@@ -67,7 +84,12 @@ def find(scheduled_ns: Ints, latency_s: Floats, matched: Flags, sampled: float =
         return Coverage(n, found, Loss.NONE, worst, worst_at, None, f"each of {_requests(n)} has a server half")
     slow = _slow(latency_s, matched) if _testable(missing, found) else None
     loss = _loss(at_s, matched, slow, sampled)
-    sentence = _head(n, found, worst) + _tail(loss, slow, missing, found, float(at_s.max()), sampled)
+    said = _tail(loss, slow, missing, found, float(at_s.max()), sampled)
+    if slow is not None and kinds is not None and (kind := _lacking_kind(kinds, ~matched)) is not None:
+        loss, said = Loss.BIASED, f": {kind}: stage figures describe the other requests"
+    elif loss is Loss.UNIFORM and slow is not None and dropping:
+        said = said.replace(_AS_SAMPLED, ", but were recorded and then lost: other traces have holes")
+    sentence = _head(n, found, worst) + said
     return Coverage(n, found, loss, worst, worst_at, slow.delta if slow else None, sentence)
 
 
@@ -159,6 +181,11 @@ def _clustered(at_s: Floats, missing: Flags) -> bool:
     kept = requests > 0
     lost = np.bincount(slices, weights=missing)[kept].astype(np.int64)
     requests = requests[kept]
+    return _uneven(requests, lost)
+
+
+def _uneven(requests: Ints, lost: Ints) -> bool:
+    """Whether the lost requests are spread over groups of so many requests less evenly than a draw spreads them."""
     expected = requests * (lost.sum() / requests.sum())
     seen = _dispersion(lost, expected, requests)
     # The sum above has this mean for random draws: what lies below it need not be compared.
@@ -173,6 +200,20 @@ def _clustered(at_s: Floats, missing: Flags) -> bool:
 
 def _dispersion(lost: Ints, expected: Floats, requests: Ints) -> Floats:
     return np.asarray(((lost - expected) ** 2 / requests).sum(axis=-1))
+
+
+def _lacking_kind(kinds: Kinds, missing: Flags) -> str | None:
+    """Which kind of request is missing far more often than the others, if that is no chance."""
+    requests = np.bincount(kinds.of, minlength=len(kinds.names))
+    lost = np.bincount(kinds.of, weights=missing, minlength=len(kinds.names)).astype(np.int64)
+    enough = np.flatnonzero(requests >= LEAST_IN_SECOND)
+    if len(enough) < 2:
+        return None
+    shares = lost[enough] / requests[enough]
+    worst = int(np.argmax(shares))
+    if shares[worst] - lost.sum() / requests.sum() <= LEAST_EXCESS or not _uneven(requests[enough], lost[enough]):
+        return None
+    return f"{format_share(float(shares[worst]))} of the requests '{kinds.names[int(enough[worst])]}' are missing"
 
 
 # --- in words ----------------------------------------------------------------------------------------------
@@ -202,7 +243,7 @@ def _tail(loss: Loss, slow: _Slow | None, missing: int, found: int, span_s: floa
             return asked
         alone = span_s < LEAST_SECONDS - 1
         how = f" as far as their latency says ({format_duration(span_s)} are too short to compare seconds)"
-        return f"{asked}; the others are missing at random{how if alone else ''}, as with a sampling service"
+        return f"{asked}; the others are missing at random{how if alone else ''}{_AS_SAMPLED}"
     if found == 0:
         return asked
     few = missing if missing < found else found

@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.spans import tree
-from harness.spans.columns import UNKNOWN, SpanColumns
+from harness.spans.columns import CLAIMS, UNKNOWN, SpanColumns
 from harness.spans.hops import Moved, on_one_clock
 from harness.spans.tree import NONE, Rows
+
+USUAL = 0.9
+"""A stage that so many requests of a kind have is missing in the others, where spans are being lost."""
+LEAST_OF_KIND = 20
 
 _PER_SPAN = tuple(
     f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches", "waits")
@@ -59,6 +63,24 @@ class Forest:
         announced = np.where(self.root != NONE, self.spans.announced[self.root], UNKNOWN) if len(self.request) else -1
         missing: NDArray[np.bool_] = counted < announced
         return missing
+
+    def lacking(self, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which samples lack a stage that nearly all of their kind have, of those whose root announces nothing.
+
+        Means something only where spans are known to be lost: else these requests went another way.
+        """
+        requests = np.flatnonzero(self.root != NONE)
+        requests = requests[~self.spans.marked[self.root[requests]]]
+        has_stage = np.zeros((len(self.root), len(CLAIMS)), np.bool_)
+        staged = self.spans.stage >= 0
+        has_stage[self.request[staged], self.spans.stage[staged]] = True
+        of_kind = np.bincount(kinds[requests], minlength=int(kinds.max(initial=0)) + 1)
+        found = np.zeros(len(self.root), np.bool_)
+        for stage in range(len(CLAIMS)):
+            having = np.bincount(kinds[requests], weights=has_stage[requests, stage], minlength=len(of_kind))
+            usual = (of_kind >= LEAST_OF_KIND) & (having >= USUAL * of_kind)
+            found[requests] |= usual[kinds[requests]] & ~has_stage[requests, stage]
+        return found
 
 
 def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
