@@ -175,6 +175,7 @@ def test_a_process_that_hangs_says_where(tmp_path: Path) -> None:
     try:
         assert child.stdout is not None
         child.stdout.readline()
+        time.sleep(0.1)  # it is on its way from the line it wrote to the loop
         assert stack.of_blocked(child.pid, log) in ("forever in spin.py, line 6", "<module> in spin.py, line 7")
     finally:
         child.kill()
