@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from harness.commands.check import command
 from harness.model import Sample, Span, SpanSpec
 from harness.report import connect, spans_text
+from harness.scenario import load_scenario
 from harness.spans.guess import guess
 from harness.spans.mapping import stages_of
 from tests.builders import a_root, a_sample, a_span, spans_table, trace
@@ -179,6 +180,48 @@ def test_a_block_to_paste_is_guessed_from_the_names_and_said_to_be_a_guess(tmp_p
 )
 def test_names_sound_like_stages(stage: str, names: list[str]) -> None:
     assert guess(names) == {stage: [name.replace("[", "[[]") for name in names]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "POST /predict http send", "POST /predict http receive", "GET /predict websocket send", "POST /predict",
+        "request handler - /predict", "middleware - rawParser", "router - /infer", "/v1/models/{name}:predict",
+    ],
+)  # fmt: skip
+def test_a_route_and_what_a_framework_calls_its_own_spans_are_no_work(name: str) -> None:
+    assert guess([name]) == {}
+
+
+def test_the_block_to_paste_repeats_what_the_scenario_says_of_spans(tmp_path: Path) -> None:
+    told = {"listen": "127.0.0.1:5318", "listen_grpc": "127.0.0.1:5317", "sampled": 0.5, "source": "otlp"}
+
+    text = shown(tmp_path, [a_sample()], [plain_root(), a_span("resize", 12, 20)], **told)
+
+    block = text[text.index("\nspans:\n") :]
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(
+        "scenario: s\ntarget: http://127.0.0.1:8000\nrequests: [{name: a, http: GET /}]\n"
+        f"load: {{rate: 1/s, duration: 5s}}{block}\n"
+    )
+    assert load_scenario(scenario).spans == SpanSpec(stages=(("preprocess", ("resize",)),), **told)
+
+
+def test_waits_for_the_body_are_offered_to_the_preset_that_knows_them(tmp_path: Path) -> None:
+    spans = [plain_root(), a_span("POST /predict http receive", 12, 20), a_span("det", 20, 80)]
+
+    text = shown(tmp_path, [a_sample()], spans)
+
+    assert text.endswith("`preset: fastapi` calls `http receive` upload:\nspans:\n  preset: fastapi")
+
+
+def test_a_mapping_that_works_is_not_offered_again(tmp_path: Path) -> None:
+    spans = [plain_root(), a_span("predict", 20, 80), a_span("middleware - query", 12, 14)]
+
+    text = shown(tmp_path, [a_sample()], spans, stages=(("inference", ("predict",)),))
+
+    assert "a guess" not in text
+    assert "map it" not in text
 
 
 def test_names_that_sound_like_nothing_are_left_out() -> None:

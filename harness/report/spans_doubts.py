@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 
 from harness.model import SERVER_STAGES, SpanSpec, Split
 from harness.report.text import visible
 from harness.spans.arrived import Arrived, Left
-from harness.spans.guess import guess
+from harness.spans.guess import BODY_WAIT, guess, is_framework
 from harness.units import format_count, format_duration
 
 SHOWN_NAMES = 12
@@ -108,16 +109,35 @@ def _guess(arrived: Arrived, spec: SpanSpec) -> list[str]:
     """A block to paste, with what the scenario says already."""
     names = [each.name for each in arrived.left if each.open_s > 0 or each.held_s > 0]
     guessed = guess(names)
-    if not guessed:
-        return ["if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`"] if names else []
+    waits_for_bodies = spec.preset is None and any(BODY_WAIT.search(name) for name in names)
+    if not guessed and not waits_for_bodies:
+        unmapped = not all(map(is_framework, names))
+        return ["if one of them is work, map it: `spans: {stages: {inference: [NAME]}}`"] if unmapped else []
     said = {stage: list(patterns) for stage, patterns in spec.stages}
     order = sorted({*said, *guessed}, key=SERVER_STAGES.index)
     merged = {stage: [*said.get(stage, []), *guessed.get(stage, [])] for stage in order}
+    why = "; `preset: fastapi` calls `http receive` upload" if waits_for_bodies else ""
     return [
         "",
-        "a guess by the words in their names alone, to correct and paste into the scenario:",
+        f"a guess by the words in their names alone, to correct and paste into the scenario{why}:",
         "spans:",
-        *([f"  preset: {spec.preset}"] if spec.preset else []),
-        "  stages:",
+        *_as_said(replace(spec, preset="fastapi") if waits_for_bodies else spec),
+        *(["  stages:"] if merged else []),
         *(f"    {stage}: {json.dumps(names, ensure_ascii=False)}" for stage, names in merged.items()),
     ]
+
+
+def _as_said(spec: SpanSpec) -> list[str]:
+    """What the block must repeat of the scenario's, so that pasting it loses nothing; what is usual goes unsaid."""
+    usual = SpanSpec()
+    where = (
+        spec.source if spec.address is None else f"{{{spec.source}: {json.dumps(spec.address, ensure_ascii=False)}}}"
+    )
+    lines = [
+        ("source", where, spec.source != usual.source),
+        ("listen", spec.listen or "none", spec.listen != usual.listen),
+        ("listen_grpc", spec.listen_grpc, spec.listen_grpc is not None),
+        ("sampled", f"{spec.sampled:g}", spec.sampled != usual.sampled),
+        ("preset", spec.preset, spec.preset is not None),
+    ]
+    return [f"  {key}: {value}" for key, value, is_said in lines if is_said]
