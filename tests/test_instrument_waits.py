@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import multiprocessing
 import os
 import threading
@@ -103,6 +104,39 @@ def test_the_way_back_to_a_busy_loop_is_a_wait_for_the_loop(
     (lag,) = waits(served(loop, exporter, work, hog), "event_loop")
 
     assert 50 <= lag < 1000  # 120 ms less the 10 ms in the thread, and what both took to start
+
+
+def test_work_on_the_loop_before_the_await_is_no_wait_for_the_loop(
+    loop: asyncio.Runner, exporter: InMemorySpanExporter
+) -> None:
+    async def work() -> None:
+        future = asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.01)
+        time.sleep(0.1)  # its own work, on the loop
+        await future
+
+    assert waits(served(loop, exporter, work), "event_loop") == []
+
+
+def test_an_executor_that_looks_at_what_it_runs_finds_the_function(
+    loop: asyncio.Runner, exporter: InMemorySpanExporter
+) -> None:
+    seen: list[Any] = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **options: Any) -> Any:
+            seen.extend([fn.__name__, fn.__qualname__, str(inspect.signature(fn)), fn in {answer}, fn == answer])
+            return super().submit(fn, *args, **options)
+
+    def answer(to: int) -> int:
+        return to
+
+    async def work() -> None:
+        with Pool(1) as pool:
+            assert await asyncio.get_running_loop().run_in_executor(pool, answer, 42) == 42
+
+    served(loop, exporter, work)
+
+    assert seen == ["answer", answer.__qualname__, "(to: 'int') -> 'int'", True, True]
 
 
 def test_the_returned_object_is_the_future_it_was(loop: asyncio.Runner, exporter: InMemorySpanExporter) -> None:

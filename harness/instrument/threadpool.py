@@ -2,7 +2,8 @@
 `asyncio.to_thread` and `loop.run_in_executor` of asyncio and uvloop.
 
 From the call to the start in a worker the request waits for a thread (`threadpool`); from the end in the worker
-until its coroutine runs again it waits for the event loop (`event_loop`). Both are `queue`.
+until its coroutine runs again it waits for the event loop (`event_loop`). Both are `queue`. Of a future that
+`run_in_executor` gave out it counts only if the coroutine was suspended when the function ended.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def _submitted(original: Callable[..., Any]) -> Callable[..., Any]:
         if parent is None or not _stays_in_this_process(executor, loop) or not _is_plain(func):
             return original(loop, executor, func, *args)
         call = _Call(parent, func, carries_mark=True)
+        call.task = asyncio.current_task(loop)
         try:
             future = original(loop, executor, call, *args)
         except BaseException:
@@ -103,17 +105,31 @@ def _is_plain(func: Any) -> bool:
 
 
 class _Call:
-    """One function on its way through the pool."""
+    # One function on its way through the pool. Executors may look at what they run: to them it is the function.
 
-    __slots__ = ("carries_mark", "func", "gone", "parent", "resume", "wait")
+    __slots__ = ("__weakref__", "carries_mark", "func", "gone", "parent", "resume", "task", "wait")
 
     def __init__(self, parent: Mark, func: Callable[..., Any], *, carries_mark: bool = False) -> None:
-        self.parent = parent
         self.func = func
+        self.parent = parent
         self.carries_mark = carries_mark
         self.wait = begin_wait(parent, "queue", "threadpool")
         self.resume: Mark | None = None
         self.gone = False  # nobody waits for the end any more
+        self.task: Any = None  # who called, where the way back counts only once it waits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.func
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.func == (other.func if isinstance(other, _Call) else other))
+
+    def __hash__(self) -> int:
+        return hash(self.func)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         end_wait(self.wait)
@@ -123,10 +139,15 @@ class _Call:
         finally:
             if token is not None:
                 leave_root(token)
-            if not self.gone:
+            if not self.gone and self._is_awaited():
                 self.resume = begin_wait(self.parent, "queue", "event_loop")
                 if self.gone:
                     end_wait(self.resume)
+
+    def _is_awaited(self) -> bool:
+        """Whoever holds a future may work on the loop before it awaits it; that is not a wait for the loop. A task that
+        is suspended on anything, such as a `gather` of several calls, is taken to wait."""
+        return not self.carries_mark or getattr(self.task, "_fut_waiter", None) is not None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Off to another process: the function goes alone, and how long it waits there is not known."""
@@ -136,6 +157,7 @@ class _Call:
 
     def resumed(self, _: object = None) -> None:
         self.gone = True
+        self.task = None
         now = perf_counter_ns()
         end_wait(self.wait, now)  # cancelled before a worker took it
         if self.resume is not None:
