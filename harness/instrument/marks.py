@@ -213,8 +213,8 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
     __slots__ = ("_attributes", "_mark", "_name", "_stage")
 
     def __init__(self, stage: str, name: str | None = None, **attributes: object) -> None:
-        if callable(stage):
-            raise TypeError('stage() needs the name of a stage: write @stage("inference"), not @stage')
+        if not isinstance(stage, str):
+            raise TypeError(f'stage() needs the name of a stage, write @stage("inference"); this is {_kind(stage)}')
         self._stage = stage
         self._name = name
         self._attributes = attributes
@@ -292,6 +292,10 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
         record.add(mark)
         _innermost.set(mark)
         self._mark = mark
+
+
+def _kind(value: object) -> str:
+    return "a function" if callable(value) else f"of type {type(value).__name__}"
 
 
 stage_type = stage  # inside `Mark.__init__` the word is an argument

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 EVERY_S = 60.0
 
@@ -61,3 +62,11 @@ def hush(names: Iterable[str]) -> None:
 
 LOG = logging.getLogger("harness.instrument")
 LOG.addFilter(OncePerMinute())
+
+
+def _handled(record: logging.LogRecord, handle: Callable[[logging.LogRecord], None] = LOG.handle) -> None:
+    with contextlib.suppress(Exception):  # a handler of the service's that raises must not break a request
+        handle(record)
+
+
+LOG.handle = _handled  # type: ignore[method-assign]

@@ -9,7 +9,6 @@ spans moved apart for them would no longer add up to what was measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -20,15 +19,16 @@ from opentelemetry.trace.status import Status, StatusCode
 from harness.instrument.host import host_key
 from harness.instrument.ids import new_span_ids
 from harness.instrument.marks import Mark, Record
+from harness.instrument.values import INT64 as INT64
+from harness.instrument.values import LONGEST, LONGEST_NAME, are_small, small
+from harness.instrument.values import Value as Value
+from harness.instrument.values import name as short_name
+from harness.instrument.values import text as text
 
 SCOPE = InstrumentationScope("harness.instrument")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 KNOWN_ATTRIBUTES = frozenset({"model", "resource", "batch_id", "batch_size", "device"})
 _UNSET = Status(StatusCode.UNSET)
-INT64 = range(-(2**63), 2**63)
-_PLAIN = frozenset({str, bool, int, float})
-
-Value = str | bool | int | float
 
 
 class Finished(NamedTuple):
@@ -49,17 +49,22 @@ class Finished(NamedTuple):
 def finished(record: Record, scope: Mapping[str, Any]) -> Finished:
     """What is worth keeping of a closed record. Later marks are left out.
 
-    Values that are not plain become text here and now: they may change, and what is large must not stay in memory.
+    What is not small and plain becomes so here and now: it may change, and what is large must not stay in memory.
     """
     end = record.start if record.end is None else record.end
     marks = [mark for mark in record.all_marks() if mark.start < end]
     for mark in marks:
-        if type(mark.name) is not str:
-            mark.name = str(mark.name)
-        if mark.attributes and not _PLAIN.issuperset(map(type, mark.attributes.values())):
-            mark.attributes = {key: _value(value) for key, value in mark.attributes.items() if value is not None}
+        if type(mark.name) is not str or len(mark.name) > LONGEST_NAME:
+            mark.name = short_name(mark.name)
+        if mark.attributes and not are_small(mark.attributes.values()):
+            mark.attributes = {
+                key: value if type(value) is str else small(value)
+                for key, value in mark.attributes.items()
+                if value is not None
+            }
     method, route = str(scope.get("method", "")), _route(scope)
-    return Finished(record, marks, method, str(scope.get("path", "")), route, f"{method} {_route_name(scope, route)}")
+    path = str(scope.get("path", ""))[:LONGEST]
+    return Finished(record, marks, method, path, route, f"{method} {_route_name(scope, route)}")
 
 
 def spans_of(
@@ -98,11 +103,6 @@ def spans_of(
     return spans
 
 
-def text(value: str) -> str:
-    """A string protobuf accepts: one lone surrogate would lose the whole batch."""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-
-
 def root_failed(record: Record) -> bool:
     return record.error is not None or (record.status or 0) >= 500
 
@@ -131,7 +131,7 @@ def root_attributes(done: Finished) -> dict[str, Value | None]:
 def _root(done: Finished, provider: TracerProvider, context: SpanContext, end_ns: int) -> ReadableSpan:
     record = done.record
     description = None if record.error is None else text(record.error)
-    attributes = {key: _value(value) for key, value in root_attributes(done).items() if value is not None}
+    attributes = {key: small(value) for key, value in root_attributes(done).items() if value is not None}
     return ReadableSpan(
         name=text(done.name),
         context=context,
@@ -177,15 +177,5 @@ def mark_attributes(mark: Mark) -> dict[str, Value]:
         attributes["error.type"] = text(mark.error)
     for key, value in (mark.attributes or {}).items():
         if value is not None:
-            attributes[text(f"harness.{key}" if key in KNOWN_ATTRIBUTES else key)] = _value(value)
+            attributes[text(f"harness.{key}" if key in KNOWN_ATTRIBUTES else key)] = small(value)
     return attributes
-
-
-def _value(value: object) -> Value:
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, bool | float):
-        return value
-    if isinstance(value, Integral) and int(value) in INT64:
-        return int(value)
-    return text(str(value))
