@@ -88,7 +88,7 @@ def test_no_spans_at_all_say_what_to_check(tmp_path: Path) -> None:
 
 def test_a_scenario_that_asks_for_no_spans_is_named_as_the_cause(tmp_path: Path) -> None:
     assert "`sampled: 0` in spans asks for none" in shown(tmp_path, [a_sample()], [], sampled=0.0)
-    assert "no spans were found at http://store" in shown(
+    assert "no spans of these requests were found at http://store" in shown(
         tmp_path, [a_sample()], [], source="jaeger", address="http://store"
     )
     assert "no spans came" not in shown(tmp_path, [a_sample()], [], source="none")
@@ -97,7 +97,7 @@ def test_a_scenario_that_asks_for_no_spans_is_named_as_the_cause(tmp_path: Path)
 def test_spans_of_other_traces_are_told_from_no_spans(tmp_path: Path) -> None:
     text = shown(tmp_path, [a_sample()], [a_root(trace_id=trace(7), service="reader", number=7)])
 
-    assert "spans: none of these requests; 1 in other traces" in text
+    assert "spans: none of these requests; 1 span in traces of their own (batches, background work)" in text
     assert "of other traces than those of these requests" in text
     assert "1 of them from reader" in text
     assert "traceparent" in text
@@ -154,6 +154,40 @@ def test_a_preset_is_offered_beside_stages_that_miss_its_spans(tmp_path: Path) -
     assert "these look like the spans of fastapi: `preset: fastapi` maps them, beside your `stages`" in text
 
 
+def test_a_preset_that_does_not_fit_is_to_be_taken_out(tmp_path: Path) -> None:
+    text = shown(tmp_path, [a_sample()], [plain_root(), a_span("resize", 12, 20)], preset="triton")
+
+    assert "no span looks like triton: take `preset: triton` out" in text
+    assert text.count("preset: triton") == 1
+    assert "it tells" not in text
+
+
+def test_a_preset_beside_a_source_without_spans_is_said_to_do_nothing(tmp_path: Path) -> None:
+    text = shown(tmp_path, [a_sample()], [], source="server-timing", preset="vllm")
+
+    assert "`preset: vllm` maps spans, and `source: server-timing` takes none" in text
+    assert "it tells" not in text
+    assert "1 of 1 answers carried no Server-Timing. To check:" in text
+    assert "instrument(app)" in text
+
+
+def test_what_went_wrong_on_the_way_of_the_spans_is_told(tmp_path: Path) -> None:
+    refused = {"code": "span_source", "message": "the store does not answer: refused", "hint": "is it running?",
+               "invalidates": False}  # fmt: skip
+    asked = SpanSpec(source="jaeger", address="http://store")
+    found = concluded(tmp_path, [a_sample()], [], spans=asked, record={"warnings": [refused]})
+
+    text = spans_text.render(found.rows, spans_table(), found.summary, asked)
+
+    assert "the store does not answer: refused\n  is it running?\n" in text
+
+
+def test_a_wait_is_shown_with_its_resource(tmp_path: Path) -> None:
+    wait = a_span("acquire", 20, 30, attributes={"harness.stage": "queue", "harness.resource": "gpu"})
+
+    assert "queue (gpu)  <- attribute harness.stage" in shown(tmp_path, [a_sample()], [plain_root(), wait])
+
+
 def test_a_block_to_paste_is_guessed_from_the_names_and_said_to_be_a_guess(tmp_path: Path) -> None:
     spans = [plain_root(), a_span("resize", 12, 20), a_span("predict [a]", 20, 80), a_span("nms", 80, 85)]
 
@@ -194,7 +228,12 @@ def test_a_route_and_what_a_framework_calls_its_own_spans_are_no_work(name: str)
 
 
 def test_the_block_to_paste_repeats_what_the_scenario_says_of_spans(tmp_path: Path) -> None:
-    told = {"listen": "127.0.0.1:5318", "listen_grpc": "127.0.0.1:5317", "sampled": 0.5, "source": "otlp"}
+    told: dict[str, Any] = {
+        "listen": "127.0.0.1:5318",
+        "listen_grpc": "127.0.0.1:5317",
+        "sampled": 0.5,
+        "source": "otlp",
+    }
 
     text = shown(tmp_path, [a_sample()], [plain_root(), a_span("resize", 12, 20)], **told)
 

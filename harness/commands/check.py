@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("scenario", required=False)
 @click.option("--target", metavar="URL", help="Where the API is; overrides the scenario.")
 @click.option("--connect", "show_connect", is_flag=True, help="Show how a service sends its spans here.")
-@click.option("--spans", "show_spans", is_flag=True, help="Send one request of each kind; show what came back.")
+@click.option(
+    "--spans", "show_spans", is_flag=True, help="Send a few requests; show what came back of one of each kind."
+)
 @click.option(
     "--generator",
     "show_generator",

@@ -24,12 +24,23 @@ def render(arrived: Arrived, ledger: pd.DataFrame, spec: SpanSpec) -> list[str]:
 def _missing(arrived: Arrived, ledger: pd.DataFrame, spec: SpanSpec) -> list[str]:
     answered = ledger[ledger["ok"]]
     without = int((answered["split"] == Split.NONE.value).sum())
-    if not without or spec.source in ("none", "server-timing"):
+    if not without or spec.source == "none":
         return []
+    if spec.source == "server-timing":
+        return ["", *_no_header(without, len(answered))]
     if arrived.traces:
         sentence = f"{format_count(without)} of {format_count(len(answered))} answered requests have no server half"
         return ["", f"{sentence}: their spans were not sampled, were dropped by a full exporter, or are still to come"]
     return ["", *(_elsewhere(arrived) if arrived.foreign_spans else _nothing(spec))]
+
+
+def _no_header(without: int, answered: int) -> list[str]:
+    return [
+        f"{format_count(without)} of {format_count(answered)} answers carried no Server-Timing. To check:",
+        "  - the service has `instrument(app)` from harness.instrument, or writes a Server-Timing of its own",
+        "  - no proxy in between drops that header",
+        "  - if it sends spans instead: `source: auto`, and `harness check SCENARIO --connect` for the lines",
+    ]
 
 
 def _elsewhere(arrived: Arrived) -> list[str]:
@@ -47,7 +58,7 @@ def _elsewhere(arrived: Arrived) -> list[str]:
 
 def _nothing(spec: SpanSpec) -> list[str]:
     if spec.address is not None:
-        return [f"no spans were found at {visible(spec.address)}: does the service send there, and has it arrived yet?"]
+        return [f"no spans of these requests were found at {visible(spec.address)}: does the service send there?"]
     grpc = f"OTLP over gRPC to {spec.listen_grpc}" if spec.listen_grpc else "not over gRPC (`listen_grpc` is off)"
     return [
         "no spans came. To check, where the service runs (`harness check SCENARIO --connect` has the lines):",

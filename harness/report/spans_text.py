@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,14 @@ from harness.report import spans_doubts
 from harness.report.text import visible
 from harness.spans.arrived import Arrived, look
 from harness.spans.looks import attributes_of
-from harness.spans.mapping import preset_taken, reasons
+from harness.spans.mapping import MARKS, preset_taken, reasons
 from harness.spans.presets import BY_NAME, recognise
-from harness.spans.presets.derive import derived
+from harness.spans.presets.derive import MODEL, RESOURCE, containing, derived
 from harness.units import format_count, format_duration
 
 SHOWN_SPANS = 60
+_ON_THE_WAY = ("span_source", "receiver", "rejected_spans", "late_spans")
+_NAMED_BY = {"queue": RESOURCE, "inference": MODEL}
 _SOURCES = {
     Split.MARKS: "measured by harness.instrument",
     Split.SPANS: "from plain spans",
@@ -37,8 +39,13 @@ def render(ledger: pd.DataFrame, spans: pa.Table, summary: Summary, spec: SpanSp
     spec = replace(asked, preset=preset)
     arrived = look(spans, [str(each) for each in ledger["trace_id"]], BY_NAME[preset].holders if preset else ())
     why = dict(zip(spans.column("span_id").to_pylist(), reasons(spans, spec), strict=True))
-    lines = [f"server halves: {summary.span_source}", *_counted(arrived)]
-    lines += _preset(preset, recognised=not asked.preset) or _likely(spans, arrived)
+    lines = [f"server halves: {summary.span_source}", *_counted(arrived), *_brought(summary)]
+    in_vain = _in_vain(spans, asked, why.values())
+    if in_vain:
+        spec = replace(spec, preset=None)
+    lines += in_vain or _preset(preset, recognised=not asked.preset)
+    if spec.preset is None:
+        lines += _likely(spans, arrived)
     for name, rows in ledger[ledger["ok"]].groupby("name", sort=False):
         shown = _shown(rows, arrived)
         trace = arrived.traces.get(str(shown["trace_id"]), ())
@@ -51,10 +58,33 @@ def _counted(arrived: Arrived) -> list[str]:
     own = sum(not derived(row["attributes"]) for rows in arrived.traces.values() for row in rows)
     if not own and not arrived.foreign_spans:
         return []
-    foreign = f"; {format_count(arrived.foreign_spans)} in other traces" if arrived.foreign_spans else ""
+    foreign = (
+        f"; {_many(arrived.foreign_spans, 'span')} in traces of their own (batches, background work)"
+        if arrived.foreign_spans
+        else ""
+    )
     if not own:
         return [f"spans: none of these requests{foreign}"]
     return [f"spans: {format_count(own)}, in the traces of {_many(len(arrived.traces), 'request')}{foreign}"]
+
+
+def _brought(summary: Summary) -> list[str]:
+    """What went wrong on the way of the spans, as the run says it."""
+    found = [warning for warning in summary.warnings if warning.code in _ON_THE_WAY]
+    return [line for each in found for line in (visible(each.message, 300), f"  {visible(each.hint, 300)}")]
+
+
+def _in_vain(spans: pa.Table, asked: SpanSpec, why: Iterable[str | None]) -> list[str]:
+    """Why the scenario's preset does nothing."""
+    name = asked.preset
+    if name is None:
+        return []
+    if asked.source in ("server-timing", "none"):
+        return [f"`preset: {name}` maps spans, and `source: {asked.source}` takes none: leave one of the two out"]
+    maps = any(reason is not None and reason.startswith("preset ") for reason in why)
+    if maps or not spans.num_rows or BY_NAME[name].known_by(spans) or containing(spans, MARKS).any():
+        return []
+    return [f"no span looks like {name}: take `preset: {name}` out"]
 
 
 def _many(count: int, noun: str) -> str:
@@ -126,7 +156,7 @@ def _tree(rows: Sequence[Mapping[str, Any]], why: Mapping[str, str | None]) -> l
 def _line(row: Mapping[str, Any], depth: int, reason: str | None) -> str:
     label = "  " * min(depth, 12) + visible(str(row["name"]), 60)
     stage = row["stage"] or ("server window" if row["kind"] == "server" else "-")
-    model = attributes_of(row["attributes"]).get("harness.model")
-    shown = f"{stage} ({visible(str(model), 40)})" if model else stage
+    named = attributes_of(row["attributes"]).get(_NAMED_BY.get(stage, ""))
+    shown = f"{stage} ({visible(str(named), 40)})" if named else stage
     because = f"  <- {visible(reason, 80)}" if reason is not None else ""
     return f"{label:<44} {format_duration((row['end_ns'] - row['start_ns']) / 1e9):>10}  {shown}{because}"

@@ -25,7 +25,8 @@ from harness.spans.presets.preset import Rules as Rules
 STAGE_ATTRIBUTE = "harness.stage"
 CLAIMS = ("upload", *SERVER_STAGES, "download")
 """What a span may say about itself."""
-_MARKS = '"harness.split":"marks"'
+MARKS = '"harness.split":"marks"'
+"""Stands in the attributes of a root that our instrumentation made."""
 
 
 def stages_of(spans: pa.Table, spec: SpanSpec) -> pa.Table:
@@ -40,7 +41,7 @@ def stages_of(spans: pa.Table, spec: SpanSpec) -> pa.Table:
     if spec.preset is None:
         return map_stages(spans, spec.stages)
     spans = map_stages(raw(spans), spec.stages)
-    marks = containing(spans, _MARKS)
+    marks = containing(spans, MARKS)
     if not marks.any():
         return _with_preset(spans, BY_NAME[spec.preset])
     marked = pc.is_in(spans.column("trace_id"), value_set=spans.column("trace_id").filter(pa.array(marks)).unique())
