@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from instrument_support import attributes, memory_provider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from harness.instrument import Batcher, pipeline
+from harness.instrument.marks import innermost
 
 
 @pytest.fixture
@@ -105,3 +107,58 @@ def test_a_batch_that_fails_is_an_error_of_every_member_and_may_be_tried_again(
     assert again.status.is_ok or again.status.is_unset
     assert [batch.status.is_ok or batch.status.is_unset for batch in batch_spans(exporter)] == [False, True]
     assert 15 <= waits(of_trace(exporter, 1), "window") < 500  # the pause between the two
+
+
+def test_a_ticket_in_two_runs_is_charged_each_and_neither_stays_open(exporter: InMemorySpanExporter) -> None:
+    async def work() -> None:
+        batcher = Batcher()
+        with batcher.join() as ticket:
+            first, hedge = batcher.run([ticket, ticket]), batcher.run([ticket])
+            first.__enter__()
+            await asyncio.sleep(0.02)
+            hedge.__enter__()
+            await asyncio.sleep(0.02)
+            first.__exit__(None, None, None)
+            await asyncio.sleep(0.02)
+            hedge.__exit__(None, None, None)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(requests(work))
+    found = [ms(span) for span in of_trace(exporter, 1) if span.name == "inference"]
+
+    assert len(found) == 2
+    assert all(35 <= took < 95 for took in found)  # 40 ms each; open ones would last to the end, 120 and more
+    assert sum(ms(span) for span in of_trace(exporter, 1) if span.name == "batcher") < 15
+    assert [len(batch.links) for batch in batch_spans(exporter)] == [1, 1]
+
+
+def test_a_run_that_ends_late_leaves_the_mark_of_another_request_alone(exporter: InMemorySpanExporter) -> None:
+    batcher, seen = Batcher(), []
+
+    async def work() -> None:
+        run = contextvars.copy_context().run(batcher.run([]).__enter__)  # entered in a context that is gone
+        before = innermost()
+        run.__exit__(None, None, None)
+        seen.extend([before is not None, innermost() is before])
+
+    asyncio.run(requests(work))
+
+    assert seen == [True, True]
+
+
+def test_a_model_that_cannot_be_printed_costs_its_name_and_no_more(exporter: InMemorySpanExporter) -> None:
+    class Model:
+        def __repr__(self) -> str:
+            raise ValueError("not loaded")
+
+    async def work() -> None:
+        batcher = Batcher()
+        with batcher.join() as ticket, batcher.run([ticket], model=Model()):  # type: ignore[arg-type]
+            pass
+
+    answers = asyncio.run(requests(work))
+    (batch,) = batch_spans(exporter)
+
+    assert answers[0].status == 200
+    assert (attributes(batch)["harness.batch_size"], attributes(batch)["harness.model"]) == (1, "<unprintable>")
+    assert len([span for span in of_trace(exporter, 1) if span.name == "inference"]) == 1

@@ -25,11 +25,11 @@ then the way back to the event loop is not part of it.
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextvars import Token
-from numbers import Integral
 from operator import itemgetter
 from threading import Lock
 from time import perf_counter_ns
@@ -51,15 +51,14 @@ from harness.instrument.marks import (
     leave_root,
 )
 from harness.instrument.quiet import LOG
-from harness.instrument.spans import KNOWN_ATTRIBUTES, SCOPE, text
+from harness.instrument.spans import KNOWN_ATTRIBUTES, SCOPE
+from harness.instrument.values import Value, small
 
 MAX_KEPT = 256
 """Busy stretches a batcher remembers: a member that waited longer than these is not told the kind of its first wait."""
 
 MAX_SLICES = 16
 """Marks of one wait; a longer story keeps the time of each kind exact and gives up the order."""
-
-_INT64 = range(-(2**63), 2**63)
 
 Stretch = tuple[int, int]
 Slice = tuple[int, int, str | None]  # from, to, "busy" or "window"; None: not known
@@ -117,14 +116,14 @@ class Batcher:
 class Ticket:
     """One member's place in a batch, from `join()` until the batch has run or the member has left."""
 
-    __slots__ = ("_batcher", "_inference", "_left", "_since", "_wait", "parent")
+    __slots__ = ("_batcher", "_left", "_runs", "_since", "_wait", "parent")
 
     def __init__(self, batcher: Batcher, parent: Mark | None, wait: Mark | None) -> None:
         self._batcher = batcher
         self.parent = parent
         self._wait = wait
         self._since = 0 if wait is None else wait.start
-        self._inference: Mark | None = None
+        self._runs: dict[int, Mark] = {}  # those in progress: a batch may be tried twice at once
         self._left = False
 
     def __enter__(self) -> Ticket:
@@ -145,10 +144,13 @@ class Ticket:
             if self._wait is not None:
                 end_wait(self._wait, now)
                 self._wait = None
-            if self._inference is not None and self._inference.end is None:
-                self._inference.end = now
+            for inference in self._runs.values():
+                inference.end = now
+            self._runs.clear()
 
-    def _run_began(self, now: int, busy: Sequence[Stretch], known_from: int, attributes: dict[str, object]) -> None:
+    def _run_began(
+        self, run: int, now: int, busy: Sequence[Stretch], known_from: int, attributes: dict[str, object]
+    ) -> None:
         with self._batcher._lock:
             if self.parent is None or self._left:
                 return
@@ -158,46 +160,50 @@ class Ticket:
                 record.waiting.discard(self._wait)
                 self._wait = None
             resource = self._batcher.resource
-            for begin, end, kind in waited(self._since, now, busy, known_from):
+            for begin, end, kind in [] if self._runs else waited(self._since, now, busy, known_from):
                 told = {"resource": resource, "batch_id": attributes["batch_id"]}
                 if kind is not None:
                     told["harness.wait"] = kind
                 add_mark(self.parent, "queue", resource, begin, end, told)
-            self._inference = Mark(record, self.parent, "inference", "inference", attributes, now)
+            self._runs[run] = inference = Mark(record, self.parent, "inference", "inference", attributes, now)
             if not record.closed:
-                record.add(self._inference)
+                record.add(inference)
 
-    def _run_ended(self, now: int, error: str | None) -> None:
+    def _run_ended(self, run: int, now: int, error: str | None) -> None:
         with self._batcher._lock:
-            if self._inference is not None and self._inference.end is None:
-                self._inference.end = now
-                self._inference.error = error
-            self._inference = None
+            inference = self._runs.pop(run, None)
+            if inference is not None:
+                inference.end = now
+                inference.error = error
             self._since = now  # a batch that is tried again has waited from here
 
 
 class Run:
     """One execution of a batch."""
 
-    __slots__ = ("_attributes", "_batcher", "_begin", "_span_id", "_tickets", "_token")
+    __slots__ = ("_attributes", "_batcher", "_begin", "_members", "_span_id", "_token")
 
     def __init__(self, batcher: Batcher, tickets: tuple[Ticket | None, ...], attributes: dict[str, object]) -> None:
         self._batcher = batcher
-        self._tickets = tickets
+        self._members: dict[Ticket, int] = {}
+        for index, ticket in enumerate(tickets):
+            if ticket is not None:
+                self._members.setdefault(ticket, index)
         self._span_id = pipeline.new_span_id()
-        own = {"batch_id": f"{self._span_id:016x}", "batch_size": len(tickets)}
-        self._attributes = {key: value for key, value in attributes.items() if value is not None} | own
+        own: dict[str, Value] = {"batch_id": f"{self._span_id:016x}", "batch_size": len(tickets)}
+        self._attributes: dict[str, Value] = {
+            key: small(value) for key, value in attributes.items() if value is not None
+        } | own
         self._begin = 0
         self._token: Token[Mark | None] | None = None
 
     def __enter__(self) -> Run:
         self._begin = now = perf_counter_ns()
         busy, known_from = self._batcher._started(now)
-        for index, ticket in enumerate(self._tickets):
+        for ticket, index in self._members.items():
             try:
-                if ticket is not None:
-                    attributes = {**self._attributes, "harness.batch_index": index}
-                    ticket._run_began(now, busy, known_from, attributes)
+                attributes: dict[str, object] = {**self._attributes, "harness.batch_index": index}
+                ticket._run_began(self._span_id, now, busy, known_from, attributes)
             except Exception:
                 LOG.warning("a member of a batch is not measured", exc_info=True)
         self._token = enter_root(None)
@@ -207,23 +213,21 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         now = perf_counter_ns()
-        if self._token is not None:
-            try:
+        # Left in another context than it was entered in, or out of order, the mark that is there is somebody else's.
+        if self._token is not None and innermost() is None:
+            with contextlib.suppress(ValueError):
                 leave_root(self._token)
-            except ValueError:  # left in another context than it was entered in
-                enter_root(None)
         self._batcher._finished(now)
         failed = None if kind is None else kind.__qualname__
         try:
-            for ticket in self._tickets:
-                if ticket is not None:
-                    ticket._run_ended(now, failed)
+            for ticket in self._members:
+                ticket._run_ended(self._span_id, now, failed)
             self._export(now, failed)
         except Exception:
             LOG.warning("the span of a batch is lost", exc_info=True)
 
     def _export(self, end: int, failed: str | None) -> None:
-        parents = [ticket.parent for ticket in self._tickets if ticket is not None and ticket.parent is not None]
+        parents = [ticket.parent for ticket in self._members if ticket.parent is not None]
         records = [parent.record for parent in parents if parent.record.provider is not None]
         if not records:
             return
@@ -234,8 +238,7 @@ class Run:
             context=SpanContext(pipeline.new_trace_id(), self._span_id, is_remote=False, trace_flags=pipeline.SAMPLED),
             resource=provider.resource,
             attributes={
-                f"harness.{key}" if key in KNOWN_ATTRIBUTES else key: _value(value)
-                for key, value in self._attributes.items()
+                f"harness.{key}" if key in KNOWN_ATTRIBUTES else key: value for key, value in self._attributes.items()
             },
             links=[Link(root) for root in roots],
             kind=SpanKind.INTERNAL,
@@ -271,9 +274,3 @@ def waited(since: int, until: int, busy: Sequence[Stretch], known_from: int = 0)
             together.append((at, at + length, kind))
             at += length
     return together
-
-
-def _value(value: object) -> str | bool | int | float:
-    if isinstance(value, bool | float):
-        return value
-    return int(value) if isinstance(value, Integral) and int(value) in _INT64 else text(str(value))
