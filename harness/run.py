@@ -51,6 +51,7 @@ from harness.spans.asked import asked_traces
 from harness.spans.fetch import Fetched
 from harness.spans.listen import ReceiverProcess, ReceiverStatus
 from harness.spans.mapping import stages_of
+from harness.spans.probe import probe
 from harness.units import format_share
 
 REPORTS = ("html", "md", "junit")
@@ -81,15 +82,17 @@ def execute(
     `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
     socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
     address is bound here.
-    Raises UsageError (port taken), NothingMeasured (target down) before anything is written; UsageError (the scenario
-    cannot be run), NothingMeasured or Interrupted when the load child ended before the first sample.
+    Raises UsageError (port taken, trace store down), NothingMeasured (target down) before anything is written;
+    UsageError (the scenario cannot be run), NothingMeasured or Interrupted when the load child ended before the first
+    sample.
     """
     launch.preflight(scenario.target)
     arrive.deadline_s()
+    odd = probe(scenario.spans)
     ports = arrive.bind(scenario.spans, listener)
     started = datetime.now(UTC)
     folder = RunFolder.create(parent, scenario.name, started)
-    record = _first_record(scenario, folder, started)
+    record = _first_record(scenario, folder, started, odd)
     folder.write_json("run.json", record)
     with arrive.receiving(ports, folder.path) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
@@ -150,7 +153,7 @@ def _bring_spans(
 # --- run.json ----------------------------------------------------------------------------------------------
 
 
-def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> dict[str, object]:
+def _first_record(scenario: Scenario, folder: RunFolder, started: datetime, odd: list[RunWarning]) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": folder.path.name,
@@ -160,7 +163,7 @@ def _first_record(scenario: Scenario, folder: RunFolder, started: datetime) -> d
         "plan": _plan(scenario),
         "source": scenario.source,
         "environment": dict(fingerprint()),
-        "warnings": [asdict(warning) for warning in _sampled_checks(scenario)],
+        "warnings": [asdict(warning) for warning in (*_sampled_checks(scenario), *odd)],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.errors import UsageError
 from harness.interrupt import Interrupt
 from harness.run import Outcome, execute, reopen
 from harness.scenario import load_scenario
@@ -89,10 +90,8 @@ def test_a_run_is_split_by_what_a_collector_writes_into_a_file(stored: tuple[str
     assert {row.code for row in outcome.summary.warnings} & {"span_source", "late_spans"} == set()
 
 
-def test_a_store_that_is_down_costs_the_split_and_not_the_run(stored: tuple[str, TraceStore], tmp_path: Path) -> None:
-    outcome = run(tmp_path, stored[0], "'tempo: http://127.0.0.1:1'")
+def test_a_store_that_is_down_is_told_before_the_load(stored: tuple[str, TraceStore], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="trace store at .* does not answer"):
+        run(tmp_path, stored[0], "'tempo: http://127.0.0.1:1'")
 
-    (warning,) = (each for each in outcome.summary.warnings if each.code == "span_source")
-    assert "http://127.0.0.1:1 does not answer" in warning.message
-    assert outcome.summary.counts.ok == 30
-    assert outcome.summary.latency.p50.value is not None
+    assert not (tmp_path / "runs").exists()

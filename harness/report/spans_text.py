@@ -23,7 +23,7 @@ from harness.spans.presets.derive import MODEL, RESOURCE, containing, derived
 from harness.units import format_count, format_duration
 
 SHOWN_SPANS = 60
-_ON_THE_WAY = ("span_source", "receiver", "rejected_spans", "late_spans")
+_ON_THE_WAY = ("span_store", "span_source", "receiver", "rejected_spans", "late_spans")
 _NAMED_BY = {"queue": RESOURCE, "inference": MODEL}
 _SOURCES = {
     Split.MARKS: "measured by harness.instrument",
