@@ -103,9 +103,14 @@ def _parse(address: str, key: str) -> tuple[str, int]:
 def _refused(host: str, port: int, family: socket.AddressFamily, error: OSError, key: str) -> UsageError:
     if error.errno == errno.EADDRINUSE:
         free = _address(host, _free_port(host, port, family))
+        if key == "listen_grpc":
+            hint = f"leave `listen_grpc` out of spans, or write `listen_grpc: {free}`, which is free"
+        else:
+            hint = f"{free} is free: write `spans: {{listen: {free}}}` and have the service send there"
         return UsageError(
             f"{_address(host, port)} is taken",
-            f"{free} is free: write `spans: {{{key}: {free}}}`; or open no port: `source: server-timing`",
+            f"{hint}. A service sends its spans to one place: of two runs against one service, one needs "
+            "`source: server-timing`, which opens no port",
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return UsageError(
