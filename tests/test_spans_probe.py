@@ -39,7 +39,7 @@ def test_a_store_that_is_down_stops_the_run_before_it_begins() -> None:
 
 def test_a_store_that_wants_a_token_is_told_before_the_load() -> None:
     with a_store("tempo-v2") as store:
-        store.token = "open sesame"
+        store.token = "open sesame"  # noqa: S105 - of the test store
         with pytest.raises(UsageError, match="refuses to answer"):
             probe(spec_of("tempo", store.url), {})
         assert probe(spec_of("tempo", store.url), {"MLHARNESS_TRACE_STORE_TOKEN": "open sesame"}) == []

@@ -91,7 +91,7 @@ def test_a_run_is_split_by_what_a_collector_writes_into_a_file(stored: tuple[str
 
 
 def test_a_store_that_is_down_is_told_before_the_load(stored: tuple[str, TraceStore], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="trace store at .* does not answer"):
+    with pytest.raises(UsageError, match=r"trace store at .* does not answer"):
         run(tmp_path, stored[0], "'tempo: http://127.0.0.1:1'")
 
     assert not (tmp_path / "runs").exists()
