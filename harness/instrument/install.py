@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from harness.instrument import pipeline, threadpool, vitals
 from harness.instrument.middleware import Application, Instrumented
@@ -17,14 +17,15 @@ App = TypeVar("App", bound=Callable[..., Any])
 _DONE = "_harness_instrumented"
 
 
-def instrument(app: App) -> App:
+def instrument(app: App, *, kind: Literal["asgi", "wsgi"] | None = None) -> App:
     """Measure every HTTP request of an ASGI or WSGI application.
 
     A Starlette, FastAPI or Flask application is wrapped in place, outside every middleware, whenever those are added,
     and returned. Any other callable is returned wrapped: serve what this function returns. A second call changes
-    nothing. Raises TypeError for anything that is not an application.
+    nothing. `kind` decides where the arguments of a callable do not show what it is, as those of `def app(*args)`.
+    Raises TypeError for anything that is not an application.
     """
-    _refuse_others(app)
+    _refuse_others(app, kind)
     pipeline.preload()
     vitals.prepare()
     threadpool.install_if_used()
@@ -33,7 +34,7 @@ def instrument(app: App) -> App:
     if hasattr(app, "build_middleware_stack"):
         _wrap_in_place(app)
         return app
-    if _is_async(app) or not _is_wsgi(app):
+    if kind == "asgi" or (kind is None and (_is_async(app) or not _is_wsgi(app))):
         return _measured(app)  # type: ignore[return-value]
     if hasattr(app, "wsgi_app"):
         _wrap_wsgi_in_place(app)
@@ -70,11 +71,36 @@ def _wrap_wsgi_in_place(app: Any) -> None:
         setattr(app, _DONE, True)
 
 
-def _refuse_others(app: object) -> None:
+def _refuse_others(app: object, kind: str | None) -> None:
     if isinstance(app, type) or not callable(app):
         raise TypeError(f"instrument() needs an ASGI or WSGI application object, got {app!r}")
-    if not hasattr(app, "build_middleware_stack") and not _is_async(app) and _required_arguments(app) == 1:
+    if kind not in (None, "asgi", "wsgi"):
+        raise TypeError(f'instrument() takes kind="asgi" or kind="wsgi", not {kind!r}')
+    if kind is not None or _is_async(app) or _is_known(app):
+        return
+    if _required_arguments(app) == 1:
         raise TypeError("instrument() got an application of the old ASGI 2 style; it needs app(scope, receive, send)")
+    if _takes_anything(app):
+        raise TypeError(
+            f"instrument() cannot tell whether {app!r} is an ASGI or a WSGI application, since it takes any arguments; "
+            'write instrument(app, kind="wsgi") or instrument(app, kind="asgi")'
+        )
+
+
+def _is_known(app: object) -> bool:
+    return isinstance(app, WsgiInstrumented) or hasattr(app, "build_middleware_stack") or hasattr(app, "wsgi_app")
+
+
+def _takes_anything(app: Callable[..., Any]) -> bool:
+    """A decorator that did not use `functools.wraps` hides what it wraps."""
+    try:
+        parameters = [*inspect.signature(app).parameters.values()]
+    except (TypeError, ValueError):
+        return False
+    named = sum(
+        p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in parameters
+    )
+    return named < 2 and any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
 
 
 def _is_wsgi(app: Callable[..., Any]) -> bool:

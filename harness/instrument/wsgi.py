@@ -9,15 +9,17 @@ again, since one thread of the server serves many requests.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter_ns
 from typing import Any
 
-from harness.instrument import threadpool, vitals
+from opentelemetry import context as otel_context
+
+from harness.instrument import pipeline, threadpool, vitals
 from harness.instrument.marks import Mark, begin_wait, end_wait, enter_root, innermost, leave_root
 from harness.instrument.quiet import LOG
 from harness.instrument.server_timing import header_value, is_streamed
-from harness.instrument.window import attach, close, detach, open_record
+from harness.instrument.window import close, open_record
 from harness.instrument.wsgi_input import MeasuredInput, has_body
 
 Environ = dict[str, Any]
@@ -51,15 +53,16 @@ class _Exchange:
     """One request on its way through the application."""
 
     __slots__ = (
-        "_attached", "_calling", "_current", "_environ", "_held_back", "_route", "_server_start", "_server_write",
-        "_token", "_wait", "record", "root",
+        "_attached", "_calling", "_current", "_environ", "_held_back", "_joined", "_route", "_server_start",
+        "_server_write", "_token", "_wait", "record", "root",
     )  # fmt: skip
 
     def __init__(self, environ: Environ, start_response: StartResponse) -> None:
         threadpool.install_if_used()
-        self.record = open_record(_headers(environ))
+        self.record = open_record(_headers(environ), _asked_for(environ))
         self.root = Mark(self.record, None, None, "request", None, self.record.start)
         self._current = self.root
+        self._joined = self.record.joined
         self._environ = environ
         self._server_start = start_response
         self._server_write: Callable[[bytes], object] | None = None
@@ -69,7 +72,7 @@ class _Exchange:
         self._wait: Mark | None = None
         environ[MEASURED] = True
         if "wsgi.input" in environ and has_body(environ):
-            environ["wsgi.input"] = MeasuredInput(environ["wsgi.input"], self.root)
+            environ["wsgi.input"] = MeasuredInput(environ["wsgi.input"], self.root, environ.get("CONTENT_LENGTH"))
 
     def served_by(self, app: WsgiApplication) -> Iterable[bytes]:
         vitals.entered(self)
@@ -103,15 +106,15 @@ class _Exchange:
             end_wait(self._wait)
             self._wait = None
         self._token = enter_root(self._current)
-        self._attached = attach(self.record)
+        self._attached = None if self._joined is None else otel_context.attach(self._joined)
 
     def leave(self) -> None:
         self._current = innermost() or self.root  # a stage may stay open from one chunk to the next
-        detach(self._attached)
-        try:
+        if self._attached is not None:
+            self._joined = otel_context.get_current()  # and so may a span of the service's own
+            otel_context.detach(self._attached)
+        with contextlib.suppress(ValueError):  # another context than we came in with: ours is gone with it
             leave_root(self._token)
-        except ValueError:  # another context than we came in with
-            enter_root(None)
 
     def handed_over(self) -> None:
         """The server has a chunk, and the application waits until it asks for the next."""
@@ -268,12 +271,27 @@ class _SizedBody(_Body):
         return self._body[index]  # type: ignore[index,no-any-return]
 
 
-def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
-    traceparent = environ.get("HTTP_TRACEPARENT")
-    if traceparent is not None:
-        yield b"traceparent", traceparent.encode("latin-1", "replace")
-    if "HTTP_X_MLHARNESS_RUN" in environ:
-        yield b"x-mlharness-run", b""
+def _headers(environ: Environ) -> Sequence[tuple[bytes, bytes]]:
+    """What we look at; all of them where the service has propagators of its own."""
+    names: list[str]
+    if pipeline.global_provider() is None:
+        names = [name for name in ("HTTP_TRACEPARENT", "HTTP_X_MLHARNESS_RUN") if name in environ]
+    else:
+        names = [name for name in environ if name.startswith("HTTP_")]
+    return [(_field_name(name), str(environ[name]).encode("latin-1", "replace")) for name in names]
+
+
+def _field_name(name: str) -> bytes:
+    return name.removeprefix("HTTP_").replace("_", "-").lower().encode("latin-1", "replace")
+
+
+def _asked_for(environ: Environ) -> dict[str, object]:
+    """What a sampler may want to know."""
+    return {
+        "method": environ.get("REQUEST_METHOD", ""),
+        "path": f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}",
+        "scheme": environ.get("wsgi.url_scheme", ""),
+    }
 
 
 def _is_file(environ: Environ, body: object) -> bool:
