@@ -18,6 +18,12 @@ from harness.spans.otlp import Decoded, MalformedBody, decode
 JSON = "application/json"
 TRACE_DIGITS, SPAN_DIGITS = 32, 16
 
+MOST_DOCUMENTS = 100_000
+"""Documents (or parts of a protobuf message) of one answer. An empty one takes two bytes and some microseconds."""
+_MOST_HOLDERS, _MOST_MEMBERS = 4_000_000, 8_000_000
+"""Objects and lists of one answer, and what separates their members: parsed, two bytes of text can be two hundred in
+memory. 64 MiB of spans have half of each."""
+
 Query: TypeAlias = tuple[str, dict[str, str]]
 """A path below the base URL of the store, and its parameters."""
 
@@ -44,10 +50,14 @@ class Api:
 
 def documents(body: bytes) -> Iterator[dict[str, Any]]:
     """The JSON objects of a body, which may be several in a row. Raises MalformedBody."""
+    check_parts(body)
     try:
         text = body.decode()
-        at = _past_space(text, 0)
+        at, count = _past_space(text, 0), 0
         while at < len(text):
+            count += 1
+            if count > MOST_DOCUMENTS:
+                raise MalformedBody(f"the answer has more than {MOST_DOCUMENTS:,} parts")
             document, at = _DECODER.raw_decode(text, at)
             at = _past_space(text, at)
             if not isinstance(document, dict):
@@ -57,6 +67,12 @@ def documents(body: bytes) -> Iterator[dict[str, Any]]:
         if isinstance(error, MalformedBody):
             raise
         raise MalformedBody("the answer is not JSON") from error
+
+
+def check_parts(body: bytes) -> None:
+    """Raise MalformedBody when parsing this JSON would take much more memory than spans of its size do."""
+    if body.count(b"{") + body.count(b"[") > _MOST_HOLDERS or body.count(b",") > _MOST_MEMBERS:
+        raise MalformedBody("the answer has too many parts")
 
 
 def _past_space(text: str, at: int) -> int:

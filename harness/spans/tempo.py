@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.spans.otlp import Decoded, MalformedBody, decode
-from harness.spans.stored import TRACE_DIGITS, Api, Query, documents, hex_id, merged, spans_of
+from harness.spans.stored import MOST_DOCUMENTS, TRACE_DIGITS, Api, Query, documents, hex_id, merged, spans_of
 
 _PROTOBUF = ("application/protobuf", "application/x-protobuf")
 _SECOND_NS = 1_000_000_000
@@ -64,8 +64,11 @@ APIS = (V2, V1)
 def _first_fields(message: bytes) -> list[bytes]:
     """The contents of field 1 of a message, which is all that is needed of TraceByIDResponse. Raises MalformedBody."""
     found: list[bytes] = []
-    at = 0
+    at = fields = 0
     while at < len(message):
+        fields += 1
+        if fields > MOST_DOCUMENTS:
+            raise MalformedBody(f"the answer has more than {MOST_DOCUMENTS:,} parts")
         key, at = _varint(message, at)
         wire = key & 7
         if wire == _VARINT:
