@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import socketserver
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.interrupt import Interrupt
 from harness.model import SpanSpec
-from harness.spans import asking
+from harness.spans import asking, jaeger, tempo
 from harness.spans.asking import LIMIT_BYTES
 from harness.spans.fetch import Fetched, Patience, fetch, warnings_of
+from harness.spans.otlp import Decoded, MalformedBody
 from tests.fetch_support import SHORT, brought
 from tests.trace_shapes import T0, a_trace
 from tests.trace_store import a_store
@@ -129,3 +135,98 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None
         fetched = fetch(spec, ["a" * 32], (T0, T0), out, Interrupt(), lambda event: None, SHORT)
 
     assert "cannot be stored" in (fetched.error or "")
+
+
+@contextlib.contextmanager
+def a_raw_store(head: bytes, body: Callable[[], Iterator[bytes]]) -> Iterator[str]:
+    """A store that answers whatever it is asked with `head` and what `body` yields, as it comes."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while self.request.recv(65_536):
+                    self.request.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n")
+                    for piece in body():
+                        self.request.sendall(piece)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def drops() -> Iterator[bytes]:
+    for _ in range(600):
+        yield b" "
+        time.sleep(0.05)
+
+
+def asked_of(url: str, folder: Path, interrupt: Interrupt, patience: Patience = SHORT) -> Fetched:
+    spec = SpanSpec(source="jaeger", address=url)
+    return fetch(spec, ["a" * 32], (T0, T0), folder / "x.arrows", interrupt, lambda event: None, patience)
+
+
+def test_an_answer_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_ANSWER_S", 0.4)
+    with a_raw_store(b"", drops) as url:
+        fetched = asked_of(url, tmp_path, Interrupt())
+
+    assert fetched.error == f"the trace store at {url} does not answer: it takes too long"
+
+
+def test_ctrl_c_ends_an_answer_that_drips(tmp_path: Path) -> None:
+    interrupt = Interrupt()
+    threading.Timer(0.4, lambda: setattr(interrupt, "presses", 2)).start()
+    began = time.monotonic()
+    with a_raw_store(b"", drops) as url:
+        asked_of(url, tmp_path, interrupt, Patience())
+
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "message"),
+    [
+        (b"gzip, gzip", gzip.compress(gzip.compress(bytes(2**20))), "was not asked for: 'gzip, gzip'"),
+        (b"br", b"x", "was not asked for: 'br'"),
+        (b"gzip", gzip.compress(b"{}")[:-4], "cannot be inflated: the gzip body is cut off"),
+        (b"gzip", gzip.compress(bytes(LIMIT_BYTES + 1), 1), "larger than 64 MiB"),
+    ],
+    ids=["twice", "brotli", "torn", "bomb"],
+)
+def test_an_answer_that_is_not_plain_gzip_is_refused(head: bytes, body: bytes, message: str, tmp_path: Path) -> None:
+    said = b"content-length: %d\r\ncontent-encoding: %s\r\n" % (len(body), head)
+    with a_raw_store(said, lambda: iter([body])) as url:
+        fetched = asked_of(url, tmp_path, Interrupt())
+
+    assert message in (fetched.error or "")
+
+
+def test_a_gzipped_answer_is_read() -> None:
+    body = gzip.compress(b'{"a": 1}')
+    head = b"content-encoding: gzip\r\ncontent-length: %d\r\n" % len(body)
+    with a_raw_store(head, lambda: iter([body])) as url, asking.Asker(url) as asker:
+        assert asker.get(("/", {})).body == b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "content_type"),
+    [
+        (jaeger.V3.read, b"{}" * 20_000_000, "application/json"),
+        (jaeger.V3.read, b"{}" * 100_001, "application/json"),
+        (jaeger.LEGACY.read, b'{"data":[' + b"{}," * 8_000_000 + b"{}]}", "application/json"),
+        (tempo.V2.read, b'{"trace":{"resourceSpans":[' + b"1," * 9_000_000 + b"1]}}", "application/json"),
+        (tempo.V2.read, b"\x18\x01" * 20_000_000, "application/protobuf"),
+        (tempo.V2.read, b"\x0a\x00" * 100_001, "application/protobuf"),
+    ],
+    ids=["documents", "a few documents", "objects", "numbers", "fields", "traces"],
+)
+def test_an_answer_of_nothing_but_parts_is_refused(
+    read: Callable[[bytes, str], Decoded], body: bytes, content_type: str
+) -> None:
+    began = time.process_time()
+    with pytest.raises(MalformedBody, match="parts"):
+        read(body, content_type)
+
+    assert time.process_time() - began < 6

@@ -63,6 +63,7 @@ class Fetched:
     whole: int = 0
     spans: int = 0
     rejected: int = 0
+    unreadable: int = 0  # of the rejected: lines of a file that are no spans at all
     late: bool = False
     error: str | None = None
     hint: str = ""
@@ -104,10 +105,7 @@ def warnings_of(fetched: Fetched | None, deadline_variable: str) -> list[RunWarn
     if fetched.error is not None:
         found.append(RunWarning("span_source", fetched.error, fetched.hint))
     if fetched.rejected:
-        message = f"{format_count(fetched.rejected)} spans or lines of {fetched.source} could not be used"
-        found.append(
-            RunWarning("rejected_spans", message, "their ids or instants are impossible: look at what made them")
-        )
+        found.append(_rejected(fetched))
     if fetched.late:
         missing = format_count(fetched.asked - fetched.whole)
         message = (
@@ -116,6 +114,17 @@ def warnings_of(fetched: Fetched | None, deadline_variable: str) -> list[RunWarn
         hint = f"let the service export sooner: OTEL_BSP_SCHEDULE_DELAY=500; or wait longer: {deadline_variable}=2min"
         found.append(RunWarning("late_spans", message, hint))
     return found
+
+
+def _rejected(fetched: Fetched) -> RunWarning:
+    """Rubbish in a file is another matter than spans that cannot be."""
+    lines, spans = fetched.unreadable, fetched.rejected - fetched.unreadable
+    found = [f"{format_count(lines)} line{'s' if lines != 1 else ''}"] if lines else []
+    found += [f"{format_count(spans)} span{'s' if spans != 1 else ''}"] if spans else []
+    why = ["lines that are not OTLP in JSON (the collector's file exporter: format json)"] if lines else []
+    why += ["spans whose ids or instants are impossible"] if spans else []
+    message = f"{' and '.join(found)} of {fetched.source} could not be used: {' and '.join(why)}"
+    return RunWarning("rejected_spans", message, "look at what writes them")
 
 
 class _Rounds:
@@ -166,7 +175,7 @@ def _from_store(
     store: Store | None = None
     error: StoreError | None = None
     try:
-        with Asker(base) as asker:
+        with Asker(base, over=rounds.over) as asker:
             store = Store(asker, _APIS[spec.source], gathered, window)
             look = store.look
             rounds.repeat(lambda: look(rounds.over, lambda: rounds.say(gathered.whole)), lambda: gathered.whole)
@@ -218,6 +227,7 @@ def _from_files(pattern: str, asked: Sequence[str], out: Path, writer: ChunkWrit
         whole=progress.whole,
         spans=spans,
         rejected=files.counted.unusable,
+        unreadable=files.counted.unreadable,
         late=rounds.late,
         error=message,
         hint=hint,
