@@ -215,7 +215,8 @@ def _disabled() -> bool:
 
 def _exports_by_itself() -> bool:
     environ = os.environ
-    if _disabled() or environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+    exporters = {name.strip().lower() for name in environ.get("OTEL_TRACES_EXPORTER", "").split(",")}
+    if _disabled() or not exporters <= {"", "otlp"}:
         return False
     if not (environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
         return False
