@@ -23,8 +23,9 @@ word. A service that puts requests together into batches tells with a `Batcher` 
 
 from __future__ import annotations
 
+from harness.instrument import sdk as _sdk  # noqa: F401 - before what imports the SDK
 from harness.instrument.batch import Batcher
 from harness.instrument.install import instrument
-from harness.instrument.marks import stage
+from harness.instrument.staging import stage
 
 __all__ = ["Batcher", "instrument", "stage"]

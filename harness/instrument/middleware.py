@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from typing import Any, cast
 
 from harness.instrument import pipeline, threadpool
-from harness.instrument.marks import Mark, Record, begin_transfer, end_transfer, enter_root, leave_root
+from harness.instrument.marks import Mark, Record, begin_transfer, end_transfer, enter_root, leave_request
 from harness.instrument.quiet import LOG
 from harness.instrument.server_timing import header_value, is_streamed
 from harness.instrument.window import attach, close, detach, open_record
@@ -64,10 +64,7 @@ class Instrumented:
             close(record, scope)
             if attached is not None:
                 detach(attached)
-            try:
-                leave_root(token)
-            except ValueError:  # the server resumed us in another context; ours is dropped with it
-                enter_root(None)
+            leave_request(token, record)
 
 
 def _look_for_threads() -> None:
@@ -126,6 +123,7 @@ def _measured_send(root: Mark, scope: Scope, send: Send) -> Send:
                 record.streamed = True
         elif kind == "http.response.start":
             record.first_send = now
+            record.added_up = None  # what is sent is not added to what came before
             record.status = message.get("status")
             if record.timing_wanted:
                 message = _with_server_timing(record, scope, message, now)

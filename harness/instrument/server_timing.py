@@ -15,11 +15,17 @@ from harness.instrument.partition import partition
 
 VERSION = 1
 MS = 1e-6
+MOST_MARKS = 1_000
+"""More are not split while the caller waits: it is told that the split is not complete."""
 
 
 def header_value(record: Record, now: int, *, streamed: bool = False) -> bytes:
     """The header of a request whose answer starts at `now` (a `perf_counter_ns` reading)."""
-    spent = partition(record.start, now, record.all_marks())
+    marks = record.all_marks()
+    if len(marks) > MOST_MARKS:
+        spent, streamed = {}, True
+    else:
+        spent = partition(record.start, now, marks)
     text = (
         f'mlharness;desc="{VERSION} {record.trace_id:032x} {record.root_id:016x} {record.epoch_ns} {host_key()}'
         f'{" streamed" if streamed else ""}", total;dur={(now - record.start) * MS:.6f}'

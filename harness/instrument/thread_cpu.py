@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from threading import get_ident
 from time import thread_time_ns
 from typing import Protocol
@@ -37,3 +38,9 @@ def spent(since: Reading, reader: Reader, now: int) -> int | None:
     if thread != get_ident():
         return None
     return min(max(read(reader, now)[2] - cpu, 0), now - began)
+
+
+def is_shared() -> bool:
+    """Whether calls that wait let other work run on this thread, whose CPU time would be counted as the caller's."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    return bool(getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None))
