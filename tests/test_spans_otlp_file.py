@@ -6,6 +6,7 @@ import gzip
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from harness.chunks import read_chunks
 from harness.interrupt import Interrupt
 from harness.model import Span, SpanSpec
-from harness.spans.fetch import Fetched, Patience, fetch
+from harness.spans.fetch import Fetched, Patience, fetch, warnings_of
 from harness.spans.otlp_file import Counted, Files, prefixes_of, read_lines
 from tests.trace_shapes import a_trace, file_line
 
@@ -187,3 +188,62 @@ def test_a_file_without_spans_of_the_run_is_named(
     assert rows == 0
     assert message in (found.error or "")
     assert hint in found.hint
+
+
+def test_rubbish_in_a_file_is_told_from_spans_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "traces.json"
+    path.write_bytes(b"what is this\n" + LINES[0] + b'{"resourceSpans": 7, "abcd0000"\n')
+
+    found, _ = fetched(path, tmp_path)
+    (rejected,) = (w for w in warnings_of(found, "DEADLINE") if w.code == "rejected_spans")
+
+    assert rejected.message == (
+        f"2 lines of file {path} could not be used: lines that are not OTLP in JSON (the collector's file exporter: "
+        "format json)"
+    )
+    (impossible,) = warnings_of(replace(found, rejected=1, unreadable=0, error=None, late=False), "DEADLINE")
+    assert impossible.message == f"1 span of file {path} could not be used: spans whose ids or instants are impossible"
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "traces-a.json")
+    (tmp_path / "traces-b.json").mkdir()
+    (tmp_path / "traces-c.json").symlink_to("/dev/zero")
+    (tmp_path / "traces-d.json").write_bytes(LINES[0])
+    files = Files(str(tmp_path / "traces-*.json"))
+
+    assert lines_of(files) == [LINES[0]]
+    assert {Path(path).name for path in files.counted.skipped} == {f"traces-{name}.json" for name in "abc"}
+    assert (files.counted.files, files.counted.unusable) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["traces.json", "traces.json.gz"])
+def test_a_line_without_end_is_left_when_time_is_over(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(bytes(2**20)) * 2_000)
+    else:
+        path.touch()
+        os.truncate(path, 30 * 2**30)
+    began = time.monotonic()
+    files = Files(str(path), over=lambda: time.monotonic() - began > 0.3)
+
+    assert lines_of(files) == []
+    assert time.monotonic() - began < 5
+
+
+def test_a_line_of_nothing_but_parts_is_not_parsed() -> None:
+    counted = Counted()
+
+    assert list(read_lines([b'{"resourceSpans":[' + b"{}," * 4_000_001 + b"{}]}\n"], counted)) == []
+    assert counted.unreadable == 1
+
+
+def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "traces-a.json")
+    (tmp_path / "traces-b.json").write_bytes(b"".join(LINES))
+
+    found, rows = fetched(tmp_path / "traces-*.json", tmp_path)
+
+    assert (found.whole, rows) == (4, 8)
+    assert found.error == f"{tmp_path}/traces-a.json: no file that can be read"

@@ -63,7 +63,7 @@ class Fetched:
     whole: int = 0
     spans: int = 0
     rejected: int = 0
-    unreadable: int = 0  # of the rejected: lines of a file that are no spans at all
+    unreadable: int = 0  # lines of a file that are no spans at all
     late: bool = False
     error: str | None = None
     hint: str = ""
@@ -104,7 +104,7 @@ def warnings_of(fetched: Fetched | None, deadline_variable: str) -> list[RunWarn
         return found
     if fetched.error is not None:
         found.append(RunWarning("span_source", fetched.error, fetched.hint))
-    if fetched.rejected:
+    if fetched.rejected or fetched.unreadable:
         found.append(_rejected(fetched))
     if fetched.late:
         missing = format_count(fetched.asked - fetched.whole)
@@ -118,7 +118,7 @@ def warnings_of(fetched: Fetched | None, deadline_variable: str) -> list[RunWarn
 
 def _rejected(fetched: Fetched) -> RunWarning:
     """Rubbish in a file is another matter than spans that cannot be."""
-    lines, spans = fetched.unreadable, fetched.rejected - fetched.unreadable
+    lines, spans = fetched.unreadable, max(0, fetched.rejected - fetched.unreadable)
     found = [f"{format_count(lines)} line{'s' if lines != 1 else ''}"] if lines else []
     found += [f"{format_count(spans)} span{'s' if spans != 1 else ''}"] if spans else []
     why = ["lines that are not OTLP in JSON (the collector's file exporter: format json)"] if lines else []
@@ -199,7 +199,7 @@ def _from_store(
 
 
 def _from_files(pattern: str, asked: Sequence[str], out: Path, writer: ChunkWriter, rounds: _Rounds) -> Fetched:
-    files, wanted, prefixes = Files(pattern), frozenset(asked), prefixes_of(asked)
+    files, wanted, prefixes = Files(pattern, rounds.over), frozenset(asked), prefixes_of(asked)
     progress, tail = Progress(pa.array(asked, pa.string())), Tail(out)
     spans = 0
 
@@ -235,6 +235,10 @@ def _from_files(pattern: str, asked: Sequence[str], out: Path, writer: ChunkWrit
 
 
 def _wrong_with(files: Files, spans: int) -> tuple[str | None, str]:
+    skipped = sorted(files.counted.skipped)
+    if skipped and (spans or not files.counted.files):
+        more = f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
+        return f"{skipped[0]}{more}: no file that can be read", "name regular files: others are passed over"
     if spans:
         return None, ""
     if not files.counted.files:

@@ -11,26 +11,64 @@ import glob
 import gzip
 import io
 import os
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from harness.spans.bodies import LIMIT_BYTES
-from harness.spans.otlp import Decoded, MalformedBody, SpanRow, decode
-from harness.spans.stored import JSON
+from harness.spans.otlp import MalformedBody, SpanRow, decode
+from harness.spans.stored import JSON, check_parts
 
 _TRACES = b'"resourceSpans"'
 _PREFIX = 8
+_PIECE_BYTES = 1 << 20  # of what is read at once; a zipped piece may be a thousand times as much
+_ZIPPED_PIECE_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
 class Counted:
-    """What was seen so far: `lines` with spans in them, lines and spans that could not be read."""
+    """What was seen so far: `lines` with spans in them, lines and spans that could not be used.
+
+    `unreadable` are those of `unusable` that are no OTLP in JSON at all, or a file that could not be read.
+    """
 
     files: int = 0
     lines: int = 0
     unusable: int = 0
+    unreadable: int = 0
+    skipped: set[str] = field(default_factory=set)  # paths that name no file that can be read
+
+    def broken(self) -> None:
+        """Count something that could not be read."""
+        self.unusable += 1
+        self.unreadable += 1
+
+
+class _TimeIsOver(Exception):  # noqa: N818 - reads as what happened
+    """There is no more time to read."""
+
+
+class _Watched(io.RawIOBase):
+    """A file that asks `over` before each piece: a line, or what a zipped piece inflates to, may have no end."""
+
+    def __init__(self, raw: io.FileIO, over: Callable[[], bool]) -> None:
+        self._raw, self._over = raw, over
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, at: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(at, whence)
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._over():
+            raise _TimeIsOver
+        return self._raw.readinto(buffer)
 
 
 def read_lines(lines: Iterable[bytes], counted: Counted, prefixes: frozenset[bytes] | None = None) -> Iterator[SpanRow]:
@@ -40,14 +78,17 @@ def read_lines(lines: Iterable[bytes], counted: Counted, prefixes: frozenset[byt
         if not text:
             continue
         if _TRACES not in text:
-            counted.unusable += text[:1] != b"{"  # else metrics or logs
+            if text[:1] != b"{":  # else metrics or logs
+                counted.broken()
             continue
         counted.lines += 1
         if prefixes is None or any(prefix in text for prefix in prefixes):
             try:
+                check_parts(text)
                 decoded = decode(text, JSON)
             except MalformedBody:
-                decoded = Decoded([], 1)
+                counted.broken()
+                continue
             counted.unusable += decoded.rejected
             yield from decoded.rows
 
@@ -63,30 +104,52 @@ class Files:
     """The files that a path or a glob names; each look gives the lines that were added since the one before."""
 
     pattern: str
+    over: Callable[[], bool] = lambda: False
+    """Whether there is no more time: asked again and again while reading."""
     counted: Counted = field(default_factory=Counted)
     _read: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)  # file -> (its size, bytes read of it)
 
     def new_lines(self) -> Iterator[bytes]:
-        """Complete lines; the rest of a file that cannot be read is counted as one unusable line."""
+        """Complete lines, until `over`; the rest of a file that cannot be read is counted as one unreadable line."""
         paths = [self.pattern] if os.path.isfile(self.pattern) else sorted(glob.iglob(self.pattern))
         self.counted.files = 0
         for path in paths:
+            zipped = path.endswith(".gz")
+            raw = self._opened(path)
+            if raw is None:
+                continue
+            piece_bytes = _ZIPPED_PIECE_BYTES if zipped else _PIECE_BYTES
             try:
-                with open(path, "rb") as file:
+                with raw, io.BufferedReader(_Watched(raw, self.over), piece_bytes) as file:
                     self.counted.files += 1
-                    yield from self._added(file, path.endswith(".gz"))
-            except (OSError, EOFError, zlib.error) as error:
-                if not isinstance(error, EOFError):  # a gzip file that is still written
-                    self.counted.unusable += 1
+                    yield from self._added(file, os.fstat(raw.fileno()), zipped)
+            except _TimeIsOver:
+                return
+            except EOFError:  # a gzip file that is still written
+                continue
+            except (OSError, zlib.error):
+                self.counted.broken()
 
-    def _added(self, file: IO[bytes], zipped: bool) -> Iterator[bytes]:
+    def _opened(self, path: str) -> io.FileIO | None:
+        """A regular file; whatever else has this name may block, have no end, or do something when it is opened."""
+        try:
+            if stat.S_ISREG(os.stat(path).st_mode):
+                raw = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+                if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+                    return raw
+                raw.close()
+        except OSError:
+            pass
+        self.counted.skipped.add(path)
+        return None
+
+    def _added(self, file: IO[bytes], now: os.stat_result, zipped: bool) -> Iterator[bytes]:
         """The complete lines that were not read yet. Where reading of a zipped file goes on is counted inflated."""
-        stat = os.fstat(file.fileno())
-        key = (stat.st_dev, stat.st_ino)
+        key = (now.st_dev, now.st_ino)
         size, at = self._read.get(key, (0, 0))
-        if stat.st_size == size:
+        if now.st_size == size:
             return
-        if stat.st_size < size:  # emptied and written again
+        if now.st_size < size:  # emptied and written again
             at = 0
         plain: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
         plain.seek(at, io.SEEK_SET)
@@ -94,7 +157,7 @@ class Files:
             if not line.endswith(b"\n"):
                 if len(line) <= LIMIT_BYTES:
                     break  # half a line, so far
-                self.counted.unusable += 1
+                self.counted.broken()
                 at += len(line) + _skip_line(plain)
                 continue
             at += len(line)
@@ -103,7 +166,7 @@ class Files:
         if line and _is_whole(line):  # the last line of a file that somebody else ended
             at += len(line)
             yield line
-        self._read[key] = (stat.st_size, at)
+        self._read[key] = (now.st_size, at)
 
 
 def _skip_line(file: IO[bytes]) -> int:
