@@ -6,11 +6,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from harness.analysis import clock_doubts, span_doubts
+from harness.analysis import coverage as coverages
 from harness.analysis.doubts import find, upload_is_waiting
 from harness.chunks import schema_of
 from harness.clock import ClockOffset, Piece
@@ -155,6 +157,14 @@ def test_the_hint_of_a_biased_loss_follows_who_is_missing() -> None:
     assert "figures would be too low; the spans of slow requests are dropped" in slower.hint
     assert "figures would be too high; a queue that fills up under load" in faster.hint
     assert "spans of slow requests" not in faster.hint
+
+
+def test_a_kind_of_request_without_server_halves_has_a_hint_of_its_own() -> None:
+    names, latency_s = np.repeat([0, 1], 50), np.tile([0.1, 0.2], 50)
+    at_ns = np.arange(100, dtype=np.int64) * 100_000_000
+    lacking = coverages.find(at_ns, latency_s, names == 0, kinds=coverages.Kinds(names, ("read", "list")))
+
+    assert "the endpoint behind it has no server half" in said(missing=50, coverage=lacking)["biased_loss"].hint
 
 
 def test_parts_of_halves_tell_dropped_spans_from_a_sampler() -> None:
