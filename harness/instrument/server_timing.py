@@ -4,7 +4,10 @@
     total;dur=52.104233, queue;dur=3.100000, ...
 
 Durations are milliseconds with six decimals, up to the instant the answer starts. Stages with no time are left out.
-The word `streamed` behind the host key says that the work may go on while the body leaves: the split is not complete.
+The word `streamed` behind the host key says that the work may go on while the body leaves, or that there is too much
+to split: the split is not complete. An answer that announces its length counts as whole. Whether its body is still in
+the making shows only later, and is said by the root span (`harness.streamed`); to hold the head back until then would
+change when the caller gets it.
 """
 
 from __future__ import annotations
