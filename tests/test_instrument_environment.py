@@ -36,3 +36,17 @@ print(json.dumps(pipeline.counts().exported))
         )
 
     assert exported == len(sink.spans) >= 2
+
+
+def test_a_limit_of_values_is_obeyed() -> None:
+    code = """
+from harness.instrument import encode, pipeline
+pipeline.provider()
+print(encode._longest_value, flush=True)
+os._exit(0)
+"""
+    general, of_spans = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+    assert an_application(code, **endpoint, **{general: "100", of_spans: "50"}) == "50\n"
+    assert an_application(code, **endpoint, **{general: "1000000"}) == "4096\n"

@@ -29,7 +29,7 @@ _LONGEST_KEPT = 64  # characters
 _LARGEST_KEPT = 1_024
 
 LONGEST_TEXT = 4_096  # characters
-"""What is longer is cut: a name always here, a value where the environment does not say otherwise."""
+"""What is longer is cut: a name always here, a value where the environment does not say less."""
 _longest_value = LONGEST_TEXT
 
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"

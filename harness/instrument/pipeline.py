@@ -33,7 +33,7 @@ DELAY_MS = 500
 FLUSH_AT_MOST_S = 1.75
 MOST_DELAY_MS = 3_600_000
 MOST_SPANS = 10_000_000
-MOST_CHARACTERS = 1 << 20  # of a value
+MOST_CHARACTERS = 1 << 40  # of a value; ours are shorter anyway
 
 _RECORDED = sampling.Decision.RECORD_AND_SAMPLE
 
@@ -238,7 +238,8 @@ def _private_provider() -> tuple[TracerProvider, Outbox]:
     made = TracerProvider(resource=Resource.create({"process.pid": os.getpid()}), shutdown_on_exit=False)
     queue_size = _positive("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE, MOST_SPANS)
     longest = _positive("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", LONGEST_TEXT, MOST_CHARACTERS)
-    cut_values_at(_positive("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", longest, MOST_CHARACTERS))
+    longest = _positive("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", longest, MOST_CHARACTERS)
+    cut_values_at(min(longest, LONGEST_TEXT))
     outbox = Outbox(
         sender(OTLPSpanExporter(), made),
         queue_size=queue_size,
