@@ -62,12 +62,15 @@ def size_of(entry: Entry) -> int:
     """About the memory that an entry takes: its strings, and a flat rate for the rest."""
     if not isinstance(entry, Finished):
         return 1_000
-    size = 400 + len(entry.path) + len(entry.name) + len(entry.method)
-    for mark in entry.marks:
-        size += 200 + len(mark.name)
-        if mark.attributes:
-            for key, value in mark.attributes.items():
-                size += len(key) + len(value) if type(value) is str else len(key)
+    marks = entry.marks
+    size = 400 + 200 * len(marks) + len(entry.path) + len(entry.name) + len(entry.method)
+    for mark in marks:
+        size += len(mark.name)
+        attributes = mark.attributes
+        if attributes:
+            for value in attributes.values():
+                if type(value) is str:
+                    size += len(value)
     return size
 
 
