@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import json
 import os
@@ -29,6 +31,7 @@ from opentelemetry.trace import SpanKind
 
 from harness.chunks import read_chunks
 from harness.model import Span
+from harness.spans import bodies
 from harness.spans.listen import ReceiverProcess, ReceiverStatus, bind, start
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -283,3 +286,36 @@ def test_garbage_instead_of_http_ends_only_that_connection(running: Running) -> 
         assert caller.recv(100).startswith(b"HTTP/1.1 400")
 
     assert running.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(("pause_s", "silence_s", "whole_s"), [(9.0, 0.1, 9.0), (0.02, 0.5, 0.2)])
+def test_a_body_that_makes_no_progress_is_refused_and_its_memory_given_back(
+    pause_s: float, silence_s: float, whole_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_SILENCE_S", silence_s)
+    monkeypatch.setattr(bodies, "_BODY_S", whole_s)
+    held, pieces = bodies.Held(), iter([bytes(MIB)])
+
+    async def receive() -> dict[str, object]:
+        piece = next(pieces, None)
+        if piece is None:
+            await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": piece or b"x", "more_body": True}
+
+    with pytest.raises(bodies.Refusal) as caught:
+        asyncio.run(bodies.read_body(receive, None, held))
+
+    assert (caught.value.status, held.bytes) == (408, 0)
+
+
+def test_large_bodies_that_stand_still_do_not_shut_out_others(running: Running) -> None:
+    address = urlsplit(running.process.endpoint)
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            caller = stack.enter_context(socket.create_connection((address.hostname or "", address.port or 0)))
+            caller.sendall(head % (64 * MIB) + bytes(64 * MIB - 1))
+
+        assert running.post(a_body("beside"), PROTOBUF).status_code == 200
+        caller.settimeout(20)
+        assert caller.recv(100).startswith(b"HTTP/1.1 408")

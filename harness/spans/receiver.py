@@ -94,6 +94,8 @@ async def _send(send: Send, status: int, encoding: otlp.Encoding | None, body: b
     headers = [(b"content-type", kinds[encoding]), (b"content-length", str(len(body)).encode())]
     if status == 405:
         headers.append((b"allow", b"POST"))
+    if status == 408:
+        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
