@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,3 +212,22 @@ def test_a_grpc_port_that_is_lost_is_said_and_http_goes_on(tmp_path: Path) -> No
 
     assert (status.error or "").startswith(f"no spans are received over gRPC on 127.0.0.1:{port.port}: ")
     assert (status.spans, status.ended) == (2, True)
+
+
+def test_silent_calls_do_not_shut_out_others(running: Running) -> None:
+    said = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        said.wait(60)
+        yield b""
+
+    calls = [running.channel.stream_unary(TRACES).future(silent(), timeout=60) for _ in range(8)]
+    time.sleep(0.5)
+    try:
+        assert running.export(a_body(1)) == b""
+        codes = {call.code() for call in calls if call.done()}
+        assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED}
+    finally:
+        said.set()
+        for call in calls:
+            call.cancel()

@@ -7,8 +7,9 @@ would inflate a message without bound. A gzip member begins with 0x1f, a protobu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.spans.bodies import LIMIT_BYTES, Refusal
@@ -29,6 +30,9 @@ _GZIP = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 0b101
 _MOST_READ_AT_ONCE = 4  # messages of up to the limit each
 _READ_S = 30
+_LOOK_S = 0.1
+_BUSY_LOOKS = 10
+"""A call that has brought no message by then makes room when others wait: what small exports send is there at once."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", LIMIT_BYTES),
     ("grpc.per_message_decompression", 0),
@@ -56,23 +60,61 @@ async def start(address: str, take: Take) -> grpc.aio.Server:
     return server
 
 
+class _Line:
+    """Calls whose message is being read, a few at once, and those that wait for their turn."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(_MOST_READ_AT_ONCE)
+        self._waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def read(self, context: Any) -> object:
+        """The message of a call. Raises TimeoutError.
+
+        Looks are counted, not seconds: while the loop is busy with other bodies, nothing that has come is seen.
+        """
+        coming = asyncio.ensure_future(context.read())
+        try:
+            for look in range(round(_READ_S / _LOOK_S)):
+                await asyncio.wait((coming,), timeout=_LOOK_S)
+                if coming.done():
+                    return coming.result()
+                if self._waiting and look >= _BUSY_LOOKS:
+                    break
+        finally:
+            if not coming.done():
+                coming.cancel()
+        raise TimeoutError
+
+
 def _routes(grpc: Any, take: Take) -> Any:
     codes = {413: grpc.StatusCode.RESOURCE_EXHAUSTED, 400: grpc.StatusCode.INVALID_ARGUMENT}
-    reading = asyncio.Semaphore(_MOST_READ_AT_ONCE)
+    line = _Line()
 
     def exporting(signal: Signal) -> Any:
         # One message comes, as of every unary call. Taken as a stream it is read from the connection when we ask for
         # it; until then the sender waits: gRPC ends the process when many large ones take more memory than there is.
         async def export(_: object, context: Any) -> bytes:
             try:
-                async with reading, asyncio.timeout(_READ_S):
-                    read = await context.read()
+                async with line.place():
+                    read = await line.read(context)
                     body = read if isinstance(read, bytes) else b""  # EOF: a call without a message
                     return take(signal, body, body.startswith(_GZIP))
             except Refusal as refusal:
                 code, reason = codes.get(refusal.status, grpc.StatusCode.INTERNAL), refusal.reason
             except TimeoutError:
-                code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, f"the body took longer than {_READ_S} s"
+                code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, "the body took too long"
             read = body = b""  # what is raised below would hold on to it
             await context.abort(code, reason)
             raise AssertionError("unreachable: abort raises")
