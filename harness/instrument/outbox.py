@@ -165,7 +165,10 @@ class Outbox(SpanProcessor):
         """As many parcels as make one post. Whatever happens, their spans are counted once, as exported or as lost."""
         taken: list[Parcel] = []
         spans = size = 0
-        while self._parcels and (not taken or size + self._parcels[0].size <= POST_BYTES):
+        while self._parcels:
+            following = self._parcels[0]
+            if taken and (spans + following.spans > self._batch_size or size + following.size > POST_BYTES):
+                break
             taken.append(self._parcels.popleft())
             spans += taken[-1].spans
             size += taken[-1].size
