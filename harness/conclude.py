@@ -27,10 +27,11 @@ from harness.findings import (
 )
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
+from harness.ingress import LEAST_REQUESTS
 from harness.join import CHANNELS, SPLITS, Joined, join
 from harness.ledger import Ledger, measured, with_server_half
 from harness.mapped import mapped_spans, with_preset
-from harness.model import STAGES, Arrivals, RunWarning, Sample, Scenario, Split, Vital
+from harness.model import STAGES, Arrivals, RunWarning, Sample, Scenario, SpanSpec, Split, Vital
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import load_text, users_text
 from harness.slo import parse_slo
@@ -80,7 +81,10 @@ def _summary(
     users = users_text(scenario.load) if scenario.load.arrivals is Arrivals.USERS else None
     own_health = _health(record)
     evidence = gather(scenario, samples, rows, split_rows, ledger, joined.dropping)
-    warnings = _warnings(record, samples, in_measure, split_rows, ledger, joined, evidence, own_health, vitals)
+    warnings = _warnings(
+        record, samples, in_measure, split_rows, ledger, joined, evidence, own_health, vitals, scenario.spans
+    )
+    late = doubts.upload_is_waiting(warnings, samples)
     slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
     verdict, reasons = judge_run(slos, own_health, warnings, counts.ok)
     stages, models = stage_findings(split_rows), model_findings(ledger.model_calls, split_rows)
@@ -98,7 +102,7 @@ def _summary(
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users, waits),
+        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users, waits, late),
         counts=counts,
         latency=latency,
         service=service,
@@ -107,7 +111,7 @@ def _summary(
         names=name_findings(in_measure, split_rows),
         models=models,
         slo=slos,
-        bottleneck=_bottleneck(tail, models, waits) if silence is None else None,
+        bottleneck=_bottleneck(tail, models, waits, late) if silence is None else None,
         health=own_health,
         warnings=warnings,
         slowest=_shown(split_rows.sort_values("latency_s", ascending=False).head(SHOWN_REQUESTS)),
@@ -143,6 +147,7 @@ def _warnings(
     evidence: Evidence,
     own_health: Health,
     vitals: pa.Table,
+    spec: SpanSpec,
 ) -> tuple[RunWarning, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
@@ -151,7 +156,7 @@ def _warnings(
         recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
     found = doubts.find(
         samples, in_measure, split_rows, ledger.offsets, joined, evidence.missing_halves, own_health.readings,
-        coverage=evidence.coverage, vitals=vitals,
+        coverage=evidence.coverage, vitals=vitals, spec=spec,
     )  # fmt: skip
     if any(warning.code == "foreign_client" for warning in recorded):  # that says why there are no kernel stamps
         found = [warning for warning in found if warning.code != "user_stamps"]
@@ -166,7 +171,7 @@ def _stage_set(split_rows: pd.DataFrame) -> str:
 
 
 def _bottleneck(
-    tail: TailAttribution | None, models: tuple[ModelFindings, ...], waits: tuple[WaitFindings, ...]
+    tail: TailAttribution | None, models: tuple[ModelFindings, ...], waits: tuple[WaitFindings, ...], late: bool
 ) -> Bottleneck | None:
     if tail is None or tail.clear is None:
         return None
@@ -179,7 +184,7 @@ def _bottleneck(
         share_of_tail=top.share,
         interval=(top.low, top.high),
         n=tail.n,
-        sentence=sentences.tail_sentence(tail, waits),
+        sentence=sentences.tail_sentence(tail, waits, late),
     )
 
 
@@ -218,7 +223,16 @@ def _span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:
     arrived = ", ".join(f"{channel} for {count:,}" for count, channel in counted if count)
     exact = f"{format_share(float((halves.split[known] == SPLITS.index(Split.MARKS)).mean()))} with marks"
     preset = f"; stages as the preset {scenario.spans.preset} has them" if scenario.spans.preset else ""
-    return f"{scenario.spans.source}: {arrived} requests ({exact}){preset}; {_clock_text(ledger)}"
+    waits = _waits_before(ledger) if len(scenario.load.steps) > 1 else ""
+    return f"{scenario.spans.source}: {arrived} requests ({exact}){preset}; {_clock_text(ledger)}{waits}"
+
+
+def _waits_before(ledger: Ledger) -> str:
+    """What queue_est stands on, for a run of several load levels."""
+    if ledger.ingress is not None:
+        return f". {ledger.ingress.sentence.rstrip('.')}"
+    needs = f"{LEAST_REQUESTS} requests at a level of at most half the highest, and upload known apart"
+    return f". Waits before the service took a request (queue, estimated) are not known: that takes {needs}"
 
 
 def _clock_text(ledger: Ledger) -> str:

@@ -75,9 +75,11 @@ def why_no_stage(evidence: Evidence) -> str | None:
     missing, of = format_count(coverage.expected - coverage.matched), format_count(coverage.expected)
     without = f"the server half of {missing} of {of} requests is missing"
     if coverage.loss is Loss.BIASED:
-        return f"{without}, and their latency differs from that of the others"
+        return f"{without}, and they differ from the others in kind or latency"
     if coverage.loss is Loss.CLUSTERED:
         return f"{without}, and they come together in time"
+    if coverage.matched == 0:
+        return without
     if coverage.loss is Loss.UNTESTED and evidence.missing_halves >= LEAST_MISSING:
         return f"{without}, and nothing can be said about how they differ from the others"
     return evidence.distorted
