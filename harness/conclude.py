@@ -26,8 +26,8 @@ from harness.findings import (
     WaitFindings,
 )
 from harness.gate import judge_run, judge_slo
-from harness.instrument.host import host_key
 from harness.ingress import LEAST_REQUESTS
+from harness.instrument.host import host_key
 from harness.join import CHANNELS, SPLITS, Joined, join
 from harness.ledger import Ledger, measured, with_server_half
 from harness.mapped import mapped_spans, with_preset
