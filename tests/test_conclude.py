@@ -142,8 +142,8 @@ def test_server_halves_missing_of_the_slow_requests_invalidate_stage_slos_only(t
     assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
     assert found.verdict is Verdict.INVALID
     assert found.sentences[-1] == (
-        "Nothing is said about stages: the server half of 20 of 200 requests is missing, and their latency differs "
-        "from that of the others."
+        "Nothing is said about stages: the server half of 20 of 200 requests is missing, and they differ from the "
+        "others in kind or latency."
     )
     assert found.bottleneck is None
 
