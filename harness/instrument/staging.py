@@ -30,7 +30,7 @@ class stage:  # noqa: N801 - reads as a statement where it is used: `with stage(
     Stages that count are upload, queue, preprocess, inference, postprocess and download; any other name becomes
     a span without a stage. `model`, `resource`, `batch_id`, `batch_size` and `device` are attributes the reports know;
     others are kept under their own name. Outside a request it does nothing; so it does in a thread that was started
-    without the request's context (`loop.run_in_executor` passes none on, `asyncio.to_thread` does).
+    without the request's context (`asyncio.to_thread`, `anyio.to_thread` and `loop.run_in_executor` pass it on).
     """
 
     __slots__ = ("_attributes", "_mark", "_name", "_stage")
