@@ -23,6 +23,10 @@ class Interrupt:
         """Do not wait for anything any more."""
         return self.presses >= 2
 
+    def again(self, presses: int) -> bool:
+        """Whether it was pressed since there were `presses`, or twice in all: ends a wait that began then."""
+        return self.now or self.presses > presses
+
     def __enter__(self) -> Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:

@@ -253,6 +253,17 @@ def test_a_second_ctrl_c_ends_the_wait(receiver: ReceiverProcess, run_dir: Path)
     assert found.waited_s < 0.9
 
 
+@pytest.mark.parametrize("before", [0, 1])  # a press before ended the load: its spans are waited for all the same
+def test_ctrl_c_during_the_wait_ends_it(receiver: ReceiverProcess, run_dir: Path, before: int) -> None:
+    interrupt = Interrupt()
+    interrupt.presses = before
+    threading.Timer(0.3, lambda: setattr(interrupt, "presses", before + 1)).start()
+    found = await_received(receiver, run_dir, asked_of(trace(51)), 0.0, interrupt, lambda event: None)
+
+    assert not found.late
+    assert found.waited_s < 3  # a look takes up to two seconds; an export interval is six
+
+
 # --- ports and settings ------------------------------------------------------------------------------------
 
 

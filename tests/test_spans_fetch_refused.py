@@ -175,9 +175,11 @@ def test_an_answer_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert fetched.error == f"the trace store at {url} does not answer: it takes too long"
 
 
-def test_ctrl_c_ends_an_answer_that_drips(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [0, 1])
+def test_ctrl_c_ends_an_answer_that_drips(tmp_path: Path, before: int) -> None:
     interrupt = Interrupt()
-    threading.Timer(0.4, lambda: setattr(interrupt, "presses", 2)).start()
+    interrupt.presses = before
+    threading.Timer(0.4, lambda: setattr(interrupt, "presses", before + 1)).start()
     began = time.monotonic()
     with a_raw_store(b"", drops) as url:
         asked_of(url, tmp_path, interrupt, Patience())

@@ -108,11 +108,12 @@ def await_received(
     """
     longest_s = DEADLINE_S if chosen_s is None else chosen_s
     interval_s = EXPORT_INTERVAL_S if chosen_s is None else chosen_s
+    presses = interrupt.presses
     progress, tail = Progress(asked.traces), Tail(run_dir / SPANS_FILE)
     began = last_news = time.monotonic()
     seen = 0
     while True:
-        if not interrupt.now:
+        if not interrupt.again(presses):
             receiver.drained(_QUIET_S, 2 * _QUIET_S)
         status = receiver.poll() or ReceiverStatus()
         progress.take(tail.new())
@@ -126,7 +127,7 @@ def await_received(
         silent = seen == 0 and (not asked.without_header or run_s + waited > interval_s)
         complete = whole == len(asked) and (progress.sure or waited > EXPORT_INTERVAL_S)
         over = complete or silent or now - last_news >= interval_s or waited >= longest_s
-        if over or interrupt.now or status.error is not None:
+        if over or interrupt.again(presses) or status.error is not None:
             return Awaited(len(asked), whole, waited, late)
 
 

@@ -133,11 +133,16 @@ class _Rounds:
     def __init__(self, asked: int, patience: Patience, interrupt: Interrupt, on_event: OnEvent) -> None:
         self.late = self._came = False
         self._asked, self._patience, self._interrupt, self._on_event = asked, patience, interrupt, on_event
+        self._presses = interrupt.presses
         self._ends = time.monotonic() + patience.longest_s + _PER_TRACE_S * asked
+
+    @property
+    def _stopped(self) -> bool:
+        return self._interrupt.again(self._presses)
 
     def over(self) -> bool:
         """Whether there is no more time."""
-        return self._interrupt.now or time.monotonic() >= self._ends
+        return self._stopped or time.monotonic() >= self._ends
 
     def say(self, whole: int) -> None:
         self._on_event({"phase": "spans", "done": whole, "of": self._asked})
@@ -154,7 +159,7 @@ class _Rounds:
                 self._came, last_news, pause_s = True, now, self._patience.first_pause_s
             if whole() == self._asked or self.over():
                 arriving = now - last_news <= self._patience.longest_pause_s
-                self.late = whole() < self._asked and self._came and arriving and not self._interrupt.now
+                self.late = whole() < self._asked and self._came and arriving and not self._stopped
                 return
             if now - last_news >= self._patience.quiet_s:
                 return
