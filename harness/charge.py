@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from harness.instrument.partition import partition
 from harness.join import Intervals
+from harness.model import CLAIMS
 from harness.spans import tree
-from harness.spans.columns import CLAIMS
 
 MOST_TOGETHER = 64
 """Requests with more intervals are charged one by one: the work done together grows with the cube of their number."""

@@ -116,6 +116,7 @@ class Coverage:
     worst_second_at_s: float | None  # from the first measured request
     delta: float | None  # Cliff's delta of latency, missing against matched: +1 when every missing one is slower
     sentence: str
+    lacking: str | None = None  # the kind of request that is missing far more often than the others, if one is
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness.model import Split
+from harness.model import CLAIMS, Split
 from harness.spans import tree
-from harness.spans.columns import CLAIMS, UNKNOWN, columns_of, numbers_of
+from harness.spans.columns import UNKNOWN, columns_of, numbers_of
 from harness.spans.forest import Forest, forest_of
 from harness.spans.header_columns import read_headers
 from harness.spans.hops import NOT_MOVED, Moved
+from harness.spans.looks import encoded
 from harness.spans.tree import NONE, Rows
 
 OTLP = "otlp"
@@ -65,8 +66,7 @@ class Halves:
 
     Instants are -1 where they are not known; `total_s` is the window's length in every case. The work is in `intervals`
     (spans) or, already added up, in `seconds` (from the header: a column for each of CLAIMS). `answered_ns` is the
-    instant the first part of the answer was given away; where that is not known, `worked_until_ns` is the end of the
-    last stage, which comes before it unless the service works on in the background.
+    instant the first part of the answer was given away.
     """
 
     channel: NDArray[np.int8]  # position in CHANNELS, -1: no server half
@@ -77,7 +77,6 @@ class Halves:
     start_ns: NDArray[np.int64]
     end_ns: NDArray[np.int64]
     answered_ns: NDArray[np.int64]
-    worked_until_ns: NDArray[np.int64]
     seconds: NDArray[np.float64]
     intervals: Intervals
 
@@ -89,11 +88,10 @@ class Halves:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Where the spans stand that begin after the root of their trace has ended: instants on the server's clock."""
+    """The spans that begin after the root of their trace has ended: when, on the server's clock."""
 
     request: NDArray[np.int32]
     start_ns: NDArray[np.int64]
-    end_ns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
     rootless = int((forest.root[came] == NONE).sum())
     incomplete = forest.incomplete()
     if forest.orphans or rootless or incomplete.any():
-        incomplete |= forest.lacking(_numbered(samples.column("name")))
+        incomplete |= forest.lacking(encoded(samples.column("name"))[1])
     halves = _from_spans(forest, np.where(incomplete, NONE, forest.root))
     streamed = 0
     if source in ("auto", SERVER_TIMING):
@@ -143,7 +141,7 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
     beside = np.unique(forest.request[late & forest.candidate])
     return Joined(
         halves=halves,
-        stray=Stray(forest.request[late], forest.spans.start_ns[late], forest.spans.end_ns[late]),
+        stray=Stray(forest.request[late], forest.spans.start_ns[late]),
         several_roots=len(beside),
         trailing=len(np.setdiff1d(forest.request[late], beside)),
         streamed=streamed,
@@ -155,13 +153,6 @@ def join(samples: pa.Table, spans: Iterable[pa.Table], source: str = "auto") -> 
         spans=columns.read,
         moved=forest.moved,
     )
-
-
-def _numbered(texts: pa.ChunkedArray) -> NDArray[np.int64]:
-    """A number for each text, the same for the same."""
-    encoded = pc.dictionary_encode(texts).combine_chunks()
-    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0).indices
-    return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 # --- from spans --------------------------------------------------------------------------------------------
@@ -183,9 +174,6 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
     end_ns = _closing(start_ns, of_root(spans.end_ns), given_ns, intervals)
     split = np.full(n, _NONE, np.int8)
     split[has] = np.where(spans.marked[rows], _MARKS, _SPANS)
-    worked = np.full(n, UNKNOWN, np.int64)
-    ended = intervals.end_ns <= end_ns[intervals.request]
-    np.maximum.at(worked, intervals.request[ended], intervals.end_ns[ended])
     return Halves(
         channel=np.where(has, CHANNELS.index(OTLP), NONE).astype(np.int8),
         split=split,
@@ -195,7 +183,6 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
         start_ns=start_ns,
         end_ns=end_ns,
         answered_ns=answered_ns,
-        worked_until_ns=worked,
         seconds=np.zeros((n, len(CLAIMS))),
         intervals=intervals,
     )
@@ -268,7 +255,6 @@ def _with_headers(halves: Halves, samples: pa.Table) -> tuple[Halves, int]:
         "start_ns": start_ns,
         "end_ns": end_ns,
         "answered_ns": end_ns,
-        "worked_until_ns": UNKNOWN,
         "seconds": read.seconds[kept],
     }
     columns: dict[str, Any] = {name: _put(getattr(halves, name), rows, values) for name, values in changed.items()}

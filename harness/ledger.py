@@ -30,9 +30,9 @@ from harness.charge import charge
 from harness.chunks import schema_of
 from harness.clock import ClockOffset
 from harness.join import CHANNELS, SERVER_TIMING, SPLITS, Halves, Intervals, Joined
-from harness.model import SERVER_STAGES, LedgerRow, ModelCall, Phase, Split, Wait
-from harness.spans.columns import CLAIMS, UNKNOWN
-from harness.windows import Client, Flags, Seconds, Shift, Times, leaked, offsets_of, shift_of
+from harness.model import CLAIMS, SERVER_STAGES, LedgerRow, ModelCall, Phase, Split, Wait
+from harness.spans.columns import UNKNOWN
+from harness.windows import Client, Flags, Seconds, Shift, Times, leaked, placed
 
 _KEYS = ("request_id", "trace_id", "name", "phase", "step")
 _STAGE_COLUMNS = tuple(CLAIMS.index(stage) for stage in SERVER_STAGES)
@@ -65,8 +65,7 @@ def build(
     """
     halves = joined.halves
     client = Client.of(samples)
-    offsets = offsets_of(client, halves, own_host, loopback)
-    shift = shift_of(client, halves, offsets)
+    offsets, shift = placed(client, halves, own_host, loopback)
     rows = _rows(client, halves, shift)
     moved = _move_waits(client, rows, levels)
     ended = ~client.censored

@@ -18,7 +18,7 @@ _LOOKED_AT = 1 << 16  # spans at the beginning of a run
 
 
 def mapped_spans(folder: RunFolder, spec: SpanSpec) -> Iterator[pa.Table]:
-    """The spans of a run with their stages, about a million rows at a time. `spec` as `with_preset` gives it."""
+    """The spans of a run with their stages, half a million rows at a time. `spec` as `with_preset` gives it."""
     return (stages_of(part, spec) for part in folder.parts("spans", Span))
 
 
@@ -35,7 +35,9 @@ def with_preset(folder: RunFolder, spec: SpanSpec) -> SpanSpec:
 
 def preset_warnings(folder: RunFolder, asked: SpanSpec, taken: SpanSpec) -> list[RunWarning]:
     """What must be said of a preset in `taken` that `asked` did not name; nothing when there is none."""
+    if taken.preset is None or taken.preset == asked.preset:
+        return []
     first = next(folder.parts("spans", Span, _LOOKED_AT), None)
-    if taken.preset is None or taken.preset == asked.preset or first is None:
+    if first is None:
         return []
     return [recognised.warning(stages_of(first, taken), taken.preset)]

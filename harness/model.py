@@ -46,6 +46,9 @@ class DoneSource(StrEnum):
 SERVER_STAGES = ("queue", "preprocess", "inference", "postprocess")
 """Stages a service can claim; everything else in the server window is `other`."""
 
+CLAIMS = ("upload", *SERVER_STAGES, "download")
+"""Stages a span can stand for: those of the service, and its waits for the body and in sending."""
+
 STAGES = (
     "backlog", "connect", "upload", "queue_est", "queue", "preprocess", "inference", "postprocess",
     "other", "download", "unsplit",

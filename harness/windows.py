@@ -74,13 +74,29 @@ APART_NS = 5_000_000
 _WILD = 0.9
 
 
-def offsets_of(client: Client, halves: Halves, own_host: str | None, loopback: bool) -> Offsets:
-    """The clock offset of each server host that is heard of, from what causality allows each of its requests.
+@dataclass(frozen=True, slots=True, eq=False)
+class Shift:
+    """How far the server's clock is ahead when each sample began (`offset_ns`) and when it was done (`at_end_ns`).
+
+    `known` is False where the window cannot be placed.
+    """
+
+    known: Flags
+    offset_ns: Times
+    at_end_ns: Times
+    bound_ns: Times
+
+
+def placed(client: Client, halves: Halves, own_host: str | None, loopback: bool) -> tuple[Offsets, Shift]:
+    """The clock offset of each server host that is heard of, from what causality allows each of its requests; and what
+    that means at each sample.
 
     `own_host` is this host's key; a server that reports none is taken to share its clock when the target is a loopback
     address (`loopback`) and nothing speaks against it: behind a tunnel there may be another machine.
     """
     usable = halves.known & (halves.start_ns != UNKNOWN) & (client.send_ns != UNKNOWN)
+    n = len(client.done_ns)
+    shift = Shift(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(3)))
     found: list[tuple[str | None, ClockOffset | None]] = []
     for number, rows in _by_host(halves, usable):
         host = halves.hosts[number] if number >= 0 else None
@@ -88,12 +104,18 @@ def offsets_of(client: Client, halves: Halves, own_host: str | None, loopback: b
         lower, ends = _answers(client, halves, rows), _ends(client, halves, rows)
         if host is None and loopback and not _apart(upper, ends):
             offset = fit(lower, upper, True)
-            found.append((host, offset and replace(offset, assumes=ON_THIS_HOST)))
+            offset = offset and replace(offset, assumes=ON_THIS_HOST)
         elif host is not None and host == own_host:
-            found.append((host, fit(lower, upper, True)))
+            offset = fit(lower, upper, True)
         else:
-            found.append((host, _apart_fitted(lower, upper, ends)))
-    return tuple(found)
+            offset = _apart_fitted(lower, upper, ends)
+        found.append((host, offset))
+        if offset is not None:
+            shift.known[rows] = True
+            shift.offset_ns[rows] = offset.at(client.send_ns[rows])
+            shift.at_end_ns[rows] = offset.at(client.done_ns[rows])
+            shift.bound_ns[rows] = offset.bound_at(client.send_ns[rows])
+    return tuple(found), shift
 
 
 def _answers(client: Client, halves: Halves, rows: NDArray[np.intp]) -> Bounds:
@@ -142,33 +164,6 @@ def _by_host(halves: Halves, usable: Flags) -> list[tuple[int, NDArray[np.intp]]
     edges = np.flatnonzero(np.diff(halves.host_of[rows])) + 1
     groups = [group for group in np.split(rows, edges) if len(group)]
     return [(int(halves.host_of[group[0]]), group) for group in sorted(groups, key=lambda group: int(group[0]))]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shift:
-    """How far the server's clock is ahead when each sample began (`offset_ns`) and when it was done (`at_end_ns`).
-
-    `known` is False where the window cannot be placed.
-    """
-
-    known: Flags
-    offset_ns: Times
-    at_end_ns: Times
-    bound_ns: Times
-
-
-def shift_of(client: Client, halves: Halves, offsets: Offsets) -> Shift:
-    """The offsets of `offsets_of`, at each sample."""
-    n = len(client.done_ns)
-    shift = Shift(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(3)))
-    usable = halves.known & (halves.start_ns != UNKNOWN) & (client.send_ns != UNKNOWN)
-    for (_, rows), (_, offset) in zip(_by_host(halves, usable), offsets, strict=True):
-        if offset is not None:
-            shift.known[rows] = True
-            shift.offset_ns[rows] = offset.at(client.send_ns[rows])
-            shift.at_end_ns[rows] = offset.at(client.done_ns[rows])
-            shift.bound_ns[rows] = offset.bound_at(client.send_ns[rows])
-    return shift
 
 
 def leaked(client: Client, joined: Joined, shift: Shift) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.charge import MOST_TOGETHER, charge
 from harness.instrument.partition import partition
 from harness.join import Intervals
-from harness.spans.columns import CLAIMS
+from harness.model import CLAIMS
 
 Row = tuple[int, str, int, int, int]  # request, stage, start, end, parent (a position in the list, -1: none)
 

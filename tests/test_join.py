@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from harness.join import CHANNELS, OTLP, SERVER_TIMING, SPLITS, Joined, join
-from harness.model import Sample, Span, Split
-from harness.spans.columns import CLAIMS
+from harness.model import CLAIMS, Sample, Span, Split
 from tests.builders import a_root, a_sample, a_span, samples_table, spans_table, trace
 
 HEADER = f'mlharness;desc="1 {trace(0)} b000000000000000 1790000000010000000 abc", total;dur=80.0, inference;dur=60.0'

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from harness.clock import Bounds, fit
 from harness.join import join
 from harness.ledger import Ledger, build, with_server_half
-from harness.model import STAGES, LedgerRow, Sample, Span, columns
-from harness.spans.columns import CLAIMS
+from harness.model import CLAIMS, STAGES, LedgerRow, Sample, Span, columns
 from harness.windows import ON_THIS_HOST, SPANS_END
 from tests.builders import MS, a_root, a_sample, a_span, at, samples_table, spans_table, trace
 

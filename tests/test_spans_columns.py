@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.model import CLAIMS
 from harness.spans import server_timing, tree
-from harness.spans.columns import CLAIMS, columns_of, numbers_of
+from harness.spans.columns import columns_of, numbers_of
 from harness.spans.header_columns import read_headers
 from tests.builders import a_root, a_span, spans_table, trace
 

@@ -39,7 +39,6 @@ LEAST_SECONDS = 5
 MOST_SLICES = 600
 """Longer runs are cut into so many slices instead of seconds."""
 DRAWS = 4000
-_AS_SAMPLED = ", as with a sampling service"
 SECOND_NS = 1_000_000_000
 
 
@@ -84,13 +83,17 @@ def find(
         return Coverage(n, found, Loss.NONE, worst, worst_at, None, f"each of {_requests(n)} has a server half")
     slow = _slow(latency_s, matched) if _testable(missing, found) else None
     loss = _loss(at_s, matched, slow, sampled)
-    said = _tail(loss, slow, missing, found, float(at_s.max()), sampled)
-    if slow is not None and kinds is not None and (kind := _lacking_kind(kinds, ~matched)) is not None:
-        loss, said = Loss.BIASED, f": {kind}: stage figures describe the other requests"
-    elif loss is Loss.UNIFORM and slow is not None and dropping:
-        said = said.replace(_AS_SAMPLED, ", but were recorded and then lost: other traces have holes")
-    sentence = _head(n, found, worst) + said
-    return Coverage(n, found, loss, worst, worst_at, slow.delta if slow else None, sentence)
+    lacking = _lacking_kind(kinds, ~matched) if slow is not None and kinds is not None else None
+    if lacking is not None:
+        name, share = lacking
+        loss = Loss.BIASED
+        said = (
+            f": {format_share(share)} of the requests '{name}' are missing: stage figures describe the other requests"
+        )
+    else:
+        said = _tail(loss, slow, missing, found, float(at_s.max()), sampled, dropping)
+    delta = slow.delta if slow else None
+    return Coverage(n, found, loss, worst, worst_at, delta, _head(n, found, worst) + said, lacking and lacking[0])
 
 
 def _loss(at_s: Floats, matched: Flags, slow: _Slow | None, sampled: float) -> Loss:
@@ -202,8 +205,8 @@ def _dispersion(lost: Ints, expected: Floats, requests: Ints) -> Floats:
     return np.asarray(((lost - expected) ** 2 / requests).sum(axis=-1))
 
 
-def _lacking_kind(kinds: Kinds, missing: Flags) -> str | None:
-    """Which kind of request is missing far more often than the others, if that is no chance."""
+def _lacking_kind(kinds: Kinds, missing: Flags) -> tuple[str, float] | None:
+    """Which kind of request is missing far more often than the others, if that is no chance, and its missing share."""
     requests = np.bincount(kinds.of, minlength=len(kinds.names))
     lost = np.bincount(kinds.of, weights=missing, minlength=len(kinds.names)).astype(np.int64)
     enough = np.flatnonzero(requests >= LEAST_IN_SECOND)
@@ -213,7 +216,7 @@ def _lacking_kind(kinds: Kinds, missing: Flags) -> str | None:
     worst = int(np.argmax(shares))
     if shares[worst] - lost.sum() / requests.sum() <= LEAST_EXCESS or not _uneven(requests[enough], lost[enough]):
         return None
-    return f"{format_share(float(shares[worst]))} of the requests '{kinds.names[int(enough[worst])]}' are missing"
+    return kinds.names[int(enough[worst])], float(shares[worst])
 
 
 # --- in words ----------------------------------------------------------------------------------------------
@@ -232,7 +235,9 @@ def _head(n: int, found: int, worst: float | None) -> str:
     return f"{format_share(found / n)} of {_requests(n)} have a server half{seen}"
 
 
-def _tail(loss: Loss, slow: _Slow | None, missing: int, found: int, span_s: float, sampled: float) -> str:
+def _tail(
+    loss: Loss, slow: _Slow | None, missing: int, found: int, span_s: float, sampled: float, dropping: bool
+) -> str:
     asked = f"; {format_share(sampled)} asked to be recorded" if sampled < 1.0 else ""
     if loss is Loss.BIASED and slow is not None:
         return asked + _bias(slow)
@@ -242,8 +247,11 @@ def _tail(loss: Loss, slow: _Slow | None, missing: int, found: int, span_s: floa
         if slow is None:
             return asked
         alone = span_s < LEAST_SECONDS - 1
+        why = (
+            ", but were recorded and then lost: other traces have holes" if dropping else ", as with a sampling service"
+        )
         how = f" as far as their latency says ({format_duration(span_s)} are too short to compare seconds)"
-        return f"{asked}; the others are missing at random{how if alone else ''}{_AS_SAMPLED}"
+        return f"{asked}; the others are missing at random{how if alone else ''}{why}"
     if found == 0:
         return asked
     few = missing if missing < found else found

@@ -23,7 +23,6 @@ OUTLIVED = "outlived"
 SPANS_LOST = "harness.spans.lost"
 """Counted by a process with our instrumentation since it started: spans that it began and could not hand over."""
 
-_OF_OTHER_KINDS = "stage figures describe the other requests"  # how a coverage ends that lacks a kind of request
 _QUEUE = "raise OTEL_BSP_MAX_QUEUE_SIZE in the service, or lower OTEL_BSP_SCHEDULE_DELAY"
 _HEADER = "harness.instrument sends every answer its Server-Timing, which cannot be lost apart from it"
 
@@ -80,7 +79,7 @@ def _missing(joined: Joined, missing: int, coverage: Coverage | None) -> RunWarn
 
 def _biased(coverage: Coverage | None) -> str:
     """What the sign of the difference says: which way the stage figures are wrong, and who loses such spans."""
-    if coverage is not None and coverage.sentence.endswith(_OF_OTHER_KINDS):
+    if coverage is not None and coverage.lacking is not None:
         return (
             "no stage is judged or blamed: the endpoint behind it has no server half of its own (another service, an "
             f"endpoint that tracing leaves out), or its spans are dropped: {_QUEUE}; {_HEADER}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -18,10 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness.model import SERVER_STAGES
-
-CLAIMS = ("upload", *SERVER_STAGES, "download")
-"""The stages a span can stand for; `stage` columns hold positions in it, -1 for none."""
+from harness.model import CLAIMS
+from harness.spans.looks import attributes_of, encoded
 
 UNKNOWN = -1
 """In columns of numbers that are never negative: not known."""
@@ -36,8 +33,9 @@ _UNIQUE = r'"harness\.cpu_ns": ?[0-9]+'
 class SpanColumns:
     """One row per span of a request of this run, in the order of arrival. `*_of` columns are positions in a tuple.
 
-    `request` is the position of the sample; ids are numbers, `parent` is 0 where there is none. The columns from
-    `marked` on are known of server spans only, those from `model_of` on of spans that infer or wait.
+    `request` is the position of the sample, `stage` one in CLAIMS or -1; ids are numbers, `parent` is 0 where there is
+    none. The columns from `marked` on are known of server spans only, those from `model_of` on of spans that infer or
+    wait.
     """
 
     request: NDArray[np.int32]
@@ -68,13 +66,14 @@ class SpanColumns:
     read: int  # spans read, foreign ones included
 
 
-_ARRAYS = tuple(f.name for f in fields(SpanColumns))[:19]
 _KINDS: dict[str, Any] = {
     "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
     "stage": np.int8, "server": np.bool_, "client": np.bool_, "marked": np.bool_, "announced": np.int32,
     "answered_ns": np.int64, "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32,
     "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32, "wait_of": np.int32,
 }  # fmt: skip
+PER_SPAN = tuple(_KINDS)
+"""The columns of SpanColumns that have a row per span."""
 
 
 def columns_of(parts: Iterable[pa.Table], trace_ids: pa.Array) -> SpanColumns:
@@ -91,7 +90,8 @@ def columns_of(parts: Iterable[pa.Table], trace_ids: pa.Array) -> SpanColumns:
         if part.num_rows:
             found.append(_part(part, request, names))
     arrays: dict[str, Any] = {
-        name: np.concatenate([each[name] for each in found]) if found else np.zeros(0, _KINDS[name]) for name in _ARRAYS
+        name: np.concatenate([each[name] for each in found]) if found else np.zeros(0, _KINDS[name])
+        for name in PER_SPAN
     }
     texts: dict[str, Any] = {f.name: tuple(getattr(names, f.name).known) for f in fields(names)}
     return SpanColumns(**arrays, **texts, foreign=len(foreign), read=read)
@@ -132,7 +132,7 @@ def _part(part: pa.Table, request: pa.ChunkedArray, names: _Texts) -> dict[str, 
         "stage": stages,
         "server": server,
         "client": pc.equal(part.column("kind"), "client").to_numpy(),
-        **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in _ARRAYS[9:]},
+        **{name: np.full(n, UNKNOWN, _KINDS[name]) for name in PER_SPAN[9:]},
         "marked": np.zeros(n, np.bool_),
         "streamed": np.zeros(n, np.bool_),
     }
@@ -158,7 +158,7 @@ def _read_stages(
 ) -> None:
     """Models, resources and batches: each different text is parsed once."""
     same = pc.replace_substring_regex(text.take(pa.array(rows)), _UNIQUE, '"harness.cpu_ns":0')
-    different, which = _encoded(same)
+    different, which = encoded(same)
     found = [attributes_of(each) for each in different]
     columns["model_of"][rows] = _each(found, lambda a: names.models.number(_model(a)), np.int32)[which]
     columns["batch_size"][rows] = _each(found, lambda a: _small(a.get("harness.batch_size")), np.int32)[which]
@@ -173,17 +173,9 @@ def _read_stages(
 def _name_waits(columns: dict[str, NDArray[Any]], span_names: pa.ChunkedArray, resources: _Names) -> None:
     """A wait that does not say what it waited for goes by the name of its span, unless that only says that it waits."""
     rows = np.flatnonzero((columns["stage"] == _QUEUE) & (columns["resource_of"] == UNKNOWN))
-    different, which = _encoded(span_names.take(pa.array(rows)))
+    different, which = encoded(span_names.take(pa.array(rows)))
     numbers = [UNKNOWN if name in ("", CLAIMS[_QUEUE]) else resources.number(name) for name in different]
     columns["resource_of"][rows] = np.array(numbers, np.int32)[which] if numbers else UNKNOWN
-
-
-def _encoded(texts: pa.ChunkedArray) -> tuple[list[str | None], NDArray[np.int64]]:
-    """The different texts (null among them), and which of them each row has."""
-    encoded = pc.dictionary_encode(texts, null_encoding="encode").combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _each(found: Sequence[dict[str, object]], read: Callable[[dict[str, object]], object], kind: type) -> NDArray[Any]:
@@ -205,17 +197,6 @@ def _small(value: object) -> int:
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else UNKNOWN
-
-
-def attributes_of(text: str | None) -> dict[str, object]:
-    """The attributes of a span row; empty when there are none, or when a run folder was edited."""
-    if text is None:
-        return {}
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def numbers_of(ids: pa.ChunkedArray) -> NDArray[np.uint64]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.model import CLAIMS
 from harness.spans import tree
-from harness.spans.columns import CLAIMS, UNKNOWN, SpanColumns
+from harness.spans.columns import PER_SPAN, UNKNOWN, SpanColumns
 from harness.spans.hops import Moved, on_one_clock
 from harness.spans.tree import NONE, Rows
 
 USUAL = 0.9
 """A stage that so many requests of a kind have is missing in the others, where spans are being lost."""
 LEAST_OF_KIND = 20
-
-_PER_SPAN = tuple(
-    f.name for f in fields(SpanColumns) if f.name not in ("hosts", "models", "resources", "batches", "waits")
-)[:-2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +30,7 @@ class Forest:
     spans: SpanColumns
     parent: Rows
     root: Rows
+    is_root: NDArray[np.bool_]
     candidate: NDArray[np.bool_]
     orphans: int  # spans whose parent never came, and that are no roots
     duplicates: int  # spans that came more than once
@@ -41,12 +39,6 @@ class Forest:
     @property
     def request(self) -> NDArray[np.int32]:
         return self.spans.request
-
-    @property
-    def is_root(self) -> NDArray[np.bool_]:
-        found = np.zeros(len(self.request), np.bool_)
-        found[self.root[self.root != NONE]] = True
-        return found
 
     def late(self) -> NDArray[np.bool_]:
         """Which spans begin after the root of their request has ended."""
@@ -94,15 +86,15 @@ def forest_of(spans: SpanColumns, client_span: NDArray[np.uint64]) -> Forest:
     has_server[ordered.request[server]] = True
     candidate = np.where(has_server[ordered.request], server, ours)
     root = _roots(ordered, candidate, len(client_span))
-    above = parent.copy()
-    above[root[root != NONE]] = NONE  # what is above a root is none of the service's
-    is_root = np.zeros(len(above), np.bool_)
+    is_root = np.zeros(len(parent), np.bool_)
     is_root[root[root != NONE]] = True
+    above = np.where(is_root, NONE, parent)  # what is above a root is none of the service's
     ordered, moved = on_one_clock(ordered, above, is_root)
     return Forest(
         spans=ordered,
         parent=above,
         root=root,
+        is_root=is_root,
         candidate=candidate,
         orphans=int(((parent == NONE) & (ordered.parent != 0) & ~ours & ~(candidate & is_root)).sum()),
         duplicates=duplicates,
@@ -117,7 +109,7 @@ def _each_once(spans: SpanColumns) -> tuple[SpanColumns, int]:
     again = np.zeros(len(order), np.bool_)
     again[1:] = (request[1:] == request[:-1]) & (ids[1:] == ids[:-1])
     order = order[~again]
-    picked: dict[str, Any] = {name: getattr(spans, name)[order] for name in _PER_SPAN}
+    picked: dict[str, Any] = {name: getattr(spans, name)[order] for name in PER_SPAN}
     return replace(spans, **picked), int(again.sum())
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness.model import Split
+from harness.model import CLAIMS, Split
 from harness.spans import server_timing
-from harness.spans.columns import CLAIMS, UNKNOWN
+from harness.spans.columns import UNKNOWN
 
 _DURATION = r"[0-9]{1,7}\.[0-9]{1,6}"
 _OURS = (

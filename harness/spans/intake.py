@@ -12,6 +12,7 @@ from harness.chunks import ChunkWriter
 from harness.model import Span, Vital
 from harness.spans import otlp, otlp_metrics
 from harness.spans.bodies import Held, Refusal, gunzip
+from harness.spans.listen import VITALS_FILE
 
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 Say: TypeAlias = Callable[[Mapping[str, object]], None]
@@ -32,7 +33,7 @@ class Intake:
         self._say = say
         self._spans = ChunkWriter(out, Span)
         self._vitals: ChunkWriter | None = None
-        self._vitals_path = out.with_name("vitals.arrows")
+        self._vitals_path = out.with_name(VITALS_FILE)
         self._failure: dict[Signal, str] = {}  # why no more of a signal is stored
         self._counts = dict.fromkeys(("spans", "rejected", "bytes", "requests", "points", "points_rejected"), 0)
         self._pending_bytes = self._pending_rows = 0

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.model import SERVER_STAGES, SpanSpec
+from harness.model import CLAIMS, SpanSpec
 from harness.spans.looks import Attributes, as_text, attributes_of, encoded, wanted_attributes
 from harness.spans.presets import BY_NAME, Preset
 from harness.spans.presets import recognise as recognise
@@ -23,8 +23,6 @@ from harness.spans.presets.holders import with_holders
 from harness.spans.presets.preset import Rules as Rules
 
 STAGE_ATTRIBUTE = "harness.stage"
-CLAIMS = ("upload", *SERVER_STAGES, "download")
-"""What a span may say about itself."""
 MARKS = '"harness.split":"marks"'
 """Stands in the attributes of a root that our instrumentation made."""
 

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from harness.model import CLAIMS
 from harness.spans.otlp_values import (
     INT64_MAX,
     MOST_PARTS,
@@ -49,8 +50,7 @@ _ZERO_TRACE = "0" * 32
 _ZERO_SPAN = "0" * 16
 
 _STAGE = "harness.stage"
-_STAGES = ("upload", "queue", "preprocess", "inference", "postprocess", "download")
-_STAGE_OF = {fragment(_STAGE, stage): stage for stage in _STAGES}
+_STAGE_OF = {fragment(_STAGE, stage): stage for stage in CLAIMS}
 
 # What is no attribute in OTLP is kept among them, under keys of ours.
 _SCOPE, _EVENTS, _LINKS = "otel.scope.name", "otel.events", "otel.links"
@@ -221,7 +221,7 @@ def _json_row(span: dict[str, Any], owner: Owner, scope: str | None) -> SpanRow 
         owner,
         integer(span.get("startTimeUnixNano"), "startTimeUnixNano"),
         integer(span.get("endTimeUnixNano"), "endTimeUnixNano"),
-        stage if isinstance(stage, str) and stage in _STAGES else None,
+        stage if isinstance(stage, str) and stage in CLAIMS else None,
         to_json(attributes) if attributes else None,
     )
 

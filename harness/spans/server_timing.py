@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.model import SERVER_STAGES, Split
+from harness.model import CLAIMS, SERVER_STAGES, Split
 
 OURS = "mlharness"
 _STREAMED = "streamed"
 
-_MARKS_STAGES = ("upload", *SERVER_STAGES, "download")
 # Foreign headers cannot tell transfer from work, so only stages a service can claim have names here.
 _FOREIGN = {
     **{stage: stage for stage in SERVER_STAGES},
@@ -76,7 +75,7 @@ def _one_of_ours(entries: list[tuple[str, dict[str, str]]]) -> ServerHalf | None
     trace_id, span_id, window_start_ns, host = head[1], head[2], int(head[3]), head[4]
     if not 0 < window_start_ns <= _LATEST_NS or not int(trace_id, 16) or not int(span_id, 16):
         return None
-    stages = _stages(_firsts(entries), {stage: stage for stage in _MARKS_STAGES})
+    stages = _stages(_firsts(entries), {stage: stage for stage in CLAIMS})
     host_key = None if host == "-" else host
     streamed = _STREAMED in head[5].split()  # later versions may say more behind the host
     return ServerHalf(Split.MARKS, trace_id, span_id, window_start_ns, host_key, total_s, stages, streamed)
@@ -104,7 +103,7 @@ def _stages(entries: list[tuple[str, dict[str, str]]], names: dict[str, str]) ->
         stage, seconds = names.get(name), _seconds(params)
         if stage is not None and seconds is not None:
             found[stage] = found.get(stage, 0.0) + seconds
-    return tuple((stage, found[stage]) for stage in _MARKS_STAGES if stage in found)
+    return tuple((stage, found[stage]) for stage in CLAIMS if stage in found)
 
 
 def _total(entries: list[tuple[str, dict[str, str]]], names: tuple[str, ...]) -> float | None:
