@@ -15,6 +15,7 @@ from harness.analysis.quantiles import latency_findings
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.tail import TailAttribution, attribute_tail
 from harness.counting import count, duration
+from harness.diagnosis import Sentence
 from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage
 from harness.findings import (
     Bottleneck,
@@ -102,7 +103,12 @@ def _summary(
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users, waits, late),
+        sentences=tuple(
+            map(
+                Sentence,
+                sentences.write(counts, latency, stages, models, tail, len(split_rows), silence, users, waits, late),
+            )
+        ),
         counts=counts,
         latency=latency,
         service=service,

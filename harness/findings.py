@@ -10,6 +10,18 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.diagnosis import (
+    BlameFindings,
+    Cause,
+    Contrast,
+    GrowthFindings,
+    Sentence,
+    StepFindings,
+    TailFindings,
+    WorkFindings,
+)
+from harness.estimates import Estimate as Estimate
+from harness.estimates import LatencyFindings as LatencyFindings
 from harness.model import RunWarning
 
 ABORTED = "aborted"
@@ -31,30 +43,6 @@ class HealthState(StrEnum):
     HEALTHY = "healthy"
     SUSPECT = "suspect"
     INVALID = "invalid"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A statistic with its interval. `value` is None when n cannot carry it; `refusal` then says why."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    confidence: float = 0.95
-    refusal: str | None = None  # e.g. "needs 299 requests, has 60"
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyFindings:
-    """Statistics of one duration: `latency` (from the scheduled instant) or `service` (from the real start)."""
-
-    mean: Estimate
-    p50: Estimate
-    p90: Estimate
-    p95: Estimate
-    p99: Estimate
-    max_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +145,7 @@ class Bottleneck:
     interval: tuple[float, float]
     n: int
     sentence: str
+    cause: str | None = None  # code of the cause that explains it, if one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +232,7 @@ class Summary:
     interrupted: bool
     verdict: Verdict
     reasons: tuple[str, ...]
-    sentences: tuple[str, ...]  # the verdict in words, at most six
+    sentences: tuple[Sentence, ...]  # the verdict in words, at most six
     counts: Counts
     latency: LatencyFindings
     service: LatencyFindings
@@ -261,3 +250,11 @@ class Summary:
     span_source: str  # one line: what was asked for, what arrived, clock offset and its bound
     coverage: Coverage | None = None  # None when no request was to have a server half
     waits: tuple[WaitFindings, ...] = ()  # what `queue` is made of, largest first
+    answered: LatencyFindings | None = None  # latency of the requests answered as expected alone
+    steps: tuple[StepFindings, ...] = ()
+    work: tuple[WorkFindings, ...] = ()
+    growth: tuple[GrowthFindings, ...] = ()  # of a run with several steps, largest first
+    tail: TailFindings | None = None
+    blame: tuple[BlameFindings, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    causes: tuple[Cause, ...] = ()  # what costs most first

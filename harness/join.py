@@ -51,6 +51,7 @@ class Intervals:
     batch_of: NDArray[np.int32]
     batch_size: NDArray[np.int32]
     wait_of: NDArray[np.int32]
+    cpu_ns: NDArray[np.int64]  # of its thread, spans inside it included; -1: not measured
     models: tuple[str, ...]
     resources: tuple[str, ...]
     batches: tuple[str, ...]
@@ -73,6 +74,8 @@ class Halves:
     split: NDArray[np.int8]  # position in SPLITS
     host_of: NDArray[np.int32]  # position in `hosts`, -1: the server did not tell
     hosts: tuple[str, ...]
+    process_of: NDArray[np.int32]  # position in `processes`, -1: the spans do not tell
+    processes: tuple[str, ...]
     total_s: NDArray[np.float64]
     start_ns: NDArray[np.int64]
     end_ns: NDArray[np.int64]
@@ -179,6 +182,8 @@ def _from_spans(forest: Forest, root: Rows) -> Halves:
         split=split,
         host_of=of_root(spans.host_of).astype(np.int32),
         hosts=spans.hosts,
+        process_of=of_root(spans.process_of).astype(np.int32),
+        processes=spans.processes,
         total_s=np.where(has, (end_ns - start_ns) / 1e9, 0.0),
         start_ns=start_ns,
         end_ns=end_ns,
@@ -223,6 +228,7 @@ def _intervals(forest: Forest, has_half: NDArray[np.bool_]) -> Intervals:
         batch_of=spans.batch_of[rows],
         batch_size=spans.batch_size[rows],
         wait_of=spans.wait_of[rows],
+        cpu_ns=spans.cpu_ns[rows],
         models=spans.models,
         resources=spans.resources,
         batches=spans.batches,

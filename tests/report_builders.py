@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from harness.diagnosis import Sentence
 from harness.findings import (
     Bottleneck,
     Counts,
@@ -138,8 +139,10 @@ def a_summary(**changes: object) -> Summary:
         verdict=Verdict.FAILED,
         reasons=("p90(inference) < 100ms: 139 of 240 above the limit",),
         sentences=(
-            "Inference takes 65 % of the mean latency.",
-            "Slow requests are slow in inference: it explains 72 % (55 % … 86 %) of the way from typical to slow.",
+            Sentence("Inference takes 65 % of the mean latency."),
+            Sentence(
+                "Slow requests are slow in inference: it explains 72 % (55 % … 86 %) of the way from typical to slow."
+            ),
         ),
         counts=some_counts(),
         latency=a_latency(),

@@ -7,6 +7,7 @@ from typing import Any
 
 from report_builders import a_coverage, a_health, a_request, a_summary, some_counts
 
+from harness.diagnosis import Sentence
 from harness.findings import Reading, Summary
 from harness.model import RunWarning
 
@@ -39,7 +40,7 @@ def a_hostile_summary(text: str) -> Summary:
         usual,
         **renamed,
         reasons=(text,),
-        sentences=(text,),
+        sentences=(Sentence(text),),
         stage_set=text,
         counts=some_counts(errors=((text, 4),)),
         latency=dataclasses.replace(usual.latency, p99=dataclasses.replace(usual.latency.p99, refusal=text)),

@@ -30,7 +30,7 @@ def intervals(rows: list[Row]) -> Intervals:
         end_ns=np.array([r[3] for r in ordered], np.int64),
         parent=np.array([place[r[4]] for r in ordered], np.int64),
         model_of=none, resource_of=none, batch_of=none, batch_size=none, wait_of=none,
-        models=(), resources=(), batches=(), waits=(),
+        cpu_ns=none.astype(np.int64), models=(), resources=(), batches=(), waits=(),
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def test_server_halves_missing_of_the_slow_requests_invalidate_stage_slos_only(t
     assert verdicts["p95(inference) < 1s"] is Verdict.INVALID
     assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
     assert found.verdict is Verdict.INVALID
-    assert found.sentences[-1] == (
+    assert found.sentences[-1].text == (
         "Nothing is said about stages: the server half of 20 of 200 requests is missing, and they differ from the "
         "others in kind or latency."
     )
@@ -195,7 +195,7 @@ def test_a_fifth_of_the_spans_lost_is_printed_and_only_that_of_the_slowest_is_a_
     assert ("biased_loss" in [w.code for w in found.warnings]) is slowest
     assert verdicts["p95(inference) < 1s"] is (Verdict.INVALID if slowest else Verdict.PASSED)
     assert verdicts["p95(latency) < 1s"] is Verdict.PASSED
-    assert any(sentence.startswith("Nothing is said about stages") for sentence in found.sentences) is slowest
+    assert any(sentence.text.startswith("Nothing is said about stages") for sentence in found.sentences) is slowest
 
 
 def test_a_single_missing_server_half_counts_as_the_slowest(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_closed_loop_makes_no_claim_about_a_rate_and_says_what_it_hides(tmp_pa
     found = concluded(tmp_path, *many(100), load=load).summary
 
     assert (found.counts.offered_per_s, found.counts.completed_per_s) == (None, 50.0)
-    assert found.sentences[2] == (
+    assert found.sentences[2].text == (
         "A closed loop: 4 to 8 users waited for each answer, so a slow service lowered the load and its latency is "
         "understated against an open loop."
     )

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
     "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
-    "charge", "ingress", "ledger", "findings", "record", "analysis",
+    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "record", "analysis",
     "counting", "evidence", "gate", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli",
     "__main__",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Figure:
 
 FIGURES = (
     Figure("process.cpu.utilization", "1"),  # 1: one core was busy all the time
+    Figure("harness.cpu.limit", "1"),  # cores that the process may use
     Figure("process.memory.usage", "By"),
     Figure("process.thread.count", "1"),
     Figure("harness.event_loop.lag", "s"),
@@ -45,6 +47,7 @@ FIGURES = (
 
 _PAGE = mmap.PAGESIZE
 _STAT, _STATM = Path("/proc/self/stat"), Path("/proc/self/statm")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Sampler:
@@ -55,6 +58,7 @@ class Sampler:
         self._probes = probes
         self._at, self._cpu = perf_counter(), process_time()
         self._collections, self._pause_ns = collected()
+        self._cores = cores()
 
     def take(self) -> list[Point]:
         """Every figure there is to be had here, since the last call where it is about a stretch of time."""
@@ -71,6 +75,7 @@ class Sampler:
         if now > self._at:
             yield "process.cpu.utilization", (cpu - self._cpu) / (now - self._at), {}
         self._at, self._cpu = now, cpu
+        yield "harness.cpu.limit", self._cores, {}
         yield "harness.requests.in_flight", self._in_flight(), {}
         try:
             yield "process.memory.usage", int(_STATM.read_bytes().split()[1]) * _PAGE, {}
@@ -102,6 +107,16 @@ class Sampler:
         yield "harness.spans.started", counts.started, {}
         yield "harness.spans.exported", counts.exported, {}
         yield "harness.spans.lost", counts.lost, {}
+
+
+def cores() -> float:
+    """How many cores this process may use at once: those it is bound to, or fewer by the quota of its container."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text().split()[:2]
+        return min(float(bound), int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):  # "max": no quota; or not a container of this kind
+        return float(bound)
 
 
 _collections = _pause_ns = _began_ns = 0

@@ -86,7 +86,7 @@ def _sentences(summary: Summary) -> RenderableType | None:
         return None
     grid = Table.grid(padding=(0, 1))
     for sentence in summary.sentences:
-        grid.add_row(Text("•", "dim"), Text(visible(sentence, 600)))
+        grid.add_row(Text("•", "dim"), Text(visible(sentence.text, 600)))
     return grid
 
 

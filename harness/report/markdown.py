@@ -71,7 +71,11 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequenc
 
 def _head(summary: Summary) -> str:
     title = f"## {MARKS[summary.verdict]} {named(summary.scenario)}: {verdict_line(summary)}"
-    blocks = [title, _bullets(map(escaped, summary.reasons)), _bullets(map(escaped, summary.sentences))]
+    blocks = [
+        title,
+        _bullets(map(escaped, summary.reasons)),
+        _bullets(escaped(sentence.text) for sentence in summary.sentences),
+    ]
     return "\n\n".join(block for block in blocks if block)
 
 

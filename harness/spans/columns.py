@@ -25,6 +25,7 @@ UNKNOWN = -1
 
 _QUEUE, _INFERENCE = CLAIMS.index("queue"), CLAIMS.index("inference")
 _NO_HOST = "-"
+_CPU = r'"harness\.cpu_ns": ?(?P<ns>[0-9]{1,18})[,}]'
 _UNIQUE = r'"harness\.cpu_ns": ?[0-9]+'
 """What makes the attributes of every span differ, and nobody here asks for."""
 
@@ -57,11 +58,14 @@ class SpanColumns:
     batch_of: NDArray[np.int32]
     batch_size: NDArray[np.int32]
     wait_of: NDArray[np.int32]
+    cpu_ns: NDArray[np.int64]  # of its thread, -1 where it was not measured; known of every span with a stage
+    process_of: NDArray[np.int32]
     hosts: tuple[str, ...]
     models: tuple[str, ...]
     resources: tuple[str, ...]
     batches: tuple[str, ...]
     waits: tuple[str, ...]
+    processes: tuple[str, ...]  # as `process_name` calls them
     foreign: int  # traces that no request of this run started
     read: int  # spans read, foreign ones included
 
@@ -70,7 +74,8 @@ _KINDS: dict[str, Any] = {
     "request": np.int32, "id": np.uint64, "parent": np.uint64, "start_ns": np.int64, "end_ns": np.int64,
     "stage": np.int8, "server": np.bool_, "client": np.bool_, "marked": np.bool_, "announced": np.int32,
     "answered_ns": np.int64, "sent_ns": np.int64, "streamed": np.bool_, "host_of": np.int32, "model_of": np.int32,
-    "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32, "wait_of": np.int32,
+    "resource_of": np.int32, "batch_of": np.int32, "batch_size": np.int32, "wait_of": np.int32, "cpu_ns": np.int64,
+    "process_of": np.int32,
 }  # fmt: skip
 PER_SPAN = tuple(_KINDS)
 """The columns of SpanColumns that have a row per span."""
@@ -116,6 +121,12 @@ class _Texts:
     resources: _Names = field(default_factory=_Names)
     batches: _Names = field(default_factory=_Names)
     waits: _Names = field(default_factory=_Names)
+    processes: _Names = field(default_factory=_Names)
+
+
+def process_name(service: object, pid: object) -> str | None:
+    """What a process of a service is called; None where nobody said which one it is."""
+    return None if pid is None else f"{service or 'service'} (pid {pid})"
 
 
 def _part(part: pa.Table, request: pa.ChunkedArray, names: _Texts) -> dict[str, NDArray[Any]]:
@@ -139,7 +150,9 @@ def _part(part: pa.Table, request: pa.ChunkedArray, names: _Texts) -> dict[str, 
     text = part.column("attributes")
     _read_roots(columns, np.flatnonzero(server), text, names.hosts)
     _read_stages(columns, np.flatnonzero((stages == _QUEUE) | (stages == _INFERENCE)), text, names)
+    _read_cpu(columns, np.flatnonzero(stages >= 0), text)
     _name_waits(columns, part.column("name"), names.resources)
+    _name_processes(columns, np.flatnonzero(server), part, names.processes)
     return columns
 
 
@@ -168,6 +181,25 @@ def _read_stages(
         ("wait_of", names.waits, "harness.wait"),
     ):
         columns[column][rows] = np.fromiter((known.number(a.get(key)) for a in found), np.int32, len(found))[which]
+
+
+def _read_cpu(columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], text: pa.ChunkedArray) -> None:
+    """CPU time differs from span to span: the digits are cut out, nothing is parsed."""
+    digits = pc.struct_field(pc.extract_regex(text.take(pa.array(rows)), _CPU), "ns")
+    columns["cpu_ns"][rows] = pc.fill_null(pc.cast(digits, pa.int64()), UNKNOWN).to_numpy()
+
+
+def _name_processes(
+    columns: dict[str, NDArray[Any]], rows: NDArray[np.intp], part: pa.Table, processes: _Names
+) -> None:
+    picked = part.select(["service", "pid"]).take(pa.array(rows))
+    services, of = encoded(picked.column("service"))
+    pids = pc.fill_null(picked.column("pid"), UNKNOWN).to_numpy().astype(np.int64)
+    pairs, which = np.unique(np.stack([of, pids]), axis=1, return_inverse=True)
+    numbers = [
+        processes.number(process_name(services[service], None if pid == UNKNOWN else pid)) for service, pid in pairs.T
+    ]
+    columns["process_of"][rows] = np.array(numbers, np.int32)[which.ravel()] if numbers else UNKNOWN
 
 
 def _name_waits(columns: dict[str, NDArray[Any]], span_names: pa.ChunkedArray, resources: _Names) -> None:
