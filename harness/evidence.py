@@ -18,16 +18,17 @@ from harness.model import Phase, Scenario, SpanSpec, Split
 from harness.units import format_count
 
 WHOLE_REQUEST = ("latency", "service")
+_OF_SAMPLES = ["request_id", "name", "phase", "step", "scheduled_ns", "status", "error", "failed_checks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What SLOs are judged on: the measured phase, in time order.
 
-    `requests` has one row per request that was due: request_id, ok, ended (False: still in flight, or never sent, when
-    the run ended), answered, latency_s and service_s. `split_rows` are the ledger rows of the stage table; `coverage`
-    says how many ok requests are not among them, and how they differ (None: no server half was asked for, or no request
-    was ok). `distorted` says why no stage can be trusted, if so.
+    `requests` has one row per request that was due: request_id, step, scheduled_ns, ok, ended (False: still in flight,
+    or never sent, when the run ended), answered, latency_s, service_s, status, error and failed_checks. `split_rows`
+    are the ledger rows of the stage table; `coverage` says how many ok requests are not among them, and how they differ
+    (None: no server half was asked for, or no request was ok). `distorted` says why no stage can be trusted, if so.
     """
 
     requests: pd.DataFrame
@@ -97,7 +98,7 @@ def gather(
 
     `dropping` says that there are traces with holes in them.
     """
-    due = samples.select(["request_id", "name", "phase", "scheduled_ns", "status", "error"]).to_pandas()
+    due = samples.select(_OF_SAMPLES).to_pandas()
     due = due[due["phase"] == Phase.MEASURE.value].merge(
         rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
     )

@@ -136,13 +136,15 @@ class SloFindings:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """The stage that explains the slow requests. `share_of_tail` is its part of (slow - typical), 0..1."""
+    """The stage to fix first. `share_of_tail` is its part of (slow - typical) with its interval; None where there are
+    too few requests for one, or no gap.
+    """
 
     stage: str
     resource: str | None
     model: str | None
-    share_of_tail: float
-    interval: tuple[float, float]
+    share_of_tail: float | None
+    interval: tuple[float, float] | None
     n: int
     sentence: str
     cause: str | None = None  # code of the cause that explains it, if one does

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.join import Intervals
+from harness.join import CHANNELS, OTLP, SPLITS, Halves, Intervals
 from harness.model import CLAIMS, STAGES, Phase, Split
 
 Floats = NDArray[np.float64]
@@ -118,6 +119,43 @@ def mm1(n: int, load: float, seed: int, mean_s: float = 0.01, settle: int = 2_00
 def mm1_quantile(p: float, load: float, mean_s: float = 0.01) -> float:
     """The p-quantile of the time in an M/M/1 system: exponential with rate (1 - load) / mean."""
     return -math.log1p(-p) * mean_s / (1.0 - load)
+
+
+def later(simulated: Simulated, by_s: float) -> Simulated:
+    """The same requests, so much later."""
+    moved = {name: getattr(simulated, name) + by_s for name in ("scheduled_s", "arrive_s", "start_s")}
+    return replace(simulated, **moved)
+
+
+def joined(parts: Sequence[Simulated]) -> Simulated:
+    """Several runs one after the other as one."""
+    names = ("scheduled_s", "upload_s", "arrive_s", "start_s", "stages_s", "download_s")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Simulated(**columns, names=tuple(name for part in parts for name in part.names))
+
+
+def halves(simulated: Simulated, host: str | None = "abcabcabcabc", process: str = "reader (pid 7)") -> Halves:
+    """The server halves, all of one process whose clock is the client's."""
+    n = len(simulated.arrive_s)
+    zero = np.zeros(n, np.int32)
+    start_ns, end_ns = (
+        T0 + np.rint(instants * 1e9).astype(np.int64)
+        for instants in (simulated.arrive_s, simulated.start_s + simulated.hold_s)
+    )
+    return Halves(
+        channel=np.full(n, CHANNELS.index(OTLP), np.int8),
+        split=np.full(n, SPLITS.index(Split.MARKS), np.int8),
+        host_of=zero,
+        hosts=(host,) if host is not None else (),
+        process_of=zero,
+        processes=(process,),
+        total_s=(end_ns - start_ns) / 1e9,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        answered_ns=end_ns,
+        seconds=np.zeros((n, len(CLAIMS))),
+        intervals=intervals(simulated),
+    )
 
 
 def ledger_rows(simulated: Simulated, step: int = 0) -> pd.DataFrame:

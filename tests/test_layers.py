@@ -13,7 +13,7 @@ LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
     "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
     "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "record", "analysis",
-    "counting", "evidence", "gate", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli",
+    "counting", "evidence", "gate", "described", "diagnose", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli",
     "__main__",
 )  # fmt: skip
 
