@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,8 +18,9 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from harness.instrument import instrument
-from sample_service.classify import Kind, classify
-from sample_service.faults import marked, queue_fault
+from sample_service.batches import Batches
+from sample_service.classify import Kind, classify, labelled, prepared
+from sample_service.faults import faults_on_the_loop, marked
 from sample_service.models import Models, load_models
 from sample_service.page_image import LEAST_BYTES, MOST_BYTES, page_image
 from sample_service.reading import Page, read_page
@@ -40,6 +41,7 @@ class Service:
 
     settings: Settings
     limiter: anyio.CapacityLimiter
+    batches: Batches | None = None  # of /v1/identify; without, each request calls the model on its own
     models: Models | None = None
     alphabets: dict[str, Any] = field(default_factory=dict)
 
@@ -50,17 +52,35 @@ class Service:
 
     async def work(self, job: Callable[..., T], *arguments: Any) -> T:
         """Run a computation in the worker pool: what waits for a free thread is the queue of this service."""
-        await queue_fault()
-        try:
+        await faults_on_the_loop()
+        with _answered_when_stopped():
             return await anyio.to_thread.run_sync(job, *arguments, limiter=self.limiter, abandon_on_cancel=True)
-        except asyncio.CancelledError:  # the server does so to what is left at the end of its grace period
-            raise Refused(503, "the service is stopping") from None
+
+    async def classify(self, models: Models, content: Callable[[], bytes]) -> Kind:
+        """The kind of what `content` gives, which is asked for it in the worker pool."""
+        if self.batches is None:
+            return await self.work(lambda: classify(models, content()))
+        ends = await self.work(lambda: prepared(models.kinds, content()))
+        if isinstance(ends, Kind):
+            return ends
+        with _answered_when_stopped():
+            return labelled(models.kinds, await self.batches.run(ends))
+
+
+@contextmanager
+def _answered_when_stopped() -> Iterator[None]:
+    """The server cancels what is left at the end of its grace period: that is answered, too."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise Refused(503, "the service is stopping") from None
 
 
 def create_app(settings: Settings, on_start: Callable[[Exception | None], None] = lambda _: None) -> FastAPI:
     """The service, instrumented. `on_start` is told once: None when the models are ready, or what went wrong."""
     cv2.setNumThreads(1)  # one core per worker thread; more would hide how many are busy
-    service = Service(settings, anyio.CapacityLimiter(settings.reader_threads))
+    batches = Batches(settings.identify_batch) if settings.identify_batch is not None else None
+    service = Service(settings, anyio.CapacityLimiter(settings.reader_threads), batches)
     app = FastAPI(title="Document reading", version="1", lifespan=_lifespan(service, on_start))
     app.state.service = service
     _add_routes(app, service)
@@ -91,11 +111,13 @@ async def _load(service: Service, on_start: Callable[[Exception | None], None]) 
     service.models = models
     log.info("models loaded and warmed in %.1f s", time.perf_counter() - began)
     on_start(None)
+    if service.batches is not None:
+        await service.batches.serve(models.magika)
 
 
 def _load_and_warm(settings: Settings) -> Models:
     """Load the models and read two drawn pages, so that the first caller does not pay for first-time work."""
-    models = load_models(settings.onnx_intra_threads, settings.onnx_inter_threads)
+    models = load_models(settings.onnx_intra_threads, settings.onnx_inter_threads, settings.onnx_spin)
     for size in (30_000, 100_000):
         read_page(models, page_image(size), None, settings.max_pixels)
     return models
@@ -130,14 +152,13 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         if not body:
             raise Refused(422, "the body is empty: there is nothing to identify")
 
-        def job() -> Kind:
-            content = body
-            if is_form(content_type):
-                with marked("preprocess", "multipart"):
-                    content = form_file(body, content_type, "file")
-            return classify(models, content)
+        def content() -> bytes:
+            if not is_form(content_type):
+                return body
+            with marked("preprocess", "multipart"):
+                return form_file(body, content_type, "file")
 
-        return await service.work(job)
+        return await service.classify(models, content)
 
     @app.get("/v1/page-image", response_class=Response, responses={200: {"content": {"image/bmp": {}}}})
     async def drawn_page(size: Annotated[int, Query(alias="bytes", ge=LEAST_BYTES, le=MOST_BYTES)]) -> Response:

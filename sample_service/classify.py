@@ -34,13 +34,21 @@ class Kind:
 
 def classify(models: Models, content: bytes) -> Kind:
     """The kind of a file, from its bytes alone. At most one model call."""
+    ends = prepared(models.kinds, content)
+    return ends if isinstance(ends, Kind) else labelled(models.kinds, models.magika.run(ends[np.newaxis])[0])
+
+
+def prepared(kinds: FileKinds, content: bytes) -> NDArray[np.int32] | Kind:
+    """What the model is to see; or the kind at once, of what is too short for it."""
     with marked("preprocess", "ends"):
         ends = file_ends(content)
-    if ends is None:
-        return _kind(models.kinds, TEXT if _is_text(content[:BLOCK]) else UNKNOWN, 1.0)
-    scores = models.magika.run(ends[np.newaxis])[0]
+    return _kind(kinds, TEXT if _is_text(content[:BLOCK]) else UNKNOWN, 1.0) if ends is None else ends
+
+
+def labelled(kinds: FileKinds, scores: NDArray[np.float32]) -> Kind:
+    """What the model said, as a kind."""
     with marked("postprocess", "label"):
-        return pick(models.kinds, scores)
+        return pick(kinds, scores)
 
 
 def file_ends(content: bytes) -> NDArray[np.int32] | None:

@@ -1,12 +1,14 @@
-"""A learning aid: FAULTS slows a stage by a known amount, so that what a load test says can be checked.
+"""A learning aid: FAULTS slows the service in a known way, so that what a load test says can be checked.
 
-FAULTS="preprocess:30ms,inference@det:*1.5,transfer:20ms,queue:15ms"
+FAULTS="preprocess:30ms,inference@det:*1.5,transfer:20ms,lock:25ms"
 
-- `stage:Nms` adds N ms to that stage, once per request;
-- `stage:*F` makes every span of that stage last F times as long;
-- `@model` narrows inference to the calls of one model.
+- `stage:Nms` adds N ms to that stage, once per request; `stage:*F` makes every span of it last F times as long;
+- `@model` narrows inference to the calls of one model;
+- `lock:Nms`: one lock for the whole process, held by each request for its first model call and N ms more;
+- `loop:Nms`: each request keeps the event loop from everything else for N ms;
+- `cold:Nms`: each model takes N ms to load when it is first asked for, and who asks meanwhile waits for that.
 
-All of it sleeps: no processor time is used. Only requests below /v1/ are slowed.
+All of it sleeps and uses no processor time, unless `~cpu` stands behind the delay. Only requests below /v1/ are slowed.
 """
 
 from __future__ import annotations
@@ -18,17 +20,22 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from harness.instrument import stage
 
 STAGES = ("queue", "preprocess", "inference", "postprocess", "transfer")
-WAITS = ("queue", "transfer")  # they have no span of their own here that could be stretched
+PLACES = (*STAGES, "lock", "loop", "cold")
+WAITS = ("queue", "transfer")  # nobody works in them
+STRETCHED = ("preprocess", "inference", "postprocess")  # those with spans of their own here
 MODELS = ("magika", "det", "cls", "rec")
 MOST_MS = 60_000.0
 MOST_FACTOR = 100.0
 
-_ENTRY = re.compile(r"(?P<stage>[a-z]+)(?:@(?P<model>[a-z]+))?:(?:(?P<ms>\d+(?:\.\d+)?)ms|\*(?P<factor>\d+(?:\.\d+)?))")
+_ENTRY = re.compile(
+    r"(?P<place>[a-z]+)(?:@(?P<model>[a-z]+))?:(?:(?P<ms>\d+(?:\.\d+)?)ms(?P<busy>~cpu)?|\*(?P<factor>\d+(?:\.\d+)?))"
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,15 +46,39 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One slowdown: `add_s` once per request, or every span stretched by `factor`."""
+    """One slowdown: `add_s` once per request, or every span stretched by `factor`. `busy`: it computes, not sleeps."""
 
-    stage: str
+    place: str
     model: str | None = None
     add_s: float = 0.0
     factor: float = 1.0
+    busy: bool = False
 
-    def covers(self, stage_name: str, model: object) -> bool:
-        return self.stage == stage_name and self.model in (None, model)
+    def covers(self, place: str, model: object) -> bool:
+        return self.place == place and self.model in (None, model)
+
+    def spend(self, took_s: float = 0.0) -> None:
+        """Let the time pass: the delay, or what a span that took `took_s` lacks to its factor."""
+        pause_s = self.add_s + (self.factor - 1.0) * took_s
+        if self.busy:
+            _compute(pause_s)
+        elif pause_s > 0:
+            time.sleep(pause_s)
+
+
+def _compute(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What the requests of one process share: the lock of `lock`, and of `cold` the models that have been loaded."""
+
+    lock: Lock = field(default_factory=Lock)
+    loading: Lock = field(default_factory=Lock)
+    loaded: set[object] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -55,19 +86,14 @@ class _Slowdown:
     """The faults of one request, and which of the once-per-request ones it has had."""
 
     faults: tuple[Fault, ...]
+    process: _Process = field(default_factory=_Process)
     spent: set[Fault] = field(default_factory=set)
 
-    def pause_s(self, stage_name: str, model: object, took_s: float) -> float:
-        """How long a span that took `took_s` must be held, seconds."""
-        pause = 0.0
-        for fault in self.faults:
-            if not fault.covers(stage_name, model):
-                continue
-            pause += (fault.factor - 1.0) * took_s
-            if fault not in self.spent:
-                self.spent.add(fault)
-                pause += fault.add_s
-        return pause
+    def due(self, place: str, model: object = None) -> list[Fault]:
+        """The faults that a span of this place meets now; a delay is met once."""
+        met = [f for f in self.faults if f.covers(place, model) and f not in self.spent]
+        self.spent.update(fault for fault in met if fault.add_s)
+        return met
 
 
 _slowdown: ContextVar[_Slowdown | None] = ContextVar("sample_service_slowdown", default=None)
@@ -77,7 +103,7 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
     """The faults of a FAULTS value; an empty one has none. Raises ValueError with one sentence."""
     entries = [entry.strip() for entry in text.split(",")] if text.strip() else []
     faults = tuple(_parse_entry(entry) for entry in entries)
-    kinds = [(fault.stage, fault.model, fault.factor > 1.0) for fault in faults]
+    kinds = [(fault.place, fault.model, fault.factor > 1.0) for fault in faults]
     if len(set(kinds)) < len(kinds):
         raise ValueError(f"FAULTS={text!r} slows the same stage twice in the same way")
     return faults
@@ -89,25 +115,27 @@ def _parse_entry(entry: str) -> Fault:
 
     match = _ENTRY.fullmatch(entry)
     if match is None:
-        raise wrong("write it as stage:30ms, stage:*1.5 or inference@model:30ms")
-    stage_name, model = match["stage"], match["model"]
-    if stage_name not in STAGES:
-        raise wrong(f"there is no stage '{stage_name}'; stages: {', '.join(STAGES)}")
-    if model is not None and (stage_name != "inference" or model not in MODELS):
+        raise wrong("write it as stage:30ms, stage:30ms~cpu, stage:*1.5 or inference@model:30ms")
+    place, model, busy = match["place"], match["model"], match["busy"] is not None
+    if place not in PLACES:
+        raise wrong(f"there is no '{place}' to slow; choose from {', '.join(PLACES)}")
+    if model is not None and (place != "inference" or model not in MODELS):
         raise wrong(f"only inference has models, and they are {', '.join(MODELS)}")
     if match["ms"] is not None:
         if not 0 < float(match["ms"]) <= MOST_MS:
             raise wrong(f"a delay is more than 0 and at most {MOST_MS:.0f} ms")
-        return Fault(stage_name, model, add_s=float(match["ms"]) / 1000)
-    if stage_name in WAITS:
-        raise wrong(f"'{stage_name}' takes a delay in ms, not a factor")
+        if busy and place in WAITS:
+            raise wrong(f"'{place}' is a wait and takes no ~cpu")
+        return Fault(place, model, add_s=float(match["ms"]) / 1000, busy=busy)
+    if place not in STRETCHED:
+        raise wrong(f"'{place}' takes a delay in ms, not a factor")
     if not 1 < float(match["factor"]) <= MOST_FACTOR:
         raise wrong(f"a factor is more than 1 and at most {MOST_FACTOR:.0f}")
-    return Fault(stage_name, model, factor=float(match["factor"]))
+    return Fault(place, model, factor=float(match["factor"]))
 
 
 def marked(stage_name: str, name: str | None = None, **attributes: Any) -> AbstractContextManager[Any]:
-    """`stage()` of the instrumentation, with this request's faults inside. For worker threads: a fault sleeps."""
+    """`stage()` of the instrumentation, with this request's faults inside. For worker threads: a fault blocks."""
     span = stage(stage_name, name, **attributes)
     slowdown = _slowdown.get()
     return span if slowdown is None else _slowed(span, slowdown, stage_name, attributes.get("model"))
@@ -115,21 +143,48 @@ def marked(stage_name: str, name: str | None = None, **attributes: Any) -> Abstr
 
 @contextmanager
 def _slowed(span: AbstractContextManager[Any], slowdown: _Slowdown, stage_name: str, model: object) -> Iterator[None]:
-    with span:
-        began = time.perf_counter()
-        yield
-        pause = slowdown.pause_s(stage_name, model, time.perf_counter() - began)
-        if pause > 0:
-            time.sleep(pause)
+    calls_a_model = stage_name == "inference"
+    held = slowdown.due("lock") if calls_a_model else []
+    if held:
+        with stage("queue", resource="model_lock"):
+            slowdown.process.lock.acquire()
+    try:
+        with span:
+            if calls_a_model:
+                _load_lazily(slowdown, model)
+            began = time.perf_counter()
+            yield
+            took_s = time.perf_counter() - began
+            for fault in (*held, *slowdown.due(stage_name, model)):
+                fault.spend(took_s)
+    finally:
+        if held:
+            slowdown.process.lock.release()
 
 
-async def queue_fault() -> None:
-    """Wait as long as a `queue` fault says, marked as a queue; on the event loop, before the worker starts."""
+def _load_lazily(slowdown: _Slowdown, model: object) -> None:
+    """As lazy loading does: the first to ask loads, the others wait; nobody has marked that."""
+    cold = [fault for fault in slowdown.faults if fault.place == "cold"]
+    process = slowdown.process
+    if not cold or model in process.loaded:
+        return
+    with process.loading:
+        if model not in process.loaded:
+            for fault in cold:
+                fault.spend()
+            process.loaded.add(model)
+
+
+async def faults_on_the_loop() -> None:
+    """What `loop` and `queue` say, before the worker starts: the one blocks the event loop, the other waits, marked."""
     slowdown = _slowdown.get()
-    pause = slowdown.pause_s("queue", None, 0.0) if slowdown else 0.0
-    if pause > 0:
+    if slowdown is None:
+        return
+    for fault in slowdown.due("loop"):
+        fault.spend()
+    for fault in slowdown.due("queue"):
         with stage("queue", resource="fault"):
-            await asyncio.sleep(pause)
+            await asyncio.sleep(fault.add_s)
 
 
 def with_faults(app: ASGIApp, faults: tuple[Fault, ...]) -> ASGIApp:
@@ -140,7 +195,8 @@ def with_faults(app: ASGIApp, faults: tuple[Fault, ...]) -> ASGIApp:
     """
     if not faults:
         return app
-    held_s = sum(fault.add_s for fault in faults if fault.stage == "transfer")
+    held_s = sum(fault.add_s for fault in faults if fault.place == "transfer")
+    process = _Process()
 
     async def slowed(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
@@ -152,7 +208,7 @@ def with_faults(app: ASGIApp, faults: tuple[Fault, ...]) -> ASGIApp:
                 await asyncio.sleep(held_s)
             await send(message)
 
-        token = _slowdown.set(_Slowdown(faults))
+        token = _slowdown.set(_Slowdown(faults, process))
         try:
             await app(scope, receive, held_send)
         finally:

@@ -66,15 +66,18 @@ class Models:
     characters: NDArray[np.str_]  # by class of the recogniser; class 0 is the CTC blank
 
 
-def load_models(intra_threads: int, inter_threads: int) -> Models:
-    """Load all four. Raises ModelsMissingError with one sentence."""
+def load_models(intra_threads: int, inter_threads: int, spin: bool = False) -> Models:
+    """Load all four. `spin`: threads of a model that wait for each other keep their cores busy.
+
+    Raises ModelsMissingError with one sentence.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = intra_threads
     options.inter_op_num_threads = inter_threads
     options.log_severity_level = 3
-    # Spinning threads would take processor time from the other requests while they wait.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Spinning is the library's default; it takes processor time from the other requests.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "1" if spin else "0")
 
     def model(name: str, path: Path) -> Model:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sample_service.batches import Batching
 from sample_service.faults import Fault, parse_faults
+
+_BATCHING = re.compile(r"(?P<most>\d{1,4}):(?P<ms>\d{1,6}(?:\.\d{1,6})?)ms")
+MOST_BATCH, MOST_WINDOW_MS = 256, 60_000.0
 
 
 class SettingsError(Exception):
@@ -22,6 +27,8 @@ class Settings:
     onnx_inter_threads: int
     max_upload_bytes: int
     max_pixels: int
+    onnx_spin: bool = False
+    identify_batch: Batching | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -37,6 +44,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         onnx_inter_threads=_count(environ, "ONNX_INTER_THREADS", default=1, most=256),
         max_upload_bytes=_count(environ, "MAX_UPLOAD_BYTES", default=20 * 1024**2, most=1024**3),
         max_pixels=_count(environ, "MAX_PIXELS", default=40_000_000, most=10**9),
+        onnx_spin=_switch(environ, "ONNX_SPIN"),
+        identify_batch=_batching(environ, "IDENTIFY_BATCH"),
         faults=faults,
     )
 
@@ -48,3 +57,23 @@ def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> in
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= most:
         raise SettingsError(f"{name}={text!r} is not a whole number from 1 to {most}")
     return int(text)
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").strip()
+    if text not in ("", "0", "1"):
+        raise SettingsError(f"{name}={text!r} is neither 0 (off) nor 1 (on)")
+    return text == "1"
+
+
+def _batching(environ: Mapping[str, str], name: str) -> Batching | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    match = _BATCHING.fullmatch(text) if text.isascii() else None
+    if match is None or not 1 <= int(match["most"]) <= MOST_BATCH or not 0 < float(match["ms"]) <= MOST_WINDOW_MS:
+        raise SettingsError(
+            f"{name}={text!r} is no batch size and window such as 8:20ms"
+            f" (at most {MOST_BATCH} requests and {MOST_WINDOW_MS:.0f} ms)"
+        )
+    return Batching(int(match["most"]), float(match["ms"]) / 1000)

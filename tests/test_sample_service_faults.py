@@ -21,7 +21,7 @@ from sample_client import RUN_HEADER, detail, durations, read
 from sample_server import ROOT, shared_sample_service, start_sample_service
 
 from sample_service.__main__ import main
-from sample_service.faults import STAGES, Fault, _Slowdown, parse_faults
+from sample_service.faults import PLACES, Fault, _Slowdown, parse_faults
 from sample_service.settings import SettingsError, read_settings
 
 RECEIPTS = SCENARIOS / "payloads" / "receipts"
@@ -55,7 +55,7 @@ def test_faults_are_read_as_written() -> None:
     assert parse_faults(" ") == ()
 
 
-SHAPE = "write it as stage:30ms, stage:*1.5 or inference@model:30ms"
+SHAPE = "write it as stage:30ms, stage:30ms~cpu, stage:*1.5 or inference@model:30ms"
 NO_MODEL = "only inference has models, and they are magika, det, cls, rec"
 
 
@@ -64,7 +64,7 @@ NO_MODEL = "only inference has models, and they are magika, det, cls, rec"
     [
         (
             "preproces:30ms",
-            "there is no stage 'preproces'; stages: " + ", ".join(STAGES),
+            "there is no 'preproces' to slow; choose from " + ", ".join(PLACES),
         ),
         ("preprocess:30", SHAPE),
         ("preprocess:30s", SHAPE),
@@ -72,6 +72,11 @@ NO_MODEL = "only inference has models, and they are magika, det, cls, rec"
         ("inference@yolo:*2", NO_MODEL),
         ("preprocess@det:9ms", NO_MODEL),
         ("queue:*2", "'queue' takes a delay in ms, not a factor"),
+        ("lock:*2", "'lock' takes a delay in ms, not a factor"),
+        ("lock@det:9ms", NO_MODEL),
+        ("transfer:9ms~cpu", "'transfer' is a wait and takes no ~cpu"),
+        ("preprocess:9ms~gpu", SHAPE),
+        ("preprocess:*2~cpu", SHAPE),
         ("inference:*0.5", "a factor is more than 1 and at most 100"),
         ("inference:0ms", "a delay is more than 0 and at most 60000 ms"),
     ],
@@ -100,10 +105,13 @@ def test_any_text_is_faults_or_one_clear_refusal(text: str) -> None:
 def test_a_delay_is_added_once_per_request_and_a_factor_every_time() -> None:
     slowdown = _Slowdown(parse_faults("inference:30ms,inference@det:*1.5"))
 
-    assert slowdown.pause_s("inference", "magika", 0.010) == pytest.approx(0.030)
-    assert slowdown.pause_s("inference", "det", 0.040) == pytest.approx(0.020)
-    assert slowdown.pause_s("inference", "rec", 0.100) == 0
-    assert slowdown.pause_s("preprocess", None, 0.010) == 0
+    delay, factor = slowdown.faults
+
+    assert slowdown.due("inference", "magika") == [delay]
+    assert slowdown.due("inference", "det") == [factor]
+    assert slowdown.due("inference", "det") == [factor]
+    assert slowdown.due("inference", "rec") == []
+    assert slowdown.due("preprocess") == []
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "9999", "²", "1" * 5000])
@@ -119,7 +127,8 @@ def test_a_bad_variable_ends_the_process_with_one_sentence(
 
     assert main(["--port", "0"]) == 2
     assert capsys.readouterr().err == (
-        "sample service: FAULTS entry 'inference:fast': write it as stage:30ms, stage:*1.5 or inference@model:30ms\n"
+        "sample service: FAULTS entry 'inference:fast': "
+        "write it as stage:30ms, stage:30ms~cpu, stage:*1.5 or inference@model:30ms\n"
     )
 
 
