@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import pytest
 import uvloop
 
+from harness.instrument import figures
 from harness.instrument.figures import Sampler, watch_collector
 from harness.instrument.loop_probe import EVERY_S, LoopProbe
 
@@ -109,3 +112,18 @@ def test_a_second_loop_has_figures_of_its_own() -> None:
         return await asyncio.to_thread(asyncio.run, scene(first))
 
     assert asyncio.run(outer()) == [("harness.event_loop.lag", {}), ("harness.event_loop.lag", {"loop": "1"})]
+
+
+def test_the_cores_of_a_process_are_those_it_is_bound_to_or_fewer_by_the_quota_of_its_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = float(len(os.sched_getaffinity(0)))
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(figures, "_QUOTA", quota)
+    seen = []
+    for text in ("max 100000", "50000 100000", "damaged", "9900000 100000", "1 0"):
+        quota.write_text(text)
+        seen.append(figures.cores())
+
+    assert seen == [bound, 0.5, bound, bound, bound]
+    assert named(Sampler(lambda: 0, list))["harness.cpu.limit"] == bound

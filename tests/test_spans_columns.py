@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -55,6 +57,24 @@ def test_what_a_root_and_a_stage_say_is_read_and_the_rest_is_not() -> None:
     assert (found.models, found.model_of.tolist()) == (("det",), [-1, 0, -1])
     assert (found.batches, found.batch_size.tolist()) == (("b1",), [-1, 8, -1])
     assert (found.resources, found.resource_of.tolist()) == (("gpu",), [-1, -1, 0])
+    assert found.cpu_ns.tolist() == [-1, 5, -1]
+
+
+def test_cpu_time_is_read_of_every_stage_and_of_nothing_that_only_looks_like_it() -> None:
+    said = ('{"harness.cpu_ns":12,"x":1}', '{"harness.cpu_ns": 7}', '{"harness.cpu_ns":"9"}', '{"x":"harness.cpu_ns"}')
+    spans = [replace(a_span("s", 1, 2, stage="preprocess"), attributes=text) for text in said]
+
+    found = columns_of([spans_table(*spans, a_span("no stage", 1, 2))], pa.array([trace(0)]))
+
+    assert found.cpu_ns.tolist() == [12, 7, -1, -1, -1]
+
+
+def test_a_process_is_known_by_its_service_and_its_number() -> None:
+    roots = [a_root(service=service, pid=pid) for service, pid in (("api", 7), ("api", 8), ("api", 7), (None, None))]
+
+    found = columns_of([spans_table(*roots)], pa.array([trace(0)]))
+
+    assert (found.processes, found.process_of.tolist()) == (("api (pid 7)", "api (pid 8)"), [0, 1, 0, -1])
 
 
 @pytest.mark.parametrize("attributes", ["", "[]", "{", "null", '{"harness.spans": -1, "harness.first_send_ns": 1e30}'])
