@@ -1,0 +1,192 @@
+"""Does a queue of so many servers reproduce the waits of a run? Only then may it say what would be.
+
+A replay with nothing changed must give back, per request, the waits that were measured: half of them, the mean of them
+and their p99 within TOLERANCE. Where waits are short beside the latency the scale is the latency: an error of
+NEGLIGIBLE of it moves no answer. And what the replay leaves as recorded must not depend on how many requests are there:
+work that takes longer beside other work shares something that no queue recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.quantiles import quantile
+from harness.analysis.replay import Visits, holding, waits
+from harness.analysis.visits import WAY_BACK, Ends, Floats, Held, Times, held
+from harness.join import Halves
+from harness.model import CLAIMS
+from harness.units import format_duration, format_share
+
+TOLERANCE = 0.15
+NEGLIGIBLE = 0.02
+MOST_TRIED = 20_000
+"""Visits from the begin of the run that tell how many servers there are."""
+CLEARLY = 4.0  # standard errors
+LEAST_GROUP = 20
+SHORT_WAIT_NS = 100_000  # a hand-over between threads; nobody was in front
+_QUEUE = CLAIMS.index("queue")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queue:
+    """A resource as the replay sees it. `hand_over_ns` passes between being next and running; it keeps a server."""
+
+    resource: str
+    servers: int
+    found: Held
+    visits: Visits  # the hand-over is part of their hold
+    hand_over_ns: int
+    pools: int
+
+    def waits_ns(self, visits: Visits, servers: int) -> Times:
+        """What each visit waits, with its hand-over."""
+        return waits(visits, servers) + self.hand_over_ns
+
+
+def main_resource(halves: Halves) -> int | None:
+    """The resource that requests wait for longest in sum, a position in `intervals.resources`."""
+    total = waited_s(halves)
+    counts = [(seconds, -number) for number, seconds in enumerate(total) if seconds > 0]
+    return -max(counts)[1] if counts else None
+
+
+def waited_s(halves: Halves) -> list[float]:
+    """Seconds waited for each resource, over all requests; 0 for the way back to the event loop."""
+    intervals = halves.intervals
+    rows = (intervals.stage == _QUEUE) & (intervals.resource_of >= 0)
+    length = (intervals.end_ns - intervals.start_ns)[rows] / 1e9
+    total = np.bincount(intervals.resource_of[rows], weights=length, minlength=len(intervals.resources))
+    return [0.0 if name == WAY_BACK else float(t) for name, t in zip(intervals.resources, total, strict=True)]
+
+
+def fit(halves: Halves, resource: int) -> Queue | None:
+    """The queue that comes closest to the waits for a resource; None when hardly anybody had to wait for it."""
+    name = halves.intervals.resources[resource]
+    ways = {ends: held(halves, resource, ends) for ends in Ends}
+    best: tuple[float, Ends, int] | None = None
+    for ends, found in ways.items():
+        few = _early(found)
+        counted = _servers(few)
+        if counted is None:
+            continue
+        for servers in range(max(1, counted - 1), counted + 2):
+            queue = _queue(name, few, servers)
+            error = float(np.abs(queue.waits_ns(queue.visits, servers) - few.wait_ns).mean())
+            if best is None or error < 0.999 * best[0]:
+                best = (error, ends, servers)
+    return None if best is None else _queue(name, ways[best[1]], best[2])
+
+
+def _early(found: Held) -> Held:
+    """The first requests of the run: the servers were free before them."""
+    if len(found) <= MOST_TRIED:
+        return found
+    last_ns = np.partition(found.arrive_ns, MOST_TRIED)[MOST_TRIED]
+    begun = np.zeros(int(found.request.max()) + 1, np.bool_)
+    begun[found.request[~found.again & (found.arrive_ns <= last_ns)]] = True
+    return found.some(begun[found.request])
+
+
+def _servers(found: Held) -> int | None:
+    """How many usually hold it just after somebody who waited got it: then none was free."""
+    full: list[NDArray[np.int64]] = []
+    for pool in np.unique(found.pool).tolist():
+        of = found.pool == pool
+        slack = int(0.01 * np.median(found.release_ns[of] - found.grant_ns[of]))
+        waited = of & (found.wait_ns > max(SHORT_WAIT_NS, 5 * slack))
+        full.append(holding(found.grant_ns[of], found.release_ns[of], found.grant_ns[waited], slack))
+    counted = np.concatenate(full) if full else np.zeros(0, np.int64)
+    return max(1, int(np.median(counted))) if len(counted) else None
+
+
+def _queue(name: str, found: Held, servers: int) -> Queue:
+    """With the hand-over that those have who find a server free."""
+    visits = found.visits()
+    free = waits(visits, servers) == 0
+    usual = int(np.median(found.wait_ns[free])) if free.any() else 0
+    hand_over = min(usual, int(0.2 * visits.hold_ns.mean())) if len(visits) else 0
+    visits = replace(visits, hold_ns=visits.hold_ns + hand_over)
+    return Queue(name, servers, found, visits, hand_over, len(np.unique(found.pool)))
+
+
+# --- does it fit -------------------------------------------------------------------------------------------
+
+
+def misfit(measured_s: Floats, replayed_s: Floats, latency_s: Floats) -> str | None:
+    """Why the replayed waits are not the measured ones, with figures; None when they are. A value per request."""
+    if not len(measured_s):
+        return None
+    error = np.abs(replayed_s - measured_s)
+    typical = (float(np.median(error)), _room(np.median(measured_s), np.median(latency_s)))
+    mean = (float(error.mean()), _room(measured_s.mean(), latency_s.mean()))
+    slow = [quantile(np.sort(values), 0.99) for values in (measured_s, replayed_s, latency_s)]
+    tail = (abs(slow[1] - slow[0]), _room(slow[0], slow[2]))
+    if all(found <= room for found, room in (typical, mean, tail)):
+        return None
+    replayed, measured = (
+        f"{format_duration(float(np.median(values)))} (p50) and {format_duration(p99)} (p99)"
+        for values, p99 in ((replayed_s, slow[1]), (measured_s, slow[0]))
+    )
+    return (
+        f"the model does not fit: replayed as recorded, requests wait {replayed}, measured were {measured}; "
+        f"a request is off by {format_duration(mean[0])} in the mean"
+    )
+
+
+def _room(wait_s: float, latency_s: float) -> float:
+    return max(TOLERANCE * float(wait_s), NEGLIGIBLE * float(latency_s))
+
+
+def beside(start_ns: Times, end_ns: Times, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many others were there when each came, in the same process."""
+    found = np.zeros(len(start_ns), np.int64)
+    for each in np.unique(pool).tolist():
+        of = np.flatnonzero(pool == each)
+        came = np.searchsorted(np.sort(start_ns[of]), start_ns[of], side="left")
+        found[of] = came - np.searchsorted(np.sort(end_ns[of]), start_ns[of], side="right")
+    return np.maximum(found, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The mean of something for those who came to few others, and to many."""
+
+    few_s: float
+    many_s: float
+
+
+def growth(length_s: Floats, others: NDArray[np.int64]) -> Growth | None:
+    """Whether it clearly lasts longer for those who come to many others: Welch's t of the upper quarter against the
+    lower half. Under a queue that serves in order of arrival the two are independent: who comes knows nothing of how
+    long those before will take. None when it does not, or nobody can tell.
+    """
+    if len(length_s) < 2 * LEAST_GROUP:
+        return None
+    middle, upper = np.quantile(others, 0.5), np.quantile(others, 0.75)
+    few, many = length_s[others <= middle], length_s[(others >= upper) & (others > middle)]
+    if min(len(few), len(many)) < LEAST_GROUP:
+        return None
+    difference = float(many.mean() - few.mean())
+    error = math.sqrt(float(few.var(ddof=1)) / len(few) + float(many.var(ddof=1)) / len(many))
+    if difference <= CLEARLY * error or difference <= TOLERANCE * float(few.mean()):
+        return None
+    return Growth(float(few.mean()), float(many.mean()))
+
+
+def shared(what: str, found: Growth) -> str:
+    """The refusal that a growth is worth."""
+    more = format_share(found.many_s / found.few_s - 1.0) if found.few_s > 0 else "far"
+    return (
+        f"the model does not fit: {what} takes {more} longer for requests that come to many others "
+        f"({format_duration(found.few_s)} -> {format_duration(found.many_s)}): "
+        "they share something that was not recorded"
+    )
+
+
+def per_request(values_ns: Times, request: NDArray[np.int64], n: int) -> Floats:
+    """Seconds of each of n requests, from those of their visits."""
+    return np.bincount(request, weights=values_ns / 1e9, minlength=n).astype(np.float64)

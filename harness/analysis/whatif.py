@@ -1,0 +1,217 @@
+"""What a faster stage or more workers would give: the recorded arrivals, replayed with one thing changed.
+
+A percentage off a stage is not a percentage off a latency: who waits for a busy resource waits for the work of those in
+front. So the requests of the run go through the queue again, as they came, with shorter work. Work, transfer and the
+order of arrival stay as recorded apart from the change; a run that the replay cannot reproduce gets no answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.calibration import Queue, per_request
+from harness.analysis.quantiles import needed, quantile
+from harness.analysis.replay import shortened
+from harness.analysis.replayable import Calibrated, Recorded, calibrate
+from harness.analysis.visits import Floats, Times
+from harness.diagnosis import WhatIfFindings
+from harness.model import CLAIMS
+
+USUAL_STAGES = ("preprocess", "inference", "postprocess")
+USUAL_FACTORS = (0.8, 0.5)
+"""What is asked when nobody asks: stages that take at least LEAST_SHARE of the mean latency."""
+LEAST_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different: stages scaled by a factor, servers of each process. Nothing is named twice."""
+
+    stages: tuple[tuple[str, float], ...] = ()
+    servers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Latency, seconds. `p99` is None where n cannot carry it."""
+
+    mean_s: float
+    p50_s: float
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one change gives. Without `then`, `refusal` says why."""
+
+    change: str
+    resource: str | None
+    servers: int | None  # of each process, after the change
+    pools: int  # processes that have such servers
+    n: int
+    measured_wait_s: tuple[float, float]  # median and p99
+    replayed_wait_s: tuple[float, float]
+    now: Level | None
+    then: Level | None
+    most_per_s: float | None
+    refusal: str | None
+
+    @property
+    def findings(self) -> WhatIfFindings:
+        """In the words of the verdict, which wants a p99."""
+        level = [None if at is None or at.p99_s is None else (at.p50_s, at.p99_s) for at in (self.now, self.then)]
+        refusal = self.refusal
+        if refusal is None and level[1] is None:
+            refusal = f"p99 needs {needed(0.99):,} requests, has {self.n:,}"
+        return WhatIfFindings(
+            change=self.change, resource=self.resource, servers=self.servers, n=self.n,
+            measured_wait_s=self.measured_wait_s, replayed_wait_s=self.replayed_wait_s, now=level[0], then=level[1],
+            most_per_s=self.most_per_s, refusal=refusal,
+        )  # fmt: skip
+
+
+# --- what to ask ------------------------------------------------------------------------------------------
+
+
+def usual_changes(found: Calibrated) -> tuple[Change, ...]:
+    """Each stage of the service faster, and one more worker."""
+    mean_s = float(found.latency_s.mean())
+    stages = [s for s in USUAL_STAGES if s in found.seconds and found.seconds[s].mean() >= LEAST_SHARE * mean_s]
+    changes = [Change(((stage, factor),)) for stage in stages for factor in USUAL_FACTORS]
+    if found.queue is not None:
+        changes.append(Change(servers=found.queue.servers + 1))
+    return tuple(changes)
+
+
+def by_gain(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """What takes most off the p99 first; off the mean, where n carries no p99."""
+    return tuple(sorted(answers, key=_gain, reverse=True))
+
+
+def _gain(found: Answer) -> float:
+    if found.now is None or found.then is None:
+        return -math.inf
+    if found.now.p99_s is None or found.then.p99_s is None:
+        return found.now.mean_s - found.then.mean_s
+    return found.now.p99_s - found.then.p99_s
+
+
+def gains(run: Recorded, factor: float = 0.8, most: int = 2) -> tuple[WhatIfFindings, ...]:
+    """What the longest stages of the service, so much faster, and one more worker would give: what gives most first.
+
+    One entry with a refusal when the run cannot be replayed.
+    """
+    found = calibrate(run)
+    if isinstance(found, str):
+        return (refused("a replay", found).findings,)
+    longest = sorted(
+        (s for s in USUAL_STAGES if s in found.seconds), key=lambda s: float(found.seconds[s].sum()), reverse=True
+    )
+    changes = [Change(((stage, factor),)) for stage in longest[:most]]
+    if found.queue is not None:
+        changes.append(Change(servers=found.queue.servers + 1))
+    return tuple(a.findings for a in by_gain(answer(found, change) for change in changes))
+
+
+def refused(change: str, why: str) -> Answer:
+    """No answer to a question, and why."""
+    nothing = (0.0, 0.0)
+    return Answer(change, None, None, 0, 0, nothing, nothing, None, None, None, why)
+
+
+# --- answers -----------------------------------------------------------------------------------------------
+
+
+def answer(found: Calibrated, change: Change) -> Answer:
+    """The replay with that change. Stages of the change are among `found.seconds`."""
+    queue = found.queue
+    less_s = _less_s(found, change)
+    replayed_s, most, servers = found.replayed_s, None, None
+    if queue is not None:
+        servers = change.servers or queue.servers
+        visits = shortened(queue.visits, *_less_ns(found, queue, change))
+        n = int(max(queue.found.request.max(), found.counted.max())) + 1
+        replayed_s = per_request(queue.waits_ns(visits, servers), queue.found.request, n)[found.counted]
+        most = _most_per_s(queue, per_request(visits.hold_ns, queue.found.request, n)[found.counted], servers)
+    rest_s = found.latency_s - found.waited_s
+    return Answer(
+        change=described(change, queue),
+        resource=queue.resource if queue is not None else None,
+        servers=servers,
+        pools=queue.pools if queue is not None else 0,
+        n=len(found.counted),
+        measured_wait_s=_middle_and_tail(found.waited_s),
+        replayed_wait_s=_middle_and_tail(found.replayed_s),
+        now=_level(rest_s + found.replayed_s),
+        then=_level(np.maximum(0.0, rest_s - less_s) + replayed_s),
+        most_per_s=most,
+        refusal=None,
+    )
+
+
+def described(change: Change, queue: Queue | None) -> str:
+    """In words: `inference x 0.8`, `one more worker (2 -> 3)`."""
+    texts = [f"{stage} x {factor:g}" for stage, factor in change.stages]
+    if change.servers is not None:
+        now = queue.servers if queue is not None else None
+        per = " per process" if queue is not None and queue.pools > 1 else ""
+        if now is not None and change.servers == now + 1:
+            texts.append(f"one more worker{per} ({now} -> {change.servers})")
+        else:
+            texts.append(f"workers{per} {f'{now} -> ' if now is not None else ''}{change.servers}")
+    return " and ".join(texts) or "nothing"
+
+
+def _less_s(found: Calibrated, change: Change) -> Floats:
+    """What each counted request is spared of its own, seconds."""
+    less = np.zeros(len(found.counted))
+    for stage, factor in change.stages:
+        less += (1.0 - factor) * found.seconds[stage]
+    return less
+
+
+def _less_ns(found: Calibrated, queue: Queue, change: Change) -> tuple[Times, Times]:
+    """What each visit is spared before it and in it."""
+    before, inside = np.zeros(len(queue.found)), np.zeros(len(queue.found))
+    parts = found.parts
+    assert parts is not None  # noqa: S101 - made together with the queue
+    for stage, factor in change.stages:
+        saved = 1.0 - factor
+        if stage == "upload":  # most of it is over before the service knows of the request
+            before += np.where(queue.found.again, 0.0, _of_visits(found, queue, saved * found.seconds[stage]))
+        elif stage in CLAIMS:
+            before += saved * parts.before[:, CLAIMS.index(stage)]
+            inside += saved * parts.inside[:, CLAIMS.index(stage)]
+        else:
+            before += saved * parts.other_before
+            inside += saved * parts.other_inside
+    return np.rint(before * 1e9).astype(np.int64), np.rint(inside * 1e9).astype(np.int64)
+
+
+def _of_visits(found: Calibrated, queue: Queue, seconds: Floats) -> Floats:
+    """A value per counted request, for its visits; 0 for the visits of others."""
+    n = int(max(queue.found.request.max(), found.counted.max())) + 1
+    table = np.zeros(n)
+    table[found.counted] = seconds
+    return table[queue.found.request]
+
+
+def _most_per_s(queue: Queue, hold_s: Floats, servers: int) -> float | None:
+    """Requests per second of this mix at which all servers are busy all the time."""
+    mean = float(hold_s.mean())
+    return servers * queue.pools / mean if mean > 0 else None
+
+
+def _level(latency_s: Floats) -> Level:
+    ordered = np.sort(latency_s)
+    p99 = quantile(ordered, 0.99) if len(ordered) >= needed(0.99) else None
+    return Level(float(ordered.mean()), quantile(ordered, 0.5), p99)
+
+
+def _middle_and_tail(values: Floats) -> tuple[float, float]:
+    ordered = np.sort(values)
+    return quantile(ordered, 0.5), quantile(ordered, 0.99)
