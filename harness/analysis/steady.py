@@ -1,0 +1,265 @@
+"""Whether the requests of one load step are of one kind over time: steady, warming, drifting or unstable.
+
+Latency is looked at as medians of ln latency over a few neighbouring requests each. Stretches on another level are
+taken out first (see stretches): at the begin they are a warm-up, in the middle a stall or a bad moment. The rest drifts
+when its Theil-Sen slope (Sen, JASA 63, 1968) adds up to more than 5 % over the step and its interval, from a bootstrap
+of blocks of residuals, leaves out zero. A step is unstable when the number of requests in flight goes on growing and
+fewer are answered than come.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.stretches import Stretch, autocorrelations, few, odd_stretches
+from harness.diagnosis import Steadiness
+from harness.findings import Estimate
+from harness.units import format_count, format_duration, format_rate
+
+Values = NDArray[np.float64]
+
+LEAST_REQUESTS = 30
+"""Fewer cannot be told apart in time."""
+
+_BIN = 5  # requests whose median is one point
+_MOST_BINS = 240
+_MOST_POINTS = 40  # of the slope
+_LEAST_POINTS = 8
+_LEAST_DRIFT = 0.05
+_CONFIDENCE = 0.99
+_DRAWS = 400
+_SETTLED_BY = 2.0 / 3.0  # of the step: what changes later has not been seen to settle
+_STEADY_SHARE = 0.98
+_LEAST_GROWTH = 10.0  # requests in flight
+_AT_BEGIN = 0.05  # of the step: an odd stretch that begins earlier is of its begin
+_AT_END = 0.9  # an odd stretch that begins later may be a stall or not
+_WORTH_A_WORD = 2.0  # times the margin of an odd stretch in the middle: queues have their ups and downs
+_STALLED = 10.0  # times the typical latency without an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What became of one step, with the figures in a sentence. `drift` is of the part that is on one level."""
+
+    state: Steadiness
+    sentence: str
+    settled_after_s: float | None = None
+    drift: Estimate | None = None
+
+
+def judge(
+    at_s: Values, latency_s: Values, done_s: Values, step_s: float, closed_loop: bool, changing: bool = False
+) -> Steady:
+    """Judge one step from its requests in time order, seconds from the begin of the step.
+
+    `latency_s` is infinite for a failed request, `done_s` NaN (or infinite) for one that never ended. `changing`: the
+    load itself changes within the step, so that latency may, too.
+    """
+    if not closed_loop:
+        outrun = _outrun(at_s, done_s, step_s)
+        if outrun is not None:
+            return Steady(Steadiness.UNSTABLE, outrun)
+    if changing:
+        return Steady(Steadiness.UNTESTED, "the load changes within the step: not asked whether latency does")
+    usable = np.isfinite(latency_s)
+    n = int(usable.sum())
+    if n < LEAST_REQUESTS or not step_s > 0.0:
+        return Steady(Steadiness.UNTESTED, f"needs {LEAST_REQUESTS} answered requests, has {format_count(n)}")
+    return _judged(_points(at_s[usable], latency_s[usable]), step_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Points:
+    """Medians of ln latency of equally many neighbouring requests, with their mean instants; the last few are left out.
+
+    `silent_s` is, for each answer in order of their coming, how long nothing came before it while it was awaited.
+    """
+
+    at: Values
+    level: Values
+    silent_at: Values
+    silent_s: Values
+    n: int
+
+
+def _points(at_s: Values, latency_s: Values) -> _Points:
+    n = len(at_s)
+    size = max(3, min(_BIN, n // 24), -(-n // _MOST_BINS))
+    shape = (n // size, size)
+    used = shape[0] * size
+    logs = np.log(np.maximum(latency_s[:used], 1e-9)).reshape(shape)
+    done_s = at_s + latency_s
+    order = np.argsort(done_s, kind="stable")
+    silent_s = np.minimum(np.diff(done_s[order]), latency_s[order][1:])
+    return _Points(at_s[:used].reshape(shape).mean(axis=1), np.median(logs, axis=1), done_s[order][1:], silent_s, n)
+
+
+def _judged(points: _Points, step_s: float) -> Steady:
+    at, n = points.at, points.n
+    head, middle, tail = _sorted_out(odd_stretches(points.level), at, step_s)
+    kept = np.ones(len(at), np.bool_)
+    for stretch in (*head, *middle, *tail):
+        kept[stretch.begin : stretch.stop] = False
+    settled = _between(at, head[-1].stop) if head else 0.0
+    if 2.0 * settled < step_s / 2.0:  # what settles ever more slowly does not drift
+        kept &= at >= 2.0 * settled
+    drift = _drift(at[kept], points.level[kept], step_s, n)
+    aside = "".join(f"; {_aside(s, points)}" for s in middle if s.margin >= _WORTH_A_WORD or _is_stall(s, points))
+    if tail:
+        return Steady(Steadiness.DRIFTING, f"{_last_change(tail[0], at)}{aside}", None, drift)
+    if settled > _SETTLED_BY * step_s:
+        return Steady(Steadiness.DRIFTING, f"{_head(head, at)}: too late to be called settled{aside}", None, drift)
+    if drift is not None and _drifts(drift):
+        before = f" after the first {format_duration(settled)}" if head else ""
+        return Steady(Steadiness.DRIFTING, f"{_drifted(drift)}{before}{aside}", None, drift)
+    if head:
+        return Steady(Steadiness.WARMING, f"{_head(head, at)}, then it was steady{aside}", settled, drift)
+    if drift is None:
+        few = f"too few requests stand for themselves to tell, n = {format_count(n)}"
+        return Steady(Steadiness.UNTESTED, f"{few}{aside}")
+    return Steady(Steadiness.STEADY, f"{_drifted(drift)}{aside}", None, drift)
+
+
+def _sorted_out(
+    stretches: tuple[Stretch, ...], at: Values, step_s: float
+) -> tuple[list[Stretch], list[Stretch], list[Stretch]]:
+    """The stretches at the begin, in the middle and at the end. What follows on the begin without a gap belongs to it.
+
+    A queue has to build up: a slow begin may show only a little later.
+    """
+    head: list[Stretch] = []
+    for stretch in stretches:
+        first = not head and at[stretch.begin] < _AT_BEGIN * step_s
+        if first or (head and stretch.begin == head[-1].stop and stretch.shift * head[0].shift > 0.0):
+            head.append(stretch)
+    tail = [s for s in stretches if s.stop == len(at) and s not in head and at[s.begin] < _AT_END * step_s]
+    return head, [s for s in stretches if s not in head and s not in tail], tail
+
+
+def _is_stall(stretch: Stretch, points: _Points) -> bool:
+    """Whether for long nothing was answered in a slow stretch, though requests were in flight."""
+    inside = slice(*np.searchsorted(points.silent_at, (points.at[stretch.begin], points.at[stretch.stop - 1])))
+    silent = points.silent_s[inside]
+    usual = math.exp(float(np.median(points.level)))
+    return stretch.shift > 0.0 and len(silent) > 0 and float(silent.max()) > _STALLED * usual
+
+
+def _between(at: Values, position: int) -> float:
+    """The instant between two points."""
+    return float(at[position - 1 : position + 1].mean())
+
+
+# --- drift -------------------------------------------------------------------------------------------------
+
+
+def _drift(at: Values, level: Values, step_s: float, n: int) -> Estimate | None:
+    """Relative change over the step by the Theil-Sen slope, with an interval; None for too few points."""
+    group = max(1, len(at) // _MOST_POINTS)
+    points = len(at) // group
+    if points < _LEAST_POINTS:
+        return None
+    x = at[: points * group].reshape(points, group).mean(axis=1)
+    y = level[: points * group].reshape(points, group).mean(axis=1)
+    slope = float(_slopes(x, y[None, :])[0])
+    residuals = y - slope * x
+    residuals = residuals - residuals.mean()
+    half = _half_width(x, residuals)
+    value, low, high = (
+        math.expm1(max(-50.0, min(50.0, each * step_s))) for each in (slope, slope - half, slope + half)
+    )
+    return Estimate(value, low, high, n, _CONFIDENCE)
+
+
+def _half_width(x: Values, residuals: Values) -> float:
+    """Half the width of the interval of a slope: what the same noise gives without one, blocks of it drawn anew."""
+    n = len(residuals)
+    worth = 1.0 + 2.0 * float(autocorrelations(residuals).sum())
+    length = min(max(1, math.ceil(2.0 * worth)), n // 3)
+    random = np.random.default_rng(0)
+    starts = random.integers(0, n, (_DRAWS, -(-n // length)))
+    places = ((starts[:, :, None] + np.arange(length)) % n).reshape(_DRAWS, -1)[:, :n]
+    drawn = np.abs(_slopes(x, residuals[places]))
+    return float(np.quantile(drawn, _CONFIDENCE)) * few(residuals)
+
+
+def _slopes(x: Values, rows: Values) -> Values:
+    """Theil-Sen slope of each row over x."""
+    first, second = np.triu_indices(len(x), 1)
+    apart = x[second] - x[first]
+    used = apart > 0.0
+    if not used.any():
+        return np.zeros(len(rows))
+    slopes: Values = np.median((rows[:, second[used]] - rows[:, first[used]]) / apart[used], axis=1)
+    return slopes
+
+
+def _drifts(drift: Estimate) -> bool:
+    if drift.value is None or drift.low is None or drift.high is None:
+        return False
+    return abs(drift.value) > _LEAST_DRIFT and (drift.low > 0.0 or drift.high < 0.0)
+
+
+# --- more come than are answered ---------------------------------------------------------------------------
+
+
+def _outrun(at_s: Values, done_s: Values, step_s: float) -> str | None:
+    """Why the step is unstable; None when it is not. Judged on its second half."""
+    if len(at_s) < LEAST_REQUESTS or not step_s > 0.0:
+        return None
+    ends = np.sort(done_s[np.isfinite(done_s)])
+    grid = np.linspace(step_s / 2.0, step_s, 41)
+    flying = (np.searchsorted(at_s, grid, "right") - np.searchsorted(ends, grid, "right")).astype(np.float64)
+    came = float(np.searchsorted(at_s, step_s, "right") - np.searchsorted(at_s, step_s / 2.0, "right"))
+    answered = came - (flying[-1] - flying[0])
+    quarters = flying[1:].reshape(4, 10).mean(axis=1)
+    if came <= 0.0 or answered >= _STEADY_SHARE * came or not (np.diff(quarters) > 0.0).all():
+        return None
+    slope = float(_slopes(grid, flying[None, :])[0])
+    residuals = flying - slope * grid
+    low = slope - _half_width(grid, residuals - residuals.mean())
+    if low <= 0.0 or slope * step_s / 2.0 < _LEAST_GROWTH:
+        return None
+    half = step_s / 2.0
+    rates = f"{format_rate(came / half)} came and {format_rate(answered / half)} were answered"
+    return (
+        f"{rates} in the second half of the step: "
+        f"{flying[0]:,.0f} requests were in flight at its begin, {flying[-1]:,.0f} at its end"
+    )
+
+
+# --- sentences ---------------------------------------------------------------------------------------------
+
+
+def _drifted(drift: Estimate) -> str:
+    value, low, high = (_percent(each) for each in (drift.value, drift.low, drift.high))
+    return f"typical latency changed by {value} over the step ({low} to {high}), n = {format_count(drift.n)}"
+
+
+def _percent(change: float | None) -> str:
+    return "-" if change is None else f"{100.0 * change:+,.1f}%"
+
+
+def _times(shift: float) -> str:
+    factor = math.exp(min(50.0, abs(shift)))
+    return f"{factor:,.1f} times as {'slow' if shift > 0 else 'fast'} as the rest"
+
+
+def _head(head: list[Stretch], at: Values) -> str:
+    worst = max(head, key=lambda s: abs(s.shift))
+    return f"for the first {format_duration(_between(at, head[-1].stop))} latency was {_times(worst.shift)}"
+
+
+def _last_change(stretch: Stretch, at: Values) -> str:
+    return (
+        f"from {format_duration(_between(at, stretch.begin))} on it was {_times(stretch.shift)}, to the end of the step"
+    )
+
+
+def _aside(stretch: Stretch, points: _Points) -> str:
+    begin, end = (format_duration(float(points.at[i])) for i in (stretch.begin, stretch.stop - 1))
+    stalled = " (a stall: nothing was answered for long)" if _is_stall(stretch, points) else ""
+    return f"from {begin} to {end} it was {_times(stretch.shift)}{stalled}"
