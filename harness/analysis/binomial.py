@@ -26,6 +26,18 @@ def cdf(n: int, p: float) -> NDArray[np.float64]:
     return cumulated
 
 
+def cdf_near(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
+    """The first k, and P(X <= k) from there on, as far as the probabilities are not negligible (10 deviations)."""
+    reach = 10.0 * math.sqrt(n * p * (1.0 - p)) + 20.0
+    first, last = max(0, math.floor(n * p - reach)), min(n, math.ceil(n * p + reach))
+    log_first = math.lgamma(n + 1.0) - math.lgamma(first + 1.0) - math.lgamma(n - first + 1.0)
+    log_first += first * math.log(p) + (n - first) * math.log1p(-p)
+    k = np.arange(first + 1, last + 1, dtype=np.float64)
+    ratios = np.log((n - k + 1) / k) + (math.log(p) - math.log1p(-p))
+    logs = log_first + np.concatenate(([0.0], np.cumsum(ratios)))
+    return first, np.minimum(np.cumsum(np.exp(logs)), 1.0)
+
+
 def at_most(k: float, n: float, p: float) -> float:
     """P(X <= k), X ~ Bin(n, p), continued to fractions of k and n by the incomplete beta function."""
     return 1.0 if k >= n else incomplete_beta(n - k, k + 1.0, 1.0 - p)
