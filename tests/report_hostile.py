@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from report_builders import a_coverage, a_health, a_request, a_summary, some_counts
+from report_builders import NOTHING, a_coverage, a_health, a_request, some_counts
+from report_diagnosed import a_diagnosed_summary
 
 from harness.diagnosis import Sentence
 from harness.findings import Reading, Summary
@@ -31,16 +32,44 @@ def a_hostile_reading(reading: Reading, text: str) -> Reading:
     return dataclasses.replace(reading, name=text, meaning=text, advice=text, worker=text, absent=text)
 
 
+def hostile_diagnosis(usual: Summary, text: str) -> dict[str, Any]:
+    """The fields that explain the run, with `text` in each that a service, a scenario or a damaged file fills."""
+    assert usual.tail is not None
+    refused = dataclasses.replace(NOTHING, refusal=text)
+    latency = dataclasses.replace(usual.latency, p50=refused, p99=refused)
+    whole = dataclasses.replace(latency, p95=refused)
+    steps = [dataclasses.replace(s, sentence=text, checks=((text, 3),), latency=latency) for s in usual.steps]
+    steps[-1] = dataclasses.replace(steps[-1], sentence="unstable", latency=whole)
+    shares = tuple(dataclasses.replace(s, stage=text) for s in usual.tail.shares)
+    return {
+        "steps": tuple(steps),
+        "tail": dataclasses.replace(usual.tail, of=text, shares=shares),
+        "work": tuple(dataclasses.replace(w, stage=text) for w in usual.work),
+        "growth": tuple(dataclasses.replace(g, stage=text, change=refused) for g in usual.growth),
+        "blame": tuple(
+            dataclasses.replace(b, resource=text, stage=b.stage and text, model=b.model and text, name=b.name and text)
+            for b in usual.blame
+        ),
+        "contrasts": tuple(dataclasses.replace(c, attribute=text, value=text, sentence=text) for c in usual.contrasts),
+        "causes": tuple(
+            dataclasses.replace(c, code=text, stage=text, resource=text, model=text, sentence=text, remedy=text,
+                                evidence=(text, text))
+            for c in usual.causes
+        ),
+    }  # fmt: skip
+
+
 def a_hostile_summary(text: str) -> Summary:
     """A summary that says `text` wherever a text from outside can stand."""
-    usual = a_summary()
+    usual = a_diagnosed_summary()
     renamed: dict[str, Any] = {"run_id": text, "scenario": text, "target": text, "load": text, "span_source": text}
     health = a_health(readings=tuple(a_hostile_reading(r, text) for r in a_health().readings), reasons=(text,))
     return dataclasses.replace(
         usual,
         **renamed,
         reasons=(text,),
-        sentences=(Sentence(text),),
+        sentences=(Sentence(text, (text, text)), Sentence(text)),
+        **hostile_diagnosis(usual, text),
         stage_set=text,
         counts=some_counts(errors=((text, 4),)),
         latency=dataclasses.replace(usual.latency, p99=dataclasses.replace(usual.latency.p99, refusal=text)),

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
 
-from rich.box import SIMPLE, SIMPLE_HEAD, Box
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from harness.findings import HealthState, Summary, Verdict
-from harness.report import figures
+from harness.report import console_tables, console_why, figures
+from harness.report.console_tables import blank
 from harness.report.health_text import generator_line, stamps_line
 from harness.report.lines import (
     NAME_COLUMNS,
     LatencyCell,
+    LatencyLine,
     StageLine,
     counts_line,
     coverage_line,
+    latency_columns,
     latency_lines,
     latency_note,
     name_lines,
@@ -60,8 +62,11 @@ def render(summary: Summary, *, width: int | None = None, colour: bool) -> str:
         legacy_windows=False,
     )
     parts = [
-        _head(summary), _sentences(summary), _stages(summary, console.width), _latency(summary), _names(summary),
-        _models(summary), _slos(summary), _errors(summary), _health(summary), _warnings(summary),
+        _head(summary), console_why.sentences(summary), console_why.causes(summary),
+        console_why.steps(summary, console.width), _stages(summary, console.width),
+        console_why.tail(summary, console.width), console_why.work(summary, console.width),
+        _latency(summary, console.width), _names(summary), _models(summary), _slos(summary), _errors(summary),
+        _health(summary), _warnings(summary),
     ]  # fmt: skip
     with console.capture() as captured:
         for part in parts:
@@ -81,36 +86,12 @@ def _head(summary: Summary) -> RenderableType:
     return Group(title, plan, Text(counts_line(summary), "dim"), Text(), verdict, *reasons)
 
 
-def _sentences(summary: Summary) -> RenderableType | None:
-    if not summary.sentences:
-        return None
-    grid = Table.grid(padding=(0, 1))
-    for sentence in summary.sentences:
-        grid.add_row(Text("•", "dim"), Text(visible(sentence.text, 600)))
-    return grid
-
-
-def _table(title: str, columns: Sequence[str], words: Sequence[int] = (0,)) -> Table:
-    """A table whose columns are figures, but for the ones named in `words`."""
-    table = _blank(title)
-    for i, column in enumerate(columns):
-        wraps = i in words
-        table.add_column(Text(column, "dim"), justify="left" if wraps else "right", no_wrap=not wraps, overflow="fold")
-    return table
-
-
-def _blank(title: str, box: Box = SIMPLE_HEAD) -> Table:
-    return Table(
-        title=Text(title, "bold"), title_justify="left", title_style="", box=box, show_edge=False, pad_edge=False
-    )
-
-
 def _stages(summary: Summary, width: int) -> RenderableType | None:
     stages = stage_table(summary)
     if not stages.lines:
         return None
     bar = max(4, min(30, width - 60))
-    table = _blank("Where the time goes", SIMPLE)
+    table = blank("Where the time goes", SIMPLE)
     table.show_footer = True
     table.add_column(Text("stage", "dim"), Text("= mean latency", "bold"), no_wrap=True)
     table.add_column(Text("mean (ms)", "dim"), Text(stages.total, "bold"), justify="right", no_wrap=True)
@@ -137,13 +118,36 @@ def _bar(line: StageLine, cells: int) -> Text:
     return Text(drawn, f"dim {DARK.stages[line.stage]}" if line.part else DARK.stages[line.stage])
 
 
-def _latency(summary: Summary) -> RenderableType:
-    table = _table("Latency (ms)", ("", "latency", "service"), words=(0, 1, 2))
-    lines = latency_lines(summary)
-    digits = max(len(cell.value) for line in lines for cell in (line.latency, line.service))
-    for line in lines:
-        table.add_row(Text(line.statistic), *(Text(_cell(c, digits)) for c in (line.latency, line.service)))
-    return Group(table, Text(latency_note(summary), "dim"))
+_THREE_DURATIONS = 72
+"""Columns of a terminal that holds three durations with the reasons of what is missing."""
+
+
+def _latency(summary: Summary, width: int) -> RenderableType:
+    columns, lines = latency_columns(summary), latency_lines(summary)
+    digits = max(len(cell.value) for line in lines for cell in line.cells)
+    apart = len(columns) > 2 and width < _THREE_DURATIONS  # the reasons stand below the table
+    shown = [[cell.value if cell.refusal and apart else _cell(cell, digits) for cell in line.cells] for line in lines]
+    for last in range(len(columns) - 1, 0, -1):  # a narrow terminal does without intervals, from the right
+        if sum(max(map(len, column)) + 3 for column in zip(columns, *shown, strict=True)) + 4 <= width:
+            break
+        for row, line in zip(shown, lines, strict=True):
+            row[last] = row[last] if line.cells[last].refusal else line.cells[last].value.rjust(digits)
+    table = console_tables.table("Latency (ms)", ("", *columns), words=range(len(columns) + 1))
+    for i, column in enumerate(table.columns[1:]):  # a refusal wraps, an interval does not
+        column.min_width = max(len(row[i]) for row, line in zip(shown, lines, strict=True) if not line.cells[i].refusal)
+    for line, row in zip(lines, shown, strict=True):
+        table.add_row(Text(line.statistic), *map(Text, row))
+    reasons = _reasons(columns, lines) if apart else []
+    return Group(table, *(Text(reason, "dim") for reason in (*reasons, latency_note(summary))))
+
+
+def _reasons(columns: tuple[str, ...], lines: tuple[LatencyLine, ...]) -> list[str]:
+    return [
+        f"{line.statistic} of {column}: {visible(cell.refusal)}"
+        for line in lines
+        for column, cell in zip(columns, line.cells, strict=True)
+        if cell.refusal
+    ]
 
 
 def _cell(cell: LatencyCell, digits: int) -> str:
@@ -156,7 +160,7 @@ def _names(summary: Summary) -> RenderableType | None:
     lines = name_lines(summary)
     if not lines:
         return None
-    table = _table("Requests", NAME_COLUMNS, words=(0, 6))
+    table = console_tables.table("Requests", NAME_COLUMNS, words=(0, 6))
     for name, *cells in lines:
         table.add_row(Text(visible(name, 60)), *map(Text, cells))
     return table
@@ -165,7 +169,7 @@ def _names(summary: Summary) -> RenderableType | None:
 def _models(summary: Summary) -> RenderableType | None:
     if not summary.models:
         return None
-    table = _table("Models", ("model", "calls", "per request", "ms a call", "ms a request", "share"))
+    table = console_tables.table("Models", ("model", "calls", "per request", "ms a call", "ms a request", "share"))
     for m in summary.models:
         call, request = (figures.ms(s, figures.decimals_for(s)) for s in (m.mean_call_s, m.mean_per_request_s))
         cells = (f"{m.calls:,}", f"{m.calls_per_request:.2f}", call, request, figures.share(m.share))
@@ -176,7 +180,7 @@ def _models(summary: Summary) -> RenderableType | None:
 def _slos(summary: Summary) -> RenderableType | None:
     if not summary.slo:
         return None
-    table = _table("SLOs", ("SLO", "verdict", "observed", "why"), words=(0, 1, 3))
+    table = console_tables.table("SLOs", ("SLO", "verdict", "observed", "why"), words=(0, 1, 3))
     for slo in summary.slo:
         verdict = Text(slo.verdict.value.replace("_", " "), _STYLES[slo.verdict])
         reason = Text(visible(slo.reason, 400))
@@ -187,7 +191,7 @@ def _slos(summary: Summary) -> RenderableType | None:
 def _errors(summary: Summary) -> RenderableType | None:
     if not summary.counts.errors:
         return None
-    table = _table("Errors", ("what", "requests"))
+    table = console_tables.table("Errors", ("what", "requests"))
     for what, n in summary.counts.errors:
         table.add_row(Text(visible(what)), Text(f"{n:,}"))
     return table

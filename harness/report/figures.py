@@ -63,3 +63,20 @@ def share(value: float | None) -> str:
 def beyond(reading: Reading) -> str:
     """`invalid`, `suspect` or `healthy`: which limit the reading passed; `unknown` without a value."""
     return "unknown" if reading.state is None else reading.state.value
+
+
+def share_interval(low: float | None, high: float | None) -> str:
+    """`0.5% … 4.2%`, `≥ 0.5%` when it is open above, nothing when there is none."""
+    low, high = (None if x is None or not math.isfinite(x) else x for x in (low, high))
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"≥ {share(low)}"
+    return f"≤ {share(high)}" if low is None else f"{share(low)} … {share(high)}"
+
+
+def number(value: float | None) -> str:
+    """A plain number with about three digits, thousands grouped: `3.2`, `0.045`, `1,204`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from harness.findings import RequestRow, Summary
 from harness.model import STAGES, TRANSFER
-from harness.report import figures
+from harness.report import figures, steps_text, why, work_text
 from harness.report.definitions import GROUPS
 from harness.report.figures import decimals_for, ms
 from harness.report.health_text import generator_line, shows_workers, stamps_line
@@ -27,6 +27,7 @@ from harness.report.lines import (
     confidence,
     counts_line,
     coverage_line,
+    latency_columns,
     latency_lines,
     latency_note,
     name_lines,
@@ -76,9 +77,25 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
             started=_instant(summary.started_ns),
             counts=counts_line(summary),
             confidence=confidence(summary),
+            sentences=summary.sentences[: why.MOST_SENTENCES],
+            causes=list(zip(why.anchors(summary.causes), summary.causes, strict=True)),
+            no_cause=why.no_cause(summary),
+            steps=steps_text.step_lines(summary),
+            steps_note=steps_text.steps_note(steps_text.columns(summary)),
+            steps_columns=steps_text.columns(summary),
+            tail=why.tail_table(summary),
+            tail_cause=why.cause_of_bottleneck(summary),
+            blame=why.blame_groups(summary),
+            contrasts=why.contrast_lines(summary),
+            work=work_text.work_lines(summary),
+            work_columns=work_text.WORK_COLUMNS,
+            work_note=work_text.WORK_NOTE,
+            growth=work_text.growth_lines(summary),
+            growth_levels=work_text.growth_levels(summary),
             stages=table,
             split=_mean_bar(table),
             latency=latency_lines(summary),
+            latency_columns=latency_columns(summary),
             latency_note=latency_note(summary),
             names=name_lines(summary),
             name_columns=NAME_COLUMNS,

@@ -62,11 +62,10 @@ class LatencyCell:
 
 @dataclass(frozen=True, slots=True)
 class LatencyLine:
-    """One statistic of latency (from the scheduled instant) and of service time (from the real start)."""
+    """One statistic of each duration of LATENCY_COLUMNS that the run has."""
 
     statistic: str
-    latency: LatencyCell
-    service: LatencyCell
+    cells: tuple[LatencyCell, ...]
 
 
 def stage_label(stage: str) -> str:
@@ -106,12 +105,28 @@ def _stage_line(found: StageFindings, decimals: int, coarse: bool) -> StageLine:
     )
 
 
+LATENCY_COLUMNS = ("latency", "answered only", "service")
+
+
+def _durations(summary: Summary) -> tuple[tuple[str, LatencyFindings], ...]:
+    """The durations of the latency table by name. `answered only` differs where requests failed, and only there."""
+    answered = summary.answered
+    shows = answered is not None and summary.counts.ok > 0 and _ranked_as_slowest(summary) > 0
+    found = (summary.latency, answered if shows else None, summary.service)
+    return tuple((name, f) for name, f in zip(LATENCY_COLUMNS, found, strict=True) if f is not None)
+
+
+def latency_columns(summary: Summary) -> tuple[str, ...]:
+    """The names of the durations in the latency table."""
+    return tuple(name for name, _ in _durations(summary))
+
+
 def latency_lines(summary: Summary) -> tuple[LatencyLine, ...]:
-    """mean, p50, p90, p95, p99 and max of latency and service time, with intervals or refusals."""
-    both = (summary.latency, summary.service)
+    """mean, p50, p90, p95, p99 and max of each duration, with intervals or refusals."""
+    found = [f for _, f in _durations(summary)]
     decimals = decimals_for(_middle(summary.latency))
-    rows = [LatencyLine(name, *(_cell(getattr(found, name), decimals) for found in both)) for name in STATISTICS]
-    return (*rows, LatencyLine("max", *(LatencyCell(ms(found.max_s, decimals), "", "") for found in both)))
+    rows = [LatencyLine(name, tuple(_cell(getattr(f, name), decimals) for f in found)) for name in STATISTICS]
+    return (*rows, LatencyLine("max", tuple(LatencyCell(ms(f.max_s, decimals), "", "") for f in found)))
 
 
 def _cell(estimate: Estimate, decimals: int) -> LatencyCell:
@@ -189,15 +204,22 @@ def name_lines(summary: Summary) -> list[tuple[str, ...]]:
     return lines
 
 
+def _ranked_as_slowest(summary: Summary) -> int:
+    """Requests in the percentiles that were not answered as expected."""
+    return max(0, summary.latency.p50.n - summary.latency.mean.n)
+
+
 def latency_note(summary: Summary) -> str:
     """What the rows of the latency table stand on."""
-    ok, ranked = summary.latency.mean.n, summary.latency.p50.n
-    note = f"latency from the scheduled instant, service from the real start; n = {ok:,}; in brackets the "
-    note += f"{confidence(summary)} interval"
-    if ranked <= ok:
+    missing = _ranked_as_slowest(summary)
+    note = f"latency from the scheduled instant, service from the real start; n = {summary.latency.mean.n:,}; in "
+    note += f"brackets the {confidence(summary)} interval"
+    if not missing:
         return note
-    missing = f"{ranked - ok:,} more requests failed or never ended"
-    return f"{note}. {missing}: slower than any in the percentiles, left out of mean and max"
+    left_out = "left out of mean and max"
+    if LATENCY_COLUMNS[1] in latency_columns(summary):
+        left_out += f", and of all that is {LATENCY_COLUMNS[1]}"
+    return f"{note}. {missing:,} more requests failed or never ended: slower than any in the percentiles, {left_out}"
 
 
 def confidence(summary: Summary) -> str:

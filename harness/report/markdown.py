@@ -1,21 +1,15 @@
-"""The summary as GitHub-flavoured Markdown, for a comment on a pull request.
-
-Text that came from outside is written with character references: they cannot open a table cell, emphasis, a link,
-HTML or a mention, whatever they spell.
-"""
+"""The summary as GitHub-flavoured Markdown, for a comment on a pull request."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-
 from harness.findings import HealthState, Summary, Verdict
-from harness.report import figures
+from harness.report import figures, markdown_why
 from harness.report.health_text import generator_line, stamps_line
 from harness.report.lines import (
     NAME_COLUMNS,
     counts_line,
     coverage_line,
+    latency_columns,
     latency_lines,
     latency_note,
     name_lines,
@@ -24,7 +18,9 @@ from harness.report.lines import (
     waits_line,
     warning_lines,
 )
-from harness.report.text import visible
+from harness.report.markdown_text import bullets, table
+from harness.report.markdown_text import escaped as escaped
+from harness.report.markdown_text import named as named
 
 MARKS = {
     Verdict.PASSED: "✅",
@@ -33,48 +29,24 @@ MARKS = {
     Verdict.INVALID: "⚠️",
 }
 
-_REFERENCES = {ord(c): f"&#{ord(c)};" for c in "&<>`*_{}[]|\\~$^"}
-# Hosts look for mentions and issue numbers after references were decoded: the comment breaks the word.
-_REFERENCES |= {ord(c): f"&#{ord(c)};<!-- -->" for c in "@#"}
-_BARE_LINK = re.compile(r"(?i)(https?|ftp|www)([:.])")
-
-
-def escaped(text: str, longest: int = 400) -> str:
-    """Text that Markdown, HTML and the host's own extensions leave alone, on one line."""
-    inert = visible(text, longest).translate(_REFERENCES)
-    return _BARE_LINK.sub(lambda m: f"{m[1]}&#{ord(m[2])};", inert)
-
-
-def named(text: str) -> str:
-    """A name from outside, set as code."""
-    return f"<code>{escaped(text, 120)}</code>"
-
 
 def render(summary: Summary) -> str:
     """The comment: verdict, stage table, latency, SLOs, models, errors, warnings."""
     blocks = [
-        _head(summary), _slos(summary), _stages(summary), _latency(summary), _names(summary),
-        _models(summary), _errors(summary),
+        _head(summary), _slos(summary), markdown_why.steps(summary), _stages(summary), markdown_why.tail(summary),
+        markdown_why.work(summary), _latency(summary), _names(summary), _models(summary), _errors(summary),
         _generator(summary), _warnings(summary), _foot(summary),
     ]  # fmt: skip
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = (0,)) -> str:
-    rules = ["---" if i in words else "---:" for i in range(len(columns))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rules, *rows))
 
 
 def _head(summary: Summary) -> str:
     title = f"## {MARKS[summary.verdict]} {named(summary.scenario)}: {verdict_line(summary)}"
     blocks = [
         title,
-        _bullets(map(escaped, summary.reasons)),
-        _bullets(escaped(sentence.text) for sentence in summary.sentences),
+        bullets(map(escaped, summary.reasons)),
+        markdown_why.sentences(summary),
+        markdown_why.causes(summary),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -87,34 +59,34 @@ def _slos(summary: Summary) -> str:
          escaped(slo.reason))
         for slo in summary.slo
     ]  # fmt: skip
-    return "### SLOs\n\n" + _table(("verdict", "SLO", "observed", "why"), rows, words=(0, 1, 3))
+    return "### SLOs\n\n" + table(("verdict", "SLO", "observed", "why"), rows, words=(0, 1, 3))
 
 
 def _stages(summary: Summary) -> str:
-    table = stage_table(summary)
-    if not table.lines:
+    stages = stage_table(summary)
+    if not stages.lines:
         return ""
     rows = [
         (("&nbsp;&nbsp;" if line.part else "") + line.label, line.mean, line.share, line.p50, line.p95)
-        for line in table.lines
+        for line in stages.lines
     ]
-    total = ("**= mean latency**", f"**{table.total}**", "", "", "")
+    total = ("**= mean latency**", f"**{stages.total}**", "", "", "")
     columns = ("stage", "mean (ms)", "share", "p50 alone", "p95 alone")
     waits = waits_line(summary)
     return (
-        f"### Where the time goes\n\n{_table(columns, [*rows, total])}\n\n<sub>{escaped(summary.stage_set)}. Means add"
+        f"### Where the time goes\n\n{table(columns, [*rows, total])}\n\n<sub>{escaped(summary.stage_set)}. Means add"
         f" up; percentiles of a stage on its own do not.{f' {escaped(waits)}.' if waits else ''}</sub>"
     )
 
 
 def _latency(summary: Summary) -> str:
+    columns = latency_columns(summary)
     rows = [
-        (line.statistic, *(cell.value + _aside(cell.interval, cell.refusal) for cell in (line.latency, line.service)))
+        (line.statistic, *(cell.value + _aside(cell.interval, cell.refusal) for cell in line.cells))
         for line in latency_lines(summary)
     ]
-    table = _table(("ms", "latency", "service"), rows, words=(0, 1, 2))
-    note = f"{latency_note(summary)}."
-    return f"### Latency\n\n{table}\n\n<sub>{note}</sub>"
+    told = table(("ms", *columns), rows, words=range(len(columns) + 1))
+    return f"### Latency\n\n{told}\n\n<sub>{latency_note(summary)}.</sub>"
 
 
 def _aside(interval: str, refusal: str) -> str:
@@ -124,7 +96,7 @@ def _aside(interval: str, refusal: str) -> str:
 
 def _names(summary: Summary) -> str:
     lines = [(named(name), *cells) for name, *cells in name_lines(summary)]
-    return "### Requests\n\n" + _table(NAME_COLUMNS, lines, words=(0, 6)) if lines else ""
+    return "### Requests\n\n" + table(NAME_COLUMNS, lines, words=(0, 6)) if lines else ""
 
 
 def _models(summary: Summary) -> str:
@@ -137,21 +109,21 @@ def _models(summary: Summary) -> str:
             (named(m.model), f"{m.calls:,}", f"{m.calls_per_request:.2f}", call, request, figures.share(m.share))
         )
     columns = ("model", "calls", "per request", "ms a call", "ms a request", "share")
-    return "### Models\n\n" + _table(columns, rows)
+    return "### Models\n\n" + table(columns, rows)
 
 
 def _errors(summary: Summary) -> str:
     if not summary.counts.errors:
         return ""
     rows = [(named(what), f"{n:,}") for what, n in summary.counts.errors]
-    return "### Errors\n\n" + _table(("what", "requests"), rows)
+    return "### Errors\n\n" + table(("what", "requests"), rows)
 
 
 def _generator(summary: Summary) -> str:
     health = summary.health
     if health.state is HealthState.HEALTHY:
         return ""
-    return f"### Load generator: {health.state.value}\n\n{_bullets(map(escaped, health.reasons))}"
+    return f"### Load generator: {health.state.value}\n\n{bullets(map(escaped, health.reasons))}"
 
 
 _WARNING_MARKS = {"invalid": "**invalidates the run:** ", "failed": "**failed the run:** ", "warning": ""}
@@ -161,7 +133,7 @@ def _warnings(summary: Summary) -> str:
     if not summary.warnings:
         return ""
     texts = [f"{_WARNING_MARKS[word]}{escaped(w.message)} *{escaped(w.hint)}*" for word, w in warning_lines(summary)]
-    return "### Warnings\n\n" + _bullets(texts)
+    return "### Warnings\n\n" + bullets(texts)
 
 
 def _foot(summary: Summary) -> str:

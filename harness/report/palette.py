@@ -84,7 +84,9 @@ _PLAIN = ("page", "surface", "ink", "ink_soft", "line", "good", "attention", "ba
 
 
 def stage_variable(stage: str) -> str:
-    """The CSS variable that holds a stage's colour."""
+    """The CSS variable that holds a stage's colour; a stage without one, as in a damaged file, is grey."""
+    if stage not in LIGHT.stages:
+        return "--ink-soft"
     return f"--stage-{stage.replace('_', '-')}"
 
 
