@@ -55,10 +55,10 @@ def memory(series: Values) -> Memory:
     """
     n = len(series)
     rho, step = autocorrelations(series)
-    m = len(rho)
-    if m < 3:
+    m = n // step
+    if m < 4 or not len(rho):
         return Memory(n, 1.0, 1.0)
-    pairs = rho[1 : 1 + (m - 1) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    pairs = rho[1 : 1 + (len(rho) - 1) // 2 * 2].reshape(-1, 2).sum(axis=1)
     time, lags, too_low = 1.0, 0, 0.0
     for _ in range(ROUNDS):
         over = pairs + 2.0 * too_low >= math.sqrt(8.0 / m)
@@ -77,18 +77,26 @@ def memory(series: Values) -> Memory:
 def autocorrelations(series: Values) -> tuple[Values, int]:
     """Autocorrelations of a series in time order, and the observations one lag stands for.
 
-    Shape (m,), lag 0 first (1.0), by the Fourier transform (Wiener-Khinchin), each sum divided by that of lag 0. Empty
-    for a series that does not vary: what varies in the last digits only has the autocorrelation of rounding errors.
+    Half as many lags as there are observations (or means of `step` of them), lag 0 first (1.0), by the Fourier
+    transform (Wiener-Khinchin), each sum divided by that of lag 0. Empty for a series that does not vary: what varies
+    in the last digits only has the autocorrelation of rounding errors.
     """
     n = len(series)
-    step = -(-n // LONGEST)
+    step = max(1, -(-n // LONGEST))
     means = series[: n // step * step].reshape(-1, step).mean(axis=1) if step > 1 else series
     if len(means) < 2:
-        return np.empty(0), max(1, step)
+        return np.empty(0), step
     centred = means - means.mean()
-    padded = 1 << (2 * len(centred) - 1).bit_length()
+    lags = len(centred) // 2 + 1
+    padded = _padded(len(centred) + lags)
     spectrum = np.fft.rfft(centred, padded)
-    sums: Values = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, padded)[: len(centred)]
+    sums: Values = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, padded)[:lags]
     if sums[0] <= len(centred) * (1e-9 * float(np.abs(means).max())) ** 2:
         return np.empty(0), step
     return sums / sums[0], step
+
+
+def _padded(n: int) -> int:
+    """The next 2^k or 3 * 2^k: lengths whose transform is fast. That much padding keeps a circle from closing."""
+    power = 1 << max(2, (n - 1).bit_length())
+    return power * 3 // 4 if power * 3 // 4 >= n else power

@@ -50,15 +50,15 @@ def block_length(n: int, series: Values | None = None) -> int:
 def _politis_white(series: Values) -> float:
     """Length in rows. Long series are looked at in means of a few neighbours, as `autocorrelations` gives them."""
     rho, step = autocorrelations(series)
-    n = len(rho)
-    if n < 4:
+    n = len(series) // step
+    if n < 8 or not len(rho):
         return 1.0
     run = max(5, math.ceil(math.sqrt(math.log10(n))))
     small = np.abs(rho[1:]) < 2.0 * math.sqrt(math.log10(n) / n)
     # The first lag from which `run` in a row are indistinguishable from zero.
     quiet = np.flatnonzero(np.convolve(small, np.ones(run), "valid") >= run - 0.5)
-    memory = int(quiet[0]) if len(quiet) else n // 4
-    lags = np.arange(1, min(2 * max(memory, 1), n - 1) + 1)
+    memory = min(int(quiet[0]) if len(quiet) else n, n // 4)
+    lags = np.arange(1, 2 * max(memory, 1) + 1)
     window = np.clip(2.0 * (1.0 - lags / (lags[-1] + 1.0)), 0.0, 1.0)
     spectrum = 1.0 + 2.0 * float(window @ rho[lags])
     slope = 2.0 * float((window * lags) @ rho[lags])
