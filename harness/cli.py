@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from harness import __version__
-from harness.commands import check, demo, init, report, run, worker
+from harness.commands import check, demo, init, report, run, whatif, worker
 from harness.errors import ExitCode, HarnessError
 
 EXAMPLES = """
@@ -24,6 +24,7 @@ Examples:
   harness run flow.yaml --target http://host:8000 --rate 20/s --duration 2min
   harness run locustfile.py --target http://host:8000 --users 16
   harness report runs/20261121T101500Z-read-receipts --format html,md
+  harness whatif runs/20261121T101500Z-read-receipts --stage inference=0.8
 
 \b
 Exit codes: 0 passed (or no SLO), 1 gate failed, 2 bad usage or scenario,
@@ -37,7 +38,7 @@ def cli() -> None:
     """Load-test an ML API and see which stage of each request takes the time."""
 
 
-for _module in (run, check, init, report, demo, worker):
+for _module in (run, check, init, report, whatif, demo, worker):
     cli.add_command(_module.command)
 
 

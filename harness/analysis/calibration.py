@@ -25,7 +25,8 @@ TOLERANCE = 0.15
 NEGLIGIBLE = 0.02
 MOST_TRIED = 20_000
 """Visits from the begin of the run that tell how many servers there are."""
-CLEARLY = 4.0  # standard errors
+CLEARLY = 3.5  # standard errors
+TINY_S = 1e-6  # where a length is zero its logarithm is that of a microsecond
 LEAST_GROUP = 20
 SHORT_WAIT_NS = 100_000  # a hand-over between threads; nobody was in front
 _QUEUE = CLAIMS.index("queue")
@@ -141,14 +142,13 @@ def _room(wait_s: float, latency_s: float) -> float:
     return max(TOLERANCE * float(wait_s), NEGLIGIBLE * float(latency_s))
 
 
-def beside(start_ns: Times, end_ns: Times, pool: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many others were there when each came, in the same process."""
-    found = np.zeros(len(start_ns), np.int64)
+def beside(begin_ns: Times, end_ns: Times, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many others, in the same process, had begun and not ended when each began."""
+    found = np.zeros(len(begin_ns), np.int64)
     for each in np.unique(pool).tolist():
         of = np.flatnonzero(pool == each)
-        came = np.searchsorted(np.sort(start_ns[of]), start_ns[of], side="left")
-        found[of] = came - np.searchsorted(np.sort(end_ns[of]), start_ns[of], side="right")
-    return np.maximum(found, 0)
+        found[of] = holding(begin_ns[of], end_ns[of], begin_ns[of])
+    return np.maximum(found - (end_ns > begin_ns), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,28 +160,38 @@ class Growth:
 
 
 def growth(length_s: Floats, others: NDArray[np.int64]) -> Growth | None:
-    """Whether it clearly lasts longer for those who come to many others: Welch's t of the upper quarter against the
-    lower half. Under a queue that serves in order of arrival the two are independent: who comes knows nothing of how
-    long those before will take. None when it does not, or nobody can tell.
+    """Whether it clearly lasts longer beside many others: the quarter with most of them against that with
+    fewest, in seconds or in logarithms, where few long ones do not hide what all have.
+
+    Who comes knows nothing of how long the others will take: what lasts as long as recorded, whatever the others do, is
+    independent of their number. None when it does not grow, or nobody can tell.
     """
     if len(length_s) < 2 * LEAST_GROUP:
         return None
-    middle, upper = np.quantile(others, 0.5), np.quantile(others, 0.75)
-    few, many = length_s[others <= middle], length_s[(others >= upper) & (others > middle)]
-    if min(len(few), len(many)) < LEAST_GROUP:
+    least, most = np.quantile(others, 0.25), np.quantile(others, 0.75)
+    if least == others.max():
+        few, many = length_s[others < least], length_s[others == least]
+    else:
+        few, many = length_s[others <= least], length_s[(others >= most) & (others > least)]
+    if min(len(few), len(many)) < LEAST_GROUP or float(many.mean()) <= (1.0 + TOLERANCE) * float(few.mean()):
         return None
-    difference = float(many.mean() - few.mean())
-    error = math.sqrt(float(few.var(ddof=1)) / len(few) + float(many.var(ddof=1)) / len(many))
-    if difference <= CLEARLY * error or difference <= TOLERANCE * float(few.mean()):
+    if max(_welch(few, many), _welch(np.log(few + TINY_S), np.log(many + TINY_S))) < CLEARLY:
         return None
     return Growth(float(few.mean()), float(many.mean()))
+
+
+def _welch(few: Floats, many: Floats) -> float:
+    """The difference of the means in standard errors (Welch 1947)."""
+    error = math.sqrt(float(few.var(ddof=1)) / len(few) + float(many.var(ddof=1)) / len(many))
+    difference = float(many.mean() - few.mean())
+    return difference / error if error > 0 else math.copysign(math.inf, difference)
 
 
 def shared(what: str, found: Growth) -> str:
     """The refusal that a growth is worth."""
     more = format_share(found.many_s / found.few_s - 1.0) if found.few_s > 0 else "far"
     return (
-        f"the model does not fit: {what} takes {more} longer for requests that come to many others "
+        f"the model does not fit: {what} takes {more} longer beside many other requests than beside few "
         f"({format_duration(found.few_s)} -> {format_duration(found.many_s)}): "
         "they share something that was not recorded"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from harness.analysis import calibration
 from harness.analysis.calibration import Queue, per_request
-from harness.analysis.visits import Floats, Parts, Rows, parts
+from harness.analysis.visits import Floats, Parts, Rows, Times, parts
 from harness.diagnosis import Steadiness, StepFindings
 from harness.join import CHANNELS, SERVER_TIMING, Halves
 from harness.ledger import with_server_half
@@ -23,6 +24,9 @@ MUCH_ELSEWHERE = 0.10
 OF_A_REQUEST = 0.05
 """Of the mean latency: what grows by less, with the number of requests, moves no answer."""
 FULL = 0.99  # utilisation
+LONG_LINE = 0.1
+"""Of the requests: with so many in line at its end, a longer test would have had longer waits."""
+LEAST_LINE = 10
 SCALABLE = ("preprocess", "inference", "postprocess", "other", "upload", "download")
 
 
@@ -48,7 +52,8 @@ class Calibrated:
     latency_s: Floats
     waited_s: Floats
     replayed_s: Floats
-    span_s: float  # from the first to the last of them
+    outside_s: Floats  # on the way to the service and back
+    way_back_s: Floats  # of it, where that is known apart; else all of it
 
 
 def calibrate(run: Recorded) -> Calibrated | str:
@@ -69,6 +74,7 @@ def calibrate(run: Recorded) -> Calibrated | str:
     if queue is not None:
         waited_s = per_request(queue.found.wait_ns, queue.found.request, n)[counted]
         replayed_s = per_request(queue.waits_ns(queue.visits, queue.servers), queue.found.request, n)[counted]
+    outside_s = np.maximum(0.0, latency_s - (run.halves.end_ns[counted] - run.halves.start_ns[counted]) / 1e9)
     found = Calibrated(
         queue=queue,
         parts=None if queue is None else parts(run.halves, queue.found),
@@ -77,7 +83,8 @@ def calibrate(run: Recorded) -> Calibrated | str:
         latency_s=latency_s,
         waited_s=waited_s,
         replayed_s=replayed_s,
-        span_s=float(np.ptp(run.halves.start_ns[counted])) / 1e9,
+        outside_s=outside_s,
+        way_back_s=np.minimum(outside_s, np.nan_to_num(rows["download_s"].to_numpy(dtype=np.float64), nan=math.inf)),
     )
     return _unlike_a_queue(run, found) or found
 
@@ -117,7 +124,7 @@ def _stage_seconds(rows: pd.DataFrame) -> dict[str, Floats]:
 
 def _unlike_a_queue(run: Recorded, found: Calibrated) -> str | None:
     """Why the run does not behave as requests that wait in one line and otherwise know nothing of each other."""
-    halves, queue = run.halves, found.queue
+    queue = found.queue
     mean_s = float(found.latency_s.mean())
     elsewhere = _elsewhere(run, found)
     if elsewhere is not None:
@@ -126,16 +133,12 @@ def _unlike_a_queue(run: Recorded, found: Calibrated) -> str | None:
         refusal = calibration.misfit(found.waited_s, found.replayed_s, found.latency_s)
         if refusal is not None:
             return refusal
-        if _utilisation(found) >= FULL:
+        if _utilisation(found) >= FULL or _line_at_end(found) > max(LEAST_LINE, LONG_LINE * len(found.counted)):
             return f"{queue.resource} is busy all the time: its queue grows with the length of the test"
-    located = halves.start_ns >= 0
-    others = np.zeros(len(located), np.int64)
-    pool = halves.process_of.astype(np.int64)
-    others[located] = calibration.beside(halves.start_ns[located], halves.end_ns[located], pool[located])
-    for what, length_s in _kept(run, found):
-        grown = calibration.growth(length_s, others[found.counted])
+    for stretch in _kept(run, found):
+        grown = calibration.growth((stretch.end_ns - stretch.begin_ns) / 1e9, stretch.others)
         if grown is not None and grown.many_s - grown.few_s > OF_A_REQUEST * mean_s:
-            return calibration.shared(what, grown)
+            return calibration.shared(stretch.what, grown)
     return None
 
 
@@ -162,23 +165,67 @@ def _elsewhere(run: Recorded, found: Calibrated) -> str | None:
 
 
 def _utilisation(found: Calibrated) -> float:
+    """Of the servers, between the first and the last arrival of a counted request."""
     queue = found.queue
-    if queue is None or not len(queue.found):
-        return 0.0
-    length = np.ptp(np.concatenate((queue.found.arrive_ns, queue.found.release_ns)))
-    return float(queue.visits.hold_ns.sum()) / max(1.0, float(length) * queue.servers * queue.pools)
-
-
-def _kept(run: Recorded, found: Calibrated) -> list[tuple[str, Floats]]:
-    """What the replay leaves as recorded, per counted request: its parts must not know of the other requests."""
-    queue, counted, halves = found.queue, found.counted, run.halves
     if queue is None:
-        return [("the request as a whole", found.latency_s)]
+        return 0.0
+    counted = np.isin(queue.found.request, found.counted)
+    if not counted.any():
+        return 0.0
+    since, until = queue.found.arrive_ns[counted].min(), queue.found.arrive_ns[counted].max()
+    held = np.minimum(queue.found.release_ns, until) - np.maximum(queue.found.grant_ns, since)
+    return float(np.maximum(held, 0).sum()) / max(1.0, float(until - since) * queue.servers * queue.pools)
+
+
+def _line_at_end(found: Calibrated) -> int:
+    """How many stood in line when the last of the counted requests came."""
+    queue = found.queue
+    if queue is None:
+        return 0
+    counted = np.isin(queue.found.request, found.counted)
+    if not counted.any():
+        return 0
+    last_ns = queue.found.arrive_ns[counted].max()
+    return int(((queue.found.arrive_ns <= last_ns) & (queue.found.grant_ns > last_ns)).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """A part of each request that the replay leaves as recorded, and how many others were in it when it began."""
+
+    what: str
+    begin_ns: Times
+    end_ns: Times
+    others: Rows
+
+
+def _kept(run: Recorded, found: Calibrated) -> list[_Stretch]:
+    """The parts of the requests that must not know of other requests; instants are those of the service's clock."""
+    queue, halves, counted = found.queue, run.halves, found.counted
+    opened, closed = halves.start_ns[counted], halves.end_ns[counted]
+    sent = opened - np.rint(np.maximum(0.0, found.outside_s - found.way_back_s) * 1e9).astype(np.int64)
+    done = closed + np.rint(found.way_back_s * 1e9).astype(np.int64)
+    pool = halves.process_of[counted].astype(np.int64)
+    if queue is None:
+        return [_stretch("the whole request", sent, done, pool)]
     n = run.samples.num_rows
-    hold_s = per_request(queue.found.release_ns - queue.found.grant_ns, queue.found.request, n)[counted]
-    inside_s = (halves.end_ns[counted] - halves.start_ns[counted]) / 1e9
+    first, last = np.full(n, np.iinfo(np.int64).max), np.full(n, -1)
+    np.minimum.at(first, queue.found.request, queue.found.arrive_ns)
+    np.maximum.at(last, queue.found.request, queue.found.release_ns)
+    came = last[counted] >= 0
+    sent, done, pool = sent[came], done[came], pool[came]
+    counts = np.isin(queue.found.request, counted)
+    visits = queue.found
+    at_work = _stretch(f"the work in {queue.resource}", visits.grant_ns, visits.release_ns, visits.pool)
+    in_line = calibration.beside(visits.arrive_ns, visits.release_ns, visits.pool)
     return [
-        (f"the work in {queue.resource}", hold_s),
-        ("the rest inside the service", inside_s - hold_s - found.waited_s),
-        ("the way to the service and back", found.latency_s - inside_s),
+        replace(at_work, begin_ns=at_work.begin_ns[counts], end_ns=at_work.end_ns[counts], others=others[counts])
+        for others in (at_work.others, in_line)
+    ] + [
+        _stretch(f"the way to {queue.resource}", sent, np.maximum(sent, first[counted][came]), pool),
+        _stretch(f"the way back from {queue.resource}", np.minimum(last[counted][came], done), done, pool),
     ]
+
+
+def _stretch(what: str, begin_ns: Times, end_ns: Times, pool: Rows) -> _Stretch:
+    return _Stretch(what, begin_ns, end_ns, calibration.beside(begin_ns, end_ns, pool))
