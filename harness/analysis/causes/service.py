@@ -1,0 +1,143 @@
+"""What goes on inside the stages: work that waits, and work around the models that takes most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.analysis.causes.scene import WAITS, WORK, Scene
+from harness.analysis.causes.vitals import Processor, per_request
+from harness.diagnosis import Cause, WorkFindings
+from harness.units import format_duration, format_share
+
+MUCH = 0.25
+"""Waiting inside a stage with a smaller share of the time not spent in queues is no cause."""
+IDLE = 0.50
+"""A stage that is busy for less than this waits more than it works."""
+CROWDED = 0.80
+"""Of the time that others leave it on average: threads that share cores run less, and do not wait for anything else."""
+ELSEWHERE = 0.50
+"""Processor time outside the stages of so much of the waiting is what the stage waited for: threads of a library."""
+LEAST_COMPARED_S = 0.005
+LEAST_BUSY = 0.3
+MOST = 0.50
+"""A stage around the models that takes more than this is worth a look, whatever it does."""
+MAIN_MODEL = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A stage's waiting inside: `wait_s` of it is more than its share in what slowed down all the work."""
+
+    work: WorkFindings
+    wait_s: float
+
+
+def idle(scene: Scene, stage: str) -> Idle | None:
+    """A machine with too few cores stretches all stages alike: what the other stages suffer is no waiting of this one,
+    nor is the cold start, which is told apart. None where CPU time was not recorded."""
+    work = scene.facts.works(stage)
+    if work is None or work.wall_s <= 0:
+        return None
+    others = [w for w in scene.facts.work if w.stage != stage and w.stage in WORK]
+    wall_s, cpu_s = sum(w.wall_s for w in others), sum(w.cpu_s for w in others)
+    usual = max(LEAST_BUSY, min(1.0, cpu_s / wall_s)) if wall_s >= LEAST_COMPARED_S else 1.0
+    everywhere = next((s.mean.value for s in scene.facts.stages if s.stage == stage), None)
+    cold_s = max(0.0, everywhere - scene.mean(stage)) if everywhere is not None else 0.0
+    wait_s = min(work.wall_s - work.cpu_s / usual - cold_s, scene.mean(stage))
+    return Idle(work, wait_s) if wait_s > 0 else None
+
+
+def elsewhere_s(scene: Scene, processor: Processor | None) -> float | None:
+    """Processor time per request that no stage's own thread spent; None where that is not known."""
+    spent = per_request(scene, processor) if processor is not None else None
+    return max(0.0, spent - sum(w.cpu_s for w in scene.facts.work)) if spent is not None and scene.facts.work else None
+
+
+def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
+    """The stage that waits most for something that is not marked: I/O, the network, a sleep, a lock, a GPU."""
+    if processor is not None and processor.is_full:
+        return None
+    found = [each for each in (idle(scene, stage) for stage in WORK) if each is not None]
+    if not found:
+        return None
+    top = max(found, key=lambda each: each.wait_s)
+    outside = elsewhere_s(scene, processor)
+    least = MUCH * (scene.latency_s - scene.mean(*WAITS))
+    if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.work.busy > _busiest(processor):
+        return None
+    if outside is not None and outside >= ELSEWHERE * top.work.waits_s:
+        return None
+    stage, work = top.work.stage, top.work
+    model = main_model(scene) if stage == "inference" else None
+    where = f"{stage} ({model})" if model else stage
+    evidence = [
+        f"{stage}: {format_duration(work.wall_s)} per request, of which its thread worked "
+        f"{format_duration(work.cpu_s)} ({format_share(work.busy)}), n = {work.n:,} requests",
+        *(
+            f"{w.stage}: its thread worked {format_share(w.busy)} of {format_duration(w.wall_s)}, n = {w.n:,}"
+            for w in scene.facts.work
+            if w.stage != stage
+        ),
+    ]
+    if processor is not None:
+        evidence.append(processor.text)
+    return Cause(
+        code="stage_waits",
+        stage=stage,
+        resource=None,
+        model=model,
+        sentence=(
+            f"{where.capitalize() if not model else where} waits more than it works: {scene.of_mean(top.wait_s)} "
+            f"its thread stood still there."
+        ),
+        remedy=f"look into {where} for what it waits for without being marked: a call over the network, a file, a "
+        "lock, a sleep, a graphics card",
+        evidence=tuple(evidence),
+        cost_s=top.wait_s,
+    )
+
+
+def _busiest(processor: Processor | None) -> float:
+    """How busy a stage that waits may be at most. Work that shares a processor is stretched by 1 / (1 - use)."""
+    if processor is None:
+        return IDLE
+    return min(IDLE, CROWDED * max(0.0, 1.0 - processor.used / processor.limit))
+
+
+def main_model(scene: Scene) -> str | None:
+    """The model that most of inference is spent in, if there is one."""
+    top = next(iter(scene.facts.models), None)
+    whole = sum(model.mean_per_request_s for model in scene.facts.models)
+    return top.model if top is not None and top.mean_per_request_s >= MAIN_MODEL * whole else None
+
+
+def stage_dominates(scene: Scene) -> Cause | None:
+    """More time around the models than in them. Inference as the largest part is what such a service is for."""
+    stage = max(("preprocess", "postprocess", "other"), key=scene.mean)
+    took_s = scene.mean(stage)
+    apart_s = scene.latency_s - scene.mean(*WAITS)
+    if not scene.is_worth(took_s, 0.0) or took_s < MOST * apart_s or took_s <= scene.mean("inference"):
+        return None
+    if stage != "other" and not scene.mean("inference"):
+        return None  # nothing says that there is a model at all
+    work = scene.facts.works(stage)
+    evidence = [f"{stage}: {scene.counted(took_s)}", f"inference: {scene.counted(scene.mean('inference'))}"]
+    if work is not None:
+        evidence.append(f"its thread worked {format_share(work.busy)} of that, n = {work.n:,}")
+    unclaimed = stage == "other"
+    return Cause(
+        code="stage_dominates",
+        stage=stage,
+        resource=None,
+        model=None,
+        sentence=(
+            f"Most of the time inside the service is claimed by no stage: {scene.of_mean(took_s)}."
+            if unclaimed
+            else f"{stage.capitalize()} takes more than the models do: {scene.of_mean(took_s)}."
+        ),
+        remedy="mark more of the code with stage(), or map more span names in the scenario's `stages:`"
+        if unclaimed
+        else f"make {stage} cheaper: smaller inputs, a faster library, work done once instead of per request",
+        evidence=tuple(evidence),
+        cost_s=took_s,
+    )

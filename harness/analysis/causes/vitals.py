@@ -1,0 +1,72 @@
+"""What the service said about its own processor time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.causes.scene import Scene
+from harness.units import format_share
+
+LEAST_READINGS = 4
+AT_LIMIT = 0.85
+"""Of the cores that the service may use: from here on threads wait for a core."""
+MOSTLY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """Processor time of the service, all its processes together, in cores."""
+
+    used: float
+    limit: float
+    at_limit: float  # share of the readings
+    readings: int
+    around_one: float  # share of the readings that say one core
+    processes: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.at_limit >= MOSTLY
+
+    @property
+    def text(self) -> str:
+        return (
+            f"processor of the service: {self.used:.2f} of {self.limit:g} cores on average, at its limit in "
+            f"{format_share(self.at_limit)} of {self.readings} readings"
+        )
+
+
+def is_free(processor: Processor) -> bool:
+    """Whether more threads would find a core."""
+    return not processor.is_full and processor.used < AT_LIMIT * processor.limit
+
+
+def processor_of(scene: Scene) -> Processor | None:
+    """None when the service does not say, or hardly."""
+    used, limits = scene.readings("process.cpu.utilization"), scene.vital("harness.cpu.limit")
+    if len(used) < LEAST_READINGS or not len(limits) or limits.max() <= 0:
+        return None
+    limit = float(limits.max())
+    processes = int(used["process"].nunique())
+    if processes > 1:  # they report each on its own; a second of all of them is what counts against the limit
+        together = used.groupby(used["at_ns"] // 1_000_000_000)["value"].sum().to_numpy(dtype=np.float64)
+    else:
+        together = used["value"].to_numpy(dtype=np.float64)
+    return Processor(
+        used=float(together.mean()),
+        limit=limit,
+        at_limit=float((together >= AT_LIMIT * limit).mean()),
+        readings=len(together),
+        around_one=float(((together >= 0.85) & (together <= 1.2)).mean()),
+        processes=processes,
+    )
+
+
+def per_request(scene: Scene, processor: Processor) -> float | None:
+    """Processor seconds of the service per request that ended; None when the rate is not known."""
+    counts = scene.facts.counts
+    if not counts.completed_per_s or not counts.ok:
+        return None
+    return processor.used / (counts.completed_per_s * (counts.ok + counts.failed) / counts.ok)
