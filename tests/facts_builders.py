@@ -55,28 +55,17 @@ def waits_of(rows: pd.DataFrame, resource: str, ms: Any = None, kind: str | None
 
 def calls_of(rows: pd.DataFrame, **models_ms: float) -> pd.DataFrame:
     """One call of each model by each request."""
-    none = {
-        "request_id": [],
-        "model": [],
-        "call": [],
-        "start_ns": [],
-        "duration_s": [],
-        "batch_id": [],
-        "batch_size": [],
-    }
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "request_id": rows["request_id"].to_numpy(), "model": model, "call": 0,
-                    "start_ns": rows["scheduled_ns"].to_numpy(), "duration_s": ms / 1e3, "batch_id": None,
-                    "batch_size": pd.array([None] * len(rows), dtype="Int64"),
-                }
-            )
-            for model, ms in models_ms.items()
-        ] or [pd.DataFrame(none)],
-        ignore_index=True,
-    )  # fmt: skip
+    parts = [
+        pd.DataFrame(
+            {
+                "request_id": rows["request_id"].to_numpy(), "model": model, "call": 0,
+                "start_ns": rows["scheduled_ns"].to_numpy(), "duration_s": ms / 1e3, "batch_id": None,
+                "batch_size": pd.array([None] * len(rows), dtype="Int64"),
+            }
+        )
+        for model, ms in models_ms.items()
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True) if parts else calls_of(rows.iloc[:0], none=0.0)
 
 
 def vitals_of(seconds: int = 12, process: str = "service/1", **figures: Any) -> pd.DataFrame:

@@ -87,7 +87,8 @@ class Scene:
 
     def column(self, name: str) -> Floats:
         """A stage of each request; 0 where it is not known."""
-        return np.nan_to_num(self.rows[f"{name}_s"].to_numpy(dtype=np.float64))
+        found: Floats = np.nan_to_num(self.rows[f"{name}_s"].to_numpy(dtype=np.float64))
+        return found
 
     def latencies(self) -> Floats:
         found: Floats = self.rows["latency_s"].to_numpy(dtype=np.float64)
