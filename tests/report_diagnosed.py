@@ -11,8 +11,8 @@ from harness.diagnosis import (
     BlameFindings,
     Cause,
     Contrast,
-    GrowthFindings,
     Grows,
+    GrowthFindings,
     Sentence,
     Steadiness,
     StepFindings,
@@ -22,17 +22,24 @@ from harness.diagnosis import (
 )
 from harness.findings import Bottleneck, Estimate, LatencyFindings, Summary, WaitFindings
 
-UNSTABLE = "unstable: 40 requests a second come, 27.4 are answered"
+UNSTABLE = "the step is unstable: more requests came than were answered"
 REFUSED = Estimate(None, None, None, 2400, refusal=UNSTABLE)
 NO_PERCENTILES = LatencyFindings(an_estimate(4.1), REFUSED, REFUSED, REFUSED, REFUSED, 12.4)
+
+
+FILLED = (
+    "40/s came and 27.4/s were answered in the second half of the step: 372 requests were in flight at its begin, 750"
+    " at its end"
+)
 
 
 def a_step(**changes: object) -> StepFindings:
     """The first step: 10/s for 60 s, steady, nothing failed."""
     step = StepFindings(
         step=0, level=10.0, scheduled=600, ok=600, failed=Estimate(0.0, 0.0, 0.0061, 600), offered_per_s=10.0,
-        completed_per_s=10.0, state=Steadiness.STEADY, sentence="steady: the latency changes by 1% (-3% to 5%)",
-        settled_after_s=None, drift=Estimate(0.01, -0.03, 0.05, 600), latency=a_latency(0.6), answered=a_latency(0.6),
+        completed_per_s=10.0, state=Steadiness.STEADY,
+        sentence="typical latency changed by +1.0% over the step (-3.0% to +5.0%), n = 600", settled_after_s=None,
+        drift=Estimate(0.01, -0.03, 0.05, 600), latency=a_latency(0.6), answered=a_latency(0.6),
         stages=(("queue", 0.004), ("inference", 0.071)), in_flight=1.09, gauge=1.12,
     )  # fmt: skip
     return dataclasses.replace(step, **changes)
@@ -43,14 +50,13 @@ def some_steps() -> tuple[StepFindings, ...]:
         a_step(),
         a_step(
             step=1, level=20.0, scheduled=1200, ok=1194, failed=Estimate(0.005, 0.0023, 0.0109, 1200),
-            offered_per_s=20.0, completed_per_s=19.9, state=Steadiness.WARMING,
-            sentence="warming: 31% slower until 8 s after its begin, steady from there", settled_after_s=8.0,
+            offered_per_s=20.0, completed_per_s=19.9, state=Steadiness.WARMING, settled_after_s=8.0,
+            sentence="for the first 8 s latency was 1.3 times as slow as the rest, then it was steady",
             latency=a_latency(1.4), answered=a_latency(1.38), in_flight=5.1, gauge=5.0,
         ),
         a_step(
             step=2, level=40.0, scheduled=2400, ok=1644, failed=Estimate(0.315, 0.2968, 0.3339, 2400),
-            offered_per_s=40.0, completed_per_s=27.4, state=Steadiness.UNSTABLE, drift=None,
-            sentence="unstable: 40 requests a second come, 27.4 are answered; in flight grows by 12.6 a second",
+            offered_per_s=40.0, completed_per_s=27.4, state=Steadiness.UNSTABLE, sentence=FILLED, drift=None,
             latency=NO_PERCENTILES, answered=NO_PERCENTILES, in_flight=112.0, gauge=118.0,
             checks=(("lines[0].text ~ (?i)total", 702), ("max_bytes", 4)),
         ),
@@ -69,14 +75,18 @@ def some_blame() -> tuple[BlameFindings, ...]:
     )
 
 
+SENT = (
+    "80 of 90 slow requests sent 1.2 MiB or more, of the typical ones 42 of 360; with it 512 ms on average, without"
+    " 148 ms."
+)
+SERVED = "61 of 90 slow requests were served by 4711, of the typical ones 119 of 360; with it 301 ms on average."
+
+
 def some_contrasts() -> tuple[Contrast, ...]:
     return (
-        Contrast(
-            "bytes_sent", "1.2 MiB or more", 80, 90, 42, 360, 0.81, 1e-9, 0.512, 0.148,
-            "Slow requests send 1.2 MiB or more: 80 of 90, of the typical ones 42 of 360.",
-        ),
-        Contrast("process", "4711", 61, 90, 119, 360, 0.09, 0.002, 0.301, None, "Slow requests met process 4711."),
-    )  # fmt: skip
+        Contrast("bytes_sent", "1.2 MiB or more", 80, 90, 42, 360, 0.81, 1e-9, 0.512, 0.148, SENT),
+        Contrast("process", "4711", 61, 90, 119, 360, 0.09, 0.002, 0.301, None, SERVED),
+    )
 
 
 def some_causes() -> tuple[Cause, ...]:

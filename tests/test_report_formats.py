@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_builders import a_latency, a_summary, an_empty_summary, an_estimate, some_counts
+from report_diagnosed import a_diagnosed_summary
 from report_hostile import ALL, NUL, SCRIPT, a_hostile_summary
 from rich.cells import cell_len
 
@@ -35,7 +36,7 @@ def same_as_golden(name: str, text: str) -> None:
 
 
 def every_summary() -> list[Summary]:
-    return [a_summary(), an_empty_summary(), *map(a_hostile_summary, ALL)]
+    return [a_summary(), a_diagnosed_summary(), an_empty_summary(), *map(a_hostile_summary, ALL)]
 
 
 # --- console -------------------------------------------------------------------------------------------------
@@ -44,6 +45,11 @@ def every_summary() -> list[Summary]:
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_console_text_is_the_golden_one(width: int) -> None:
     same_as_golden(f"console-{width}.txt", console.render(a_summary(), width=width, colour=False))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_console_text_of_an_explained_run_is_the_golden_one(width: int) -> None:
+    same_as_golden(f"console-why-{width}.txt", console.render(a_diagnosed_summary(), width=width, colour=False))
 
 
 def test_the_console_text_of_an_empty_run_is_the_golden_one() -> None:
@@ -82,6 +88,10 @@ def test_a_client_only_run_shows_no_stage_table() -> None:
 
 def test_the_markdown_is_the_golden_one() -> None:
     same_as_golden("report.md", markdown.render(a_summary()))
+
+
+def test_the_markdown_of_an_explained_run_is_the_golden_one() -> None:
+    same_as_golden("report-why.md", markdown.render(a_diagnosed_summary()))
 
 
 def test_the_markdown_of_an_empty_run_is_the_golden_one() -> None:

@@ -9,8 +9,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from report_builders import a_ledger, a_summary, an_empty_summary
-from report_hostile import ALL, LONG, NUL, RIGHT_TO_LEFT, SCRIPT, TEMPLATE, a_hostile_summary
+from report_diagnosed import a_diagnosed_summary
+from report_hostile import ALL, LONG, NUL, RIGHT_TO_LEFT, SCRIPT, TEMPLATE, a_hostile_summary, hostile_diagnosis
 
 from harness.model import LedgerRow, columns
 from harness.report import binning, charts, html
@@ -115,6 +118,27 @@ def test_no_name_changes_the_structure_of_the_page(text: str) -> None:
         ]
 
     assert tags(text) == tags("name")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.text(alphabet=st.sampled_from("<>&\"'`{}%#;:/=- \n\x00aid"), max_size=30))
+def test_no_text_of_a_finding_adds_an_element_or_an_attribute(text: str) -> None:
+    def tags(said: str) -> list[tuple[str, list[str]]]:
+        parts = hostile_diagnosis(a_diagnosed_summary(), said)
+        page = Page(html.render(a_diagnosed_summary(**parts), None))
+        ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        return [(tag, sorted(attributes)) for tag, attributes in page.elements]
+
+    assert tags(text or "name") == tags("name")
+
+
+def test_every_table_of_an_explained_run_has_a_caption_and_scoped_heads() -> None:
+    page = html.render(a_diagnosed_summary(), None)
+    explained = "".join(re.findall(r'<section class="card" id="(?:steps|tail|work)".*?</section>', page, re.DOTALL))
+
+    assert explained.count("<table") == explained.count("<caption") == 6
+    assert re.findall(r"<th(?! scope=)", explained.replace("<thead", "")) == []
 
 
 def test_hostile_names_stay_text_that_can_be_seen() -> None:

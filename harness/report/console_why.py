@@ -145,7 +145,6 @@ def _contrasts(summary: Summary) -> RenderableType | None:
     grid = Table.grid(padding=(0, 1))
     for line in lines:
         grid.add_row(Text("•", "dim"), Text(visible(line.sentence, 400)))
-        grid.add_row("", indented(line.figures, 2))
     return Group(Text("Slow requests against typical ones", "bold"), grid)
 
 

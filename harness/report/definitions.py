@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from harness.analysis.contrast import FALSE_DISCOVERIES
+from harness.diagnosis import CLEAR_SHARE
+
 Definitions = tuple[tuple[str, str], ...]
 
 TIMES: Definitions = (
@@ -54,6 +57,39 @@ COUNTS: Definitions = (
     ("offered, completed", "Scheduled requests, and ok answers, per second of the measured phase."),
 )  # fmt: skip
 
+STEPS: Definitions = (
+    ("load step", "A stretch of the measured phase with one offered rate, or one number of users."),
+    ("steady", "From its begin to its end the requests of the step are of one kind: nothing settles, drifts or piles"
+     " up."),
+    ("warming", "The first requests of the step are of another kind (caches fill, models load), the later ones are"
+     " steady."),
+    ("drifting", "Latency goes on changing until the end of the step, so a longer step would have other figures."),
+    ("unstable", "More requests come than are answered. They pile up, and a percentile would say how long the test was,"
+     " not how fast the service is: none is printed."),
+    ("untested", "The step is too short, or has too few requests, to tell any of these."),
+    ("in flight, gauge", "How many requests are inside the service on average: completed per second times the mean time"
+     " there (Little's law), and, where the service counts them itself, its own figure. The two should agree."),
+    ("answered only", "The same statistic without the requests that failed. Not a better latency: who got no answer"
+     " waits on."),
+)  # fmt: skip
+
+REASONS: Definitions = (
+    ("share of the difference", "How much more of a stage slow requests have than typical ones, divided by how much"
+     " longer they take. The shares of all stages add up; one that slow requests have less of is below zero."),
+    ("no single stage", f"No stage's share is certain to be {CLEAR_SHARE:.0%} or more: several share it, or the"
+     " run is too short to tell."),
+    ("who held what", "The time a request waited for a resource is charged to whatever had the resource meanwhile. The"
+     " charges add up to the whole wait."),
+    ("slow against typical", "What slow requests have more often than typical ones, such as a large payload: a trace to"
+     " follow, not yet a proof."),
+    ("false discoveries", "Among many comparisons some look striking by chance. Those shown are chosen so that on"
+     f" average at most {FALSE_DISCOVERIES:.0%} of them are such finds (Benjamini and Hochberg)."),
+    ("works, waits", "A stage works while its thread is on the CPU; the rest of its time it waits, for a lock, the"
+     " network or a core."),
+    ("busy", "The part of a stage's time in which its thread was on the CPU."),
+    ("cause", "One of a catalogue of known causes, named only when this run has evidence for it."),
+)  # fmt: skip
+
 VERDICTS: Definitions = (
     ("passed", "Every SLO holds, as far as the run can tell with its confidence. Without an SLO: measured properly."),
     ("failed", "At least one SLO is broken."),
@@ -81,5 +117,7 @@ GROUPS: tuple[tuple[str, Definitions], ...] = (
     ("Stages", STAGES),
     ("Columns", COLUMNS),
     ("Counts", COUNTS),
+    ("Load steps", STEPS),
+    ("Reasons", REASONS),
     ("Verdicts and health", VERDICTS),
 )

@@ -8,6 +8,7 @@ null.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -40,6 +41,7 @@ def parse(text: str) -> Summary:
     try:
         plain = json.loads(text, parse_constant=_refuse_constant)
         plain["stages"] = [{"stage": name, **stage} for name, stage in plain["stages"].items()]
+        plain["sentences"] = [{"text": s} if isinstance(s, str) else s for s in plain["sentences"]]  # as once written
         return _SUMMARY.validate_python(_pairs(Summary, plain))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
         raise RunFolderError(
@@ -102,7 +104,7 @@ def _plain(hint: Any, value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if dataclasses.is_dataclass(value):
-        hints = typing.get_type_hints(type(value))
+        hints = _hints(type(value))
         return {name: _plain(hints[name], getattr(value, name)) for name in _field_names(value)}
     inner = _value_type_of_pairs(hint)
     if inner is not None:
@@ -118,11 +120,17 @@ def _pairs(hint: Any, plain: Any) -> Any:
         return list(plain.items())
     for member in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
         if dataclasses.is_dataclass(member) and isinstance(plain, dict):
-            hints = typing.get_type_hints(member)
+            hints = _hints(member)
             return {name: _pairs(hints.get(name), value) for name, value in plain.items()}
     if typing.get_origin(hint) is tuple and isinstance(plain, list):
         return [_pairs(typing.get_args(hint)[0], value) for value in plain]
     return plain
+
+
+@functools.cache
+def _hints(declared: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields; working them out takes longer than all else here."""
+    return typing.get_type_hints(declared)
 
 
 def _field_names(value: Any) -> list[str]:

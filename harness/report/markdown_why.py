@@ -86,10 +86,8 @@ def _blame(summary: Summary) -> str:
 
 
 def _contrasts(summary: Summary) -> str:
-    lines: list[str] = []
-    for line in why.contrast_lines(summary):
-        lines += [f"- {escaped(line.sentence)}", *nested([line.figures])]
-    return "**Slow requests against typical ones**\n\n" + "\n".join(lines) if lines else ""
+    told = bullets(escaped(line.sentence) for line in why.contrast_lines(summary))
+    return f"**Slow requests against typical ones**\n\n{told}" if told else ""
 
 
 def work(summary: Summary) -> str:

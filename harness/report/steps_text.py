@@ -37,7 +37,7 @@ class StepLine:
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the step, in sentences: its state, and why a percentile is missing."""
         if self.refused:
-            refusals = [] if self.refused in self.sentence else [f"no percentiles: {self.refused}"]
+            refusals = [f"no percentiles: {self.refused}"]
         else:
             refusals = [
                 f"no {name}: {cell.refusal}"
@@ -45,7 +45,7 @@ class StepLine:
                 if cell.refusal
             ]
         checks = [f"failed check: {name} ({count} requests)" for name, count in self.checks]
-        return tuple(note for note in (self.sentence, *refusals, *checks) if note)
+        return (f"{self.state.value}: {self.sentence}", *refusals, *checks)
 
 
 def shows_steps(summary: Summary) -> bool:
@@ -56,9 +56,9 @@ def shows_steps(summary: Summary) -> bool:
     return len(steps) > 1 or steps[0].state is not Steadiness.STEADY
 
 
-def level_text(step: StepFindings) -> str:
+def level_text(summary: Summary, step: StepFindings) -> str:
     """`20/s`, or `16 users` of a closed loop."""
-    if step.offered_per_s is not None:
+    if any(s.offered_per_s is not None for s in summary.steps):
         return format_rate(step.level)
     return f"{number(step.level)} user{'' if step.level == 1 else 's'}"
 
@@ -69,17 +69,17 @@ def step_lines(summary: Summary) -> tuple[StepLine, ...]:
         return ()
     known = [e.value for s in summary.steps for e in (s.latency.p50, s.latency.p95) if e.value is not None]
     decimals = decimals_for(max(known, default=None))
-    return tuple(_line(step, decimals) for step in summary.steps)
+    return tuple(_line(level_text(summary, step), step, decimals) for step in summary.steps)
 
 
-def _line(step: StepFindings, decimals: int) -> StepLine:
+def _line(level: str, step: StepFindings, decimals: int) -> StepLine:
     found = [getattr(step.latency, name) for name in PERCENTILES]
     cells = tuple(LatencyCell(ms(e.value, decimals), interval(e, decimals), e.refusal or "") for e in found)
     reasons = {cell.refusal for cell in cells}
     only = next(iter(reasons)) if len(reasons) == 1 and all(e.value is None for e in found) else ""
     failed = step.failed
     return StepLine(
-        level=level_text(step),
+        level=level,
         offered=format_rate(step.offered_per_s),
         completed=format_rate(step.completed_per_s),
         failed=share(failed.value),

@@ -9,13 +9,15 @@ import itertools
 import re
 from dataclasses import dataclass
 
+from harness.analysis.blame import OTHERS
+from harness.analysis.charges import NO_STAGE
 from harness.diagnosis import CLEAR_SHARE, BlameFindings, Cause, Contrast, TailFindings
 from harness.findings import Loss, Summary
 from harness.model import Split
 from harness.report.figures import decimals_for, ms, share, share_interval
 from harness.report.lines import stage_label
 from harness.report.text import visible
-from harness.units import MISSING, format_count, format_duration
+from harness.units import format_count, format_duration
 
 MOST_SENTENCES = 6
 MOST_CONTRASTS = 5
@@ -198,6 +200,8 @@ def holder_text(found: BlameFindings) -> str:
     """Who held the resource: `inference (detector) of receipt, its own kind`."""
     if found.stage is None:
         return "nobody: the window of a batch, or a late event loop"
+    if found.name == OTHERS and found.model is None:
+        return OTHERS if found.stage == NO_STAGE else f"others, in {stage_label(visible(found.stage, 40))}"
     text = stage_label(visible(found.stage, 40))
     if found.model is not None:
         text += f" ({visible(found.model, 40)})"
@@ -211,19 +215,13 @@ def holder_text(found: BlameFindings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ContrastLine:
-    """What slow requests have in common: a sentence, and the counts behind it."""
+    """What slow requests have in common: a sentence with its counts, and the shares that have it, 0..1 for bars."""
 
     sentence: str
     slow: str
+    slow_weight: float
     typical: str
-    with_ms: str
-    without_ms: str
-
-    @property
-    def figures(self) -> str:
-        """The counts and means on one line."""
-        without = "" if self.without_ms == MISSING else f", {self.without_ms} ms without"
-        return f"{self.slow} slow, {self.typical} typical; mean {self.with_ms} ms with it{without}"
+    typical_weight: float
 
 
 def contrast_lines(summary: Summary) -> tuple[ContrastLine, ...]:
@@ -232,16 +230,6 @@ def contrast_lines(summary: Summary) -> tuple[ContrastLine, ...]:
 
 
 def _contrast_line(found: Contrast) -> ContrastLine:
-    decimals = decimals_for(found.with_s)
-    return ContrastLine(
-        sentence=found.sentence,
-        slow=_counted(found.slow, found.slow_of),
-        typical=_counted(found.typical, found.typical_of),
-        with_ms=ms(found.with_s, decimals),
-        without_ms=ms(found.without_s, decimals),
-    )
-
-
-def _counted(count: int, of: int) -> str:
-    part = f" ({count / of:.0%})" if of else ""
-    return f"{format_count(count)} of {format_count(of)}{part}"
+    slow = found.slow / found.slow_of if found.slow_of else 0.0
+    typical = found.typical / found.typical_of if found.typical_of else 0.0
+    return ContrastLine(found.sentence, f"{slow:.0%}", min(slow, 1.0), f"{typical:.0%}", min(typical, 1.0))

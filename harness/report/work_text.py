@@ -96,6 +96,6 @@ def growth_levels(summary: Summary) -> tuple[str, str]:
     """The two load levels the growth is between, as text; the numbers of the steps where these are not known."""
     if not summary.growth:
         return ("", "")
-    levels = {step.step: level_text(step) for step in summary.steps}
+    levels = {step.step: level_text(summary, step) for step in summary.steps}
     first = summary.growth[0]
     return tuple(levels.get(n, f"step {n + 1}") for n in (first.low_step, first.high_step))  # type: ignore[return-value]
