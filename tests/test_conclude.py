@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.conclude import Conclusion, conclude, load_line
+from harness.conclude import Conclusion, conclude
+from harness.described import load_line
 from harness.findings import Loss, Summary, Verdict
 from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step
 from harness.report import console
