@@ -104,7 +104,7 @@ def _plain(hint: Any, value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if dataclasses.is_dataclass(value):
-        hints = _hints(type(value))
+        hints = _hints(value.__class__)
         return {name: _plain(hints[name], getattr(value, name)) for name in _field_names(value)}
     inner = _value_type_of_pairs(hint)
     if inner is not None:
@@ -119,7 +119,7 @@ def _pairs(hint: Any, plain: Any) -> Any:
     if _value_type_of_pairs(hint) is not None and isinstance(plain, dict):
         return list(plain.items())
     for member in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
-        if dataclasses.is_dataclass(member) and isinstance(plain, dict):
+        if isinstance(member, type) and dataclasses.is_dataclass(member) and isinstance(plain, dict):
             hints = _hints(member)
             return {name: _pairs(hints.get(name), value) for name, value in plain.items()}
     if typing.get_origin(hint) is tuple and isinstance(plain, list):
@@ -128,7 +128,7 @@ def _pairs(hint: Any, plain: Any) -> Any:
 
 
 @functools.cache
-def _hints(declared: Any) -> dict[str, Any]:
+def _hints(declared: type) -> dict[str, Any]:
     """The types of a dataclass's fields; working them out takes longer than all else here."""
     return typing.get_type_hints(declared)
 

@@ -39,7 +39,7 @@ def steps(summary: Summary) -> str:
     columns = steps_text.columns(summary)
     rows = [[_step_cells(line)[column] for column in columns] for line in lines]
     notes = bullets(f"{line.level}: {escaped(note)}" for line in lines for note in line.notes)
-    told = table(columns, rows, words=(0, len(columns) - 1))
+    told = table(columns, rows, words=(0, 1))
     foot = f"<sub>{steps_text.steps_note(columns)}.</sub>"
     return "\n\n".join(part for part in ("### Load steps (ms)", told, notes, foot) if part)
 

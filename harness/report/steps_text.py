@@ -116,9 +116,9 @@ def steps_note(columns: Sequence[str]) -> str:
 
 def columns(summary: Summary) -> tuple[str, ...]:
     """The columns of the table where there is room for all: without those that nothing is known for."""
-    told = ["step"]
+    told = ["step", "state"]
     told += ["offered"] if any(step.offered_per_s is not None for step in summary.steps) else []
     told += ["completed", "failed", *PERCENTILES]
     told += ["in flight"] if any(step.in_flight is not None for step in summary.steps) else []
     told += ["gauge"] if any(step.gauge is not None for step in summary.steps) else []
-    return (*told, "state")
+    return tuple(told)
