@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from harness.analysis import calibration
 from harness.analysis.calibration import Queue, per_request
+from harness.analysis.quantiles import needed
 from harness.analysis.visits import Floats, Parts, Rows, Times, parts
 from harness.diagnosis import Steadiness, StepFindings
 from harness.join import CHANNELS, SERVER_TIMING, Halves
 from harness.ledger import with_server_half
 from harness.model import CLAIMS, Arrivals
-from harness.units import format_duration, format_share
+from harness.units import format_count, format_duration, format_share
 
 LEAST_COVERAGE = 0.99
 MUCH_ELSEWHERE = 0.10
@@ -96,6 +97,8 @@ def _not_replayable(run: Recorded) -> str | None:
     rows = with_server_half(run.rows)
     if rows.empty:
         return "no request has a server half: nothing is known about who waited for what"
+    if len(rows) < needed(0.5):
+        return f"{format_count(len(rows))} requests are too few: p50 needs {needed(0.5)}"
     halves = run.halves
     if (halves.channel[answered & halves.known] == CHANNELS.index(SERVER_TIMING)).mean() > 1.0 - LEAST_COVERAGE:
         return (
