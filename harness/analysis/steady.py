@@ -10,6 +10,7 @@ fewer are answered than come.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,10 @@ _MOST_BINS = 240
 _MOST_POINTS = 40  # of the slope
 _LEAST_POINTS = 8
 _LEAST_DRIFT = 0.05
+_LARGE = math.log(3.0)  # nobody believes that to be chance, also where it cannot be told from it
 _CONFIDENCE = 0.99
 _DRAWS = 400
+_BLOCKS = 1.4  # blocks end where the noise goes on: their slopes vary a little less than the truth
 _SETTLED_BY = 2.0 / 3.0  # of the step: what changes later has not been seen to settle
 _STEADY_SHARE = 0.98
 _LEAST_GROWTH = 10.0  # requests in flight
@@ -101,43 +104,66 @@ def _points(at_s: Values, latency_s: Values) -> _Points:
 def _judged(points: _Points, step_s: float) -> Steady:
     at, n = points.at, points.n
     head, middle, tail = _sorted_out(odd_stretches(points.level), at, step_s)
-    kept = np.ones(len(at), np.bool_)
-    for stretch in (*head, *middle, *tail):
-        kept[stretch.begin : stretch.stop] = False
-    settled = _between(at, head[-1].stop) if head else 0.0
+    ends = [stretch for stretch in (head, tail) if stretch is not None]
+    if _is_sloping(at, points.level, ends, middle):
+        head, tail, ends = None, None, []
+    kept = _without(len(at), [*ends, *middle])
+    settled = 0.0 if head is None else _between(at, head.stop)
     if 2.0 * settled < step_s / 2.0:  # what settles ever more slowly does not drift
         kept &= at >= 2.0 * settled
     drift = _drift(at[kept], points.level[kept], step_s, n)
     aside = "".join(f"; {_aside(s, points)}" for s in middle if s.margin >= _WORTH_A_WORD or _is_stall(s, points))
     if tail:
-        return Steady(Steadiness.DRIFTING, f"{_last_change(tail[0], at)}{aside}", None, drift)
-    if settled > _SETTLED_BY * step_s:
+        return Steady(Steadiness.DRIFTING, f"{_last_change(tail, at)}{aside}", None, drift)
+    if head is not None and settled > _SETTLED_BY * step_s:
         return Steady(Steadiness.DRIFTING, f"{_head(head, at)}: too late to be called settled{aside}", None, drift)
     if drift is not None and _drifts(drift):
-        before = f" after the first {format_duration(settled)}" if head else ""
+        before = f" after the first {format_duration(settled)}" if head is not None else ""
         return Steady(Steadiness.DRIFTING, f"{_drifted(drift)}{before}{aside}", None, drift)
-    if head:
+    if head is not None:
         return Steady(Steadiness.WARMING, f"{_head(head, at)}, then it was steady{aside}", settled, drift)
     if drift is None:
-        few = f"too few requests stand for themselves to tell, n = {format_count(n)}"
-        return Steady(Steadiness.UNTESTED, f"{few}{aside}")
+        told = f"too few requests stand for themselves to tell, n = {format_count(n)}"
+        return Steady(Steadiness.UNTESTED, f"{told}{aside}")
+    if abs(math.log1p(max(drift.value or 0.0, -1.0 + 1e-9))) > _LARGE:
+        return Steady(Steadiness.UNTESTED, f"{_drifted(drift)}: too much to be called steady{aside}", None, drift)
     return Steady(Steadiness.STEADY, f"{_drifted(drift)}{aside}", None, drift)
+
+
+def _without(n: int, stretches: Sequence[Stretch]) -> NDArray[np.bool_]:
+    kept = np.ones(n, np.bool_)
+    for stretch in stretches:
+        kept[stretch.begin : stretch.stop] = False
+    return kept
+
+
+def _is_sloping(at: Values, level: Values, ends: Sequence[Stretch], middle: Sequence[Stretch]) -> bool:
+    """Whether one line fits better than a level for each end and one for the rest.
+
+    A slope looks like that, too, with its ends cut off.
+    """
+    kept = _without(len(at), middle)
+    if not ends or np.ptp(at[kept]) <= 0.0:
+        return False
+    levelled = level.copy()
+    for part in (_without(len(at), [*ends, *middle]), *(~_without(len(at), [end]) for end in ends)):
+        levelled[part] -= level[part].mean() if part.any() else 0.0
+    x, y = at[kept] - at[kept].mean(), level[kept] - level[kept].mean()
+    line = y - x * (np.dot(x, y) / np.dot(x, x))
+    return float(np.dot(line, line)) < float(np.dot(levelled[kept], levelled[kept]))
 
 
 def _sorted_out(
     stretches: tuple[Stretch, ...], at: Values, step_s: float
-) -> tuple[list[Stretch], list[Stretch], list[Stretch]]:
-    """The stretches at the begin, in the middle and at the end. What follows on the begin without a gap belongs to it.
+) -> tuple[Stretch | None, list[Stretch], Stretch | None]:
+    """The stretch at the begin, those in the middle, the one at the end.
 
     A queue has to build up: a slow begin may show only a little later.
     """
-    head: list[Stretch] = []
-    for stretch in stretches:
-        first = not head and at[stretch.begin] < _AT_BEGIN * step_s
-        if first or (head and stretch.begin == head[-1].stop and stretch.shift * head[0].shift > 0.0):
-            head.append(stretch)
-    tail = [s for s in stretches if s.stop == len(at) and s not in head and at[s.begin] < _AT_END * step_s]
-    return head, [s for s in stretches if s not in head and s not in tail], tail
+    middle = list(stretches)
+    head = middle.pop(0) if middle and at[middle[0].begin] < _AT_BEGIN * step_s else None
+    tail = middle.pop() if middle and middle[-1].stop == len(at) and at[middle[-1].begin] < _AT_END * step_s else None
+    return head, middle, tail
 
 
 def _is_stall(stretch: Stretch, points: _Points) -> bool:
@@ -183,7 +209,7 @@ def _half_width(x: Values, residuals: Values) -> float:
     starts = random.integers(0, n, (_DRAWS, -(-n // length)))
     places = ((starts[:, :, None] + np.arange(length)) % n).reshape(_DRAWS, -1)[:, :n]
     drawn = np.abs(_slopes(x, residuals[places]))
-    return float(np.quantile(drawn, _CONFIDENCE)) * few(residuals)
+    return _BLOCKS * float(np.quantile(drawn, _CONFIDENCE)) * few(residuals)
 
 
 def _slopes(x: Values, rows: Values) -> Values:
@@ -248,9 +274,8 @@ def _times(shift: float) -> str:
     return f"{factor:,.1f} times as {'slow' if shift > 0 else 'fast'} as the rest"
 
 
-def _head(head: list[Stretch], at: Values) -> str:
-    worst = max(head, key=lambda s: abs(s.shift))
-    return f"for the first {format_duration(_between(at, head[-1].stop))} latency was {_times(worst.shift)}"
+def _head(head: Stretch, at: Values) -> str:
+    return f"for the first {format_duration(_between(at, head.stop))} latency was {_times(head.shift)}"
 
 
 def _last_change(stretch: Stretch, at: Values) -> str:

@@ -21,10 +21,10 @@ LEAST_SHIFT = math.log(1.15)
 
 _MOST = 4
 _SHORTEST = 2
-_BEYOND = 5.0  # standard errors; with it and the next, see the false alarms in tests/test_steady.py
-_WINDOWS = 1.75  # times the largest difference of a window of the rest
+_BEYOND = 5.5  # standard errors; with it and the next, see the false alarms in tests/test_steady.py
+_WINDOWS = 2.0  # times the largest difference of a window of the rest
 _LEAST_REST = 6
-_FEW = 10.0
+_FEW = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +55,20 @@ def odd_stretches(series: Values) -> tuple[Stretch, ...]:
             Stretch(int(kept[begin]), int(kept[stop - 1]) + 1, float(part.mean() - series[rest].mean()), margin)
         )
         kept = rest
-    return tuple(sorted(found, key=lambda s: s.begin))
+    return _merged(found)
+
+
+def _merged(found: list[Stretch]) -> tuple[Stretch, ...]:
+    """In order of position; those on the same side of the rest that touch or enclose each other become one."""
+    merged: list[Stretch] = []
+    for each in sorted(found, key=lambda s: s.begin):
+        last = merged[-1] if merged else None
+        if last is not None and each.begin <= last.stop and each.shift * last.shift > 0.0:
+            worst = max(last, each, key=lambda s: abs(s.shift))
+            merged[-1] = Stretch(last.begin, max(last.stop, each.stop), worst.shift, max(last.margin, each.margin))
+        else:
+            merged.append(each)
+    return tuple(merged)
 
 
 def _most_different(series: Values) -> tuple[int, int]:
@@ -103,7 +116,7 @@ def autocorrelations(series: Values) -> Values:
 def few(series: Values) -> float:
     """By how much an interval has to be wider, because dependent values know their own spread badly: 1 for many."""
     worth = len(series) / (1.0 + 2.0 * float(autocorrelations(series).sum()))
-    return math.sqrt(1.0 + _FEW / max(1.0, worth - 2.0))
+    return math.sqrt(1.0 + (_FEW / max(1.0, worth - 2.0)) ** 2)
 
 
 def variance_of_mean(series: Values, length: int) -> float:
