@@ -12,10 +12,11 @@ import pyarrow as pa
 from harness import described
 from harness import ledger as ledgers
 from harness.analysis import doubts, health
+from harness.analysis.bottleneck import bottleneck
 from harness.analysis.quantiles import latency_findings
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.steps import worse_answers
-from harness.analysis.verdict import Around, bottleneck, write
+from harness.analysis.verdict import Around, write
 from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels
 from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis import binomial, early_stopping, quantiles, sentences
+from harness.analysis import binomial, early_stopping, quantiles
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
 from harness.analysis.tail import attribute_tail
-from harness.findings import Counts, LatencyFindings, WaitFindings
 from harness.model import LedgerRow, Wait, columns
 
 
@@ -308,56 +307,6 @@ def test_each_kind_of_request_is_counted_and_timed_on_its_own() -> None:
     assert short.p50.value == pytest.approx(0.3)
     assert (short.bottleneck, long.bottleneck) == ("preprocess", "inference")
     assert long.bottleneck_share == pytest.approx(0.8)
-
-
-def said_of(latency: LatencyFindings, ok: int, scheduled: int) -> tuple[str, ...]:
-    counts = Counts(scheduled, scheduled, ok, scheduled - ok, 0, 0, (), (), None, None)
-    return sentences.write(counts, latency, (), (), None, 0, None)
-
-
-def test_where_requests_failed_the_headline_says_what_the_mean_and_what_the_percentiles_stand_on() -> None:
-    answered = [0.1] * 180
-    clean = said_of(quantiles.latency_findings(np.array(answered)), 180, 180)
-    last_of_ten = np.array(([0.1] * 9 + [math.inf]) * 20)
-    mixed = said_of(quantiles.latency_findings(last_of_ten), 180, 200)
-
-    assert clean[1] == (
-        "The mean request took 100 ms, half took at most 100 ms, p95 is 100 ms (95% interval 100 ms to 100 ms)."
-    )
-    assert mixed[1] == (
-        "The mean request answered as expected took 100 ms; counting the 20 others as slowest, half of all took at "
-        "most 100 ms, no p95: lies among the requests that failed."
-    )
-
-
-def test_a_run_without_any_success_begins_with_that() -> None:
-    assert said_of(quantiles.latency_findings(np.full(80, math.inf)), 0, 80) == ("No request succeeded, of 80.",)
-
-
-def test_the_resource_that_most_of_the_queue_was_for_is_named() -> None:
-    rows = ledger_rows(queue=[0.3] * 20, inference=[0.1] * 20)
-    counts = Counts(20, 20, 20, 0, 0, 0, (), (), None, None)
-    waits = [WaitFindings(name, 20, 20, s, s, s / 0.4) for name, s in (("threadpool", 0.2), ("model_lock", 0.1))]
-    latency = quantiles.latency_findings(rows["latency_s"].to_numpy())
-
-    said = sentences.write(counts, latency, stage_findings(rows), (), None, 20, None, waits=waits)
-
-    assert said[2].startswith(
-        "Largest part of the mean request: waiting in the service's queues (mostly for threadpool) 75% (300 ms)"
-    )
-
-
-def test_upload_that_is_a_wait_for_the_service_is_not_called_a_transfer() -> None:
-    rows = ledger_rows(upload=[0.3] * 20, inference=[0.1] * 20).assign(transfer_s=0.3)
-    counts = Counts(20, 20, 20, 0, 0, 0, (), (), None, None)
-    latency = quantiles.latency_findings(rows["latency_s"].to_numpy())
-    told = (counts, latency, stage_findings(rows), (), None, 20, None)
-
-    late, usual = sentences.write(*told, taken_late=True), sentences.write(*told)
-
-    words = "waiting before the service takes the request (shown as upload)"
-    assert late[2].startswith(f"Largest part of the mean request: {words} 75% (300 ms)")
-    assert usual[2].startswith("Largest part of the mean request: transfer (connect, upload, download) 75%")
 
 
 def test_the_waits_for_a_batcher_are_split_by_what_they_were_about() -> None:

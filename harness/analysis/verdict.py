@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from harness.analysis.facts import Facts
 from harness.analysis.tail import LEAST_SLOW
 from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare
-from harness.findings import Bottleneck, Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
-from harness.model import TRANSFER
+from harness.findings import Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
 from harness.units import format_count, format_duration, format_rate, format_share
 
 MOST = 6
 LEAST_FOR_NONE = 20
 """Fewer requests with a server half are no ground to say that no cause shows."""
+LEAST_SHARE = 0.01
+"""A smaller part of the mean is not worth a word."""
 STAGE_WORDS = {
     "backlog": "waiting for a free client session",
     "transfer": "transfer (connect, upload, download)",
@@ -167,7 +167,8 @@ def _unsteady(steps: Sequence[StepFindings]) -> Sentence | None:
 
 def _mean(facts: Facts, taken_late: bool) -> Sentence | None:
     whole = [s for s in facts.stages if s.part_of is None and s.share is not None]
-    ranked = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
+    largest = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
+    ranked = [*largest[:1], *(s for s in largest[1:] if (s.share or 0.0) >= LEAST_SHARE)]
     if not ranked:
         return None
     first, *rest = [f"{_words(s.stage, facts.resources, taken_late)} {format_share(s.share)}" for s in ranked]
@@ -246,38 +247,6 @@ def _no_tail(n: int) -> str:
     if n >= need:
         return "Slow requests do not differ from typical ones enough to say what makes them slow."
     return f"Too few requests to say what makes the slow ones slow: needs {need}, has {n:,}."
-
-
-NOTABLE = 1.0
-"""Slow requests take twice as long as typical ones, or more: a stage that does that is worth a name without a cause."""
-_WAITS = ("backlog", "queue", "queue_est")
-
-
-def bottleneck(facts: Facts, causes: Sequence[Cause], taken_late: bool) -> Bottleneck | None:
-    """The stage to fix first: that of the first cause, or the one that alone makes slow requests much slower.
-
-    Some waiting is what random arrivals bring: without a cause a queue is no bottleneck.
-    """
-    cause = next((c for c in causes if c.stage is not None), None)
-    tail = facts.tail
-    if cause is not None and cause.stage is not None:
-        found = Bottleneck(
-            cause.stage, cause.resource, cause.model, None, None, len(facts.rows), cause.sentence, cause.code
-        )
-        return replace(found, **_of_tail(tail, cause.stage))
-    top = tail.clear if tail is not None else None
-    if tail is None or top is None or top.stage in _WAITS or tail.gap_s < NOTABLE * tail.typical_s:
-        return None
-    model = facts.models[0].model if top.stage == "inference" and facts.models else None
-    text = tail_text(tail, facts.resources, taken_late)
-    return Bottleneck(top.stage, None, model, top.share, (top.low, top.high), tail.n, text)
-
-
-def _of_tail(tail: TailFindings | None, stage: str) -> dict[str, Any]:
-    """What the stage has of the slow requests' excess; upload and download are known there as transfer alone."""
-    whole = "transfer" if stage in TRANSFER else stage
-    share = next((s for s in tail.shares if s.stage == whole), None) if tail is not None else None
-    return {"share_of_tail": share.share, "interval": (share.low, share.high)} if share is not None else {}
 
 
 # --- what is not known -------------------------------------------------------------------------------------
