@@ -12,8 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
     "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
-    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "record", "analysis",
-    "counting", "evidence", "gate", "described", "diagnose", "conclude", "generator", "report", "draft", "run", "demo", "commands", "cli",
+    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "record",
+    "analysis",
+    "counting", "evidence", "gate", "described", "diagnose", "conclude", "generator", "report", "draft", "run", "demo",
+    "commands", "cli",
     "__main__",
 )  # fmt: skip
 
