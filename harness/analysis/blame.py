@@ -81,21 +81,24 @@ _Holder = tuple[str | None, str | None, str | None, bool, float]  # stage, model
 
 
 def _largest(table: pd.DataFrame, wait_s: float) -> list[_Holder]:
-    """The holders of one resource and nobody, at most MOST_HOLDERS, in sum as long as the wait."""
+    """The holders of one resource and nobody, at most MOST_HOLDERS, in sum as long as the wait.
+
+    Largest first; those that are taken together come last, however much they are.
+    """
     columns = (table[column].tolist() for column in ("stage", "model", "name", "own", "seconds"))
     holding: list[_Holder] = list(zip(*columns, strict=True))
     nobody_s = wait_s - sum(seconds for *_, seconds in holding)
     idle = nobody_s > _TRACE * wait_s or not holding
     room = MOST_HOLDERS - idle
-    if len(holding) > room:
-        rest = holding[room - 1 :]
-        stages = {stage for stage, *_ in rest}
-        stage = stages.pop() if len(stages) == 1 else NO_STAGE
-        holding = [*holding[: room - 1], (stage, None, OTHERS, False, sum(seconds for *_, seconds in rest))]
+    named = holding if len(holding) <= room else holding[: room - 1]
+    rest = holding[len(named) :]
     if idle:
-        holding.append((None, None, None, False, nobody_s))
-        holding.sort(key=lambda each: -each[-1])
-    return holding
+        named = sorted([*named, (None, None, None, False, nobody_s)], key=lambda each: -each[-1])
+    if not rest:
+        return named
+    stages = {stage for stage, *_ in rest}
+    stage = stages.pop() if len(stages) == 1 else NO_STAGE
+    return [*named, (stage, None, OTHERS, False, sum(seconds for *_, seconds in rest))]
 
 
 _TRACE = 1e-9
