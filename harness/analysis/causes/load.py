@@ -108,10 +108,10 @@ def _growing(process: str, n: int, first: float, last: float) -> Cause:
 
 def retries(scene: Scene) -> Cause | None:
     """Requests sent twice: the lost first try is in `connect`."""
-    attempts = scene.attribute("attempts")
-    if not scene.has_warning(RESENT) or attempts is None:
+    resent = scene.attribute("resent")
+    if not scene.has_warning(RESENT) or resent is None:
         return None
-    again = attempts > 1
+    again = resent > 0
     cost_s = float(scene.column("connect")[again].sum() / len(again))
     if not scene.is_worth(cost_s, RESENT_COST):
         return None

@@ -56,7 +56,7 @@ def event_loop(scene: Scene) -> Cause | None:
     """Code that runs on the event loop keeps all other requests of the process waiting: in being taken, in going on
     after a thread, and in time that nobody claims."""
     late = is_late(scene)
-    if late is False:
+    if late is False or scene.is_crowded:
         return None
     lags = scene.vital("harness.event_loop.lag")
     back_s, outside_s, other_s = scene.waited(LOOP), waits_outside(scene), scene.mean("other")

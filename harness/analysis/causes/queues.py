@@ -124,7 +124,7 @@ def lock(scene: Scene, pool: Pool) -> Cause | None:
     if resource is None:
         return None
     behind_s = pool.wait_s if wait_s >= HOLDS * pool.hold_s else 0.0  # see stands_before
-    if not scene.is_worth(wait_s, MUCH / 2) or not scene.is_worth(wait_s + behind_s, MUCH):
+    if not scene.is_worth(wait_s, 0.0) or not scene.is_worth(wait_s + behind_s, MUCH):
         return None
     evidence = [f"waiting for {resource}: {scene.counted(wait_s)}", *blamed(scene, resource)]
     if behind_s >= LONG_WAIT_S:

@@ -22,6 +22,7 @@ WORK = ("preprocess", "inference", "postprocess")
 THREADS, LOOP = "threadpool", "event_loop"
 BATCHER_KINDS = ("window", "busy")
 
+FULL_MACHINE = 0.95
 LEAST_REQUESTS = 10
 """Fewer requests are no ground for a cause."""
 GRAIN_S = 0.005
@@ -103,6 +104,13 @@ class Scene:
             return None
         values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return values
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the machine of the generator had no core left. On the same one the service's threads stand still
+        for that, and nobody can tell it from what else they may wait for."""
+        readings = self.facts.health.readings
+        return any(r.name == "cpu_machine" and r.value is not None and r.value >= FULL_MACHINE for r in readings)
 
     def has_warning(self, code: str) -> bool:
         return any(warning.code == code for warning in self.facts.warnings)

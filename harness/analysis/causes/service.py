@@ -55,7 +55,7 @@ def elsewhere_s(scene: Scene, processor: Processor | None) -> float | None:
 
 def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     """The stage that waits most for something that is not marked: I/O, the network, a sleep, a lock, a GPU."""
-    if processor is not None and processor.is_full:
+    if scene.is_crowded or (processor is not None and processor.is_full):
         return None
     found = [each for each in (idle(scene, stage) for stage in WORK) if each is not None]
     if not found:

@@ -1,0 +1,162 @@
+"""Stages that wait, stages that dominate, and too little processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from facts_builders import a_reading, a_step, calls_of, facts_of, rows_of, vitals_of, worked
+
+from harness.analysis.causes import find
+from harness.analysis.facts import Facts
+from harness.diagnosis import Cause
+from harness.findings import Health, HealthState
+
+
+def codes(facts: Facts) -> list[str]:
+    return [cause.code for cause in find(facts)]
+
+
+def first(facts: Facts) -> Cause:
+    return find(facts)[0]
+
+
+def slow(stage: str, ms: float, busy: float, **changes: Any) -> Facts:
+    """A service whose models take 60 ms, all of it work, beside that stage."""
+    stages = {"inference": 60.0, "preprocess": 6.0, "postprocess": 2.0} | {stage: ms}
+    work = tuple(worked(name, each, busy if name == stage else 0.95) for name, each in stages.items())
+    known: dict[str, Any] = {"work": work, "vitals": vitals_of(cpu=0.4, limit=2.0)}
+    return facts_of(rows_of(**stages), **{**known, **changes})
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "inference", "postprocess"])
+def test_a_stage_that_mostly_waits_is_named_with_its_figures(stage: str) -> None:
+    (cause,) = find(slow(stage, 100.0, 0.1))
+
+    assert (cause.code, cause.stage) == ("stage_waits", stage)
+    assert cause.cost_s == pytest.approx(0.0895, abs=0.001)  # 100 ms less 10 ms of work at the others' 95 %
+    assert "100 ms per request, of which its thread worked 10.0 ms (10%), n = 200 requests" in cause.evidence[0]
+
+
+def test_a_stage_that_works_or_waits_little_is_no_cause() -> None:
+    assert codes(slow("inference", 100.0, 0.95)) == []
+    assert codes(slow("inference", 100.0, 0.55)) == []
+    assert codes(slow("preprocess", 15.0, 0.1)) == []  # 14 of 77 ms
+
+
+def test_one_slow_model_of_a_chain_is_named() -> None:
+    rows = rows_of(inference=120.0)
+    work = (worked("inference", 120.0, 0.3),)
+    named = first(facts_of(rows, work=work, calls=calls_of(rows, det=100.0, rec=20.0)))
+    unclear = first(facts_of(rows, work=work, calls=calls_of(rows, det=65.0, rec=55.0)))
+
+    assert (named.model, unclear.model) == ("det", None)
+    assert "inference (det)" in named.sentence
+
+
+def test_without_processor_times_nothing_is_said_about_waiting() -> None:
+    assert codes(slow("inference", 200.0, 0.1, work=())) == []
+    assert codes(slow("preprocess", 200.0, 0.1, work=())) == ["stage_dominates"]
+
+
+def test_all_stages_stretched_alike_do_not_wait() -> None:
+    rows = rows_of(inference=100.0, preprocess=30.0, postprocess=20.0)
+    work = (worked("preprocess", 30.0, 0.4), worked("inference", 100.0, 0.4), worked("postprocess", 20.0, 0.4))
+
+    assert codes(facts_of(rows, work=work)) == []
+
+
+def test_a_shared_processor_stretches_work_and_is_no_waiting() -> None:
+    assert codes(slow("inference", 100.0, 0.35, vitals=vitals_of(cpu=0.5, limit=1.0))) == ["stage_waits"]
+    assert codes(slow("inference", 100.0, 0.45, vitals=vitals_of(cpu=0.5, limit=1.0))) == []  # 0.8 * (1 - 0.5) is less
+
+
+def test_on_a_machine_without_a_free_core_nobody_can_tell_what_a_stage_waits_for() -> None:
+    def on(used: float) -> Facts:
+        health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", used, None, None),), ())
+        return slow("inference", 100.0, 0.1, health=health)
+
+    assert (codes(on(0.9)), codes(on(0.99))) == (["stage_waits"], [])
+
+
+# --- stages that dominate ----------------------------------------------------------------------------------
+
+
+def test_more_time_around_the_models_than_in_them_is_a_cause() -> None:
+    cause = first(slow("preprocess", 80.0, 1.0))
+
+    assert (cause.code, cause.stage, cause.cost_s) == ("stage_dominates", "preprocess", pytest.approx(0.08))
+    assert codes(slow("preprocess", 60.0, 1.0)) == []  # 60 of 122 ms
+
+
+def test_inference_as_the_largest_part_is_normal() -> None:
+    assert codes(slow("inference", 2000.0, 1.0)) == []
+
+
+def test_a_service_without_models_may_work_where_it_likes() -> None:
+    assert codes(facts_of(rows_of(postprocess=100.0, other=2.0))) == []
+
+
+def test_time_that_nobody_claims_asks_for_marks() -> None:
+    cause = first(facts_of(rows_of(other=100.0, inference=50.0)))
+
+    assert (cause.code, cause.stage) == ("stage_dominates", "other")
+    assert "stage()" in cause.remedy
+
+
+# --- processors --------------------------------------------------------------------------------------------
+
+
+def computing(busy: float, **vitals: Any) -> Facts:
+    """10 requests a second that take 100 ms in the models, and little else."""
+    rows = rows_of(400, inference=100.0, preprocess=10.0)
+    work = (worked("preprocess", 10.0, busy), worked("inference", 100.0, busy))
+    return facts_of(rows, work=work, vitals=vitals_of(**vitals), steps=(a_step(in_flight=3.0),))
+
+
+def test_threads_of_a_library_that_take_each_others_time_are_oversubscribed() -> None:
+    # 0.9 cores at 10 requests a second: 90 ms each, of which 22 in threads that carry requests.
+    cause = first(computing(0.2, cpu=0.9, limit=2.0, threads=60))
+
+    assert (cause.code, cause.stage, cause.resource) == ("oversubscribed", "inference", "cpu")
+    assert cause.cost_s == pytest.approx(0.080)
+    assert "60 threads in the service" in " ".join(cause.evidence)
+    assert "intra_op_num_threads=1" in cause.remedy
+
+
+def test_a_pool_larger_than_the_processor_is_oversubscribed_when_it_is_full() -> None:
+    assert codes(computing(0.4, cpu=1.95, limit=2.0)) == ["oversubscribed"]
+    assert codes(computing(0.9, cpu=1.95, limit=2.0)) == []
+
+
+def test_a_stage_that_sleeps_leaves_the_processor_alone() -> None:
+    assert codes(computing(0.1, cpu=0.12, limit=2.0))[0] == "stage_waits"
+
+
+def test_a_full_processor_whose_threads_run_needs_more_cores() -> None:
+    rows = rows_of(queue=50.0, inference=100.0)
+    full = facts_of(rows, work=(worked("inference", 100.0, 0.8),), vitals=vitals_of(cpu=1.9, limit=2.0))
+    half = facts_of(rows, work=(worked("inference", 100.0, 0.8),), vitals=vitals_of(cpu=1.0, limit=2.0))
+
+    assert (codes(full), codes(half)) == (["cpu_saturated"], [])
+    assert "1.90 of 2 cores" in first(full).sentence
+
+
+def test_one_core_of_many_while_several_requests_are_inside_is_the_interpreter() -> None:
+    work = (worked("preprocess", 80.0, 0.3), worked("inference", 40.0, 0.3))
+    rows = rows_of(preprocess=80.0, inference=40.0, rate=25.0)
+    facts = facts_of(rows, work=work, vitals=vitals_of(cpu=1.0, limit=4.0), steps=(a_step(in_flight=3.0),))
+
+    assert "gil" in codes(facts)
+
+
+def test_a_half_used_processor_is_no_interpreter_lock() -> None:
+    cpu = [0.4, 1.6, 0.7, 1.3, 1.0, 0.5, 1.5, 1.9, 0.2, 1.1, 0.6, 1.4]
+
+    assert "gil" not in codes(computing(0.55, cpu=cpu, limit=2.0))
+
+
+def test_too_few_readings_say_nothing_about_the_processor() -> None:
+    rows = rows_of(inference=100.0, queue=50.0)
+
+    assert codes(facts_of(rows, vitals=vitals_of(seconds=3, cpu=1.9, limit=2.0))) == []
