@@ -95,10 +95,10 @@ def run(name: str, situation: Situation, seed: int, rate: float, folder: Path, i
         burners = stack.enter_context(ground.burners(situation.burners))
 
         def watch(event: Mapping[str, object]) -> None:
-            if event.get("phase") == "spans":
-                burners.end()
-            elif event.get("phase") == "measure":
+            if event.get("phase") == "measure":
                 burners.burn()
+            elif event.get("phase") in ("drain", "spans"):
+                burners.end()
 
         scenario = situation.scenario(name.replace(" ", "-"), port, rate, seed, folder)
         return execute(scenario, folder / "runs", watch, interrupt, listener)

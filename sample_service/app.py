@@ -17,10 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from harness.instrument import instrument
+from harness.instrument import instrument, stage
 from sample_service.batches import Batches
 from sample_service.classify import Kind, classify, labelled, prepared
-from sample_service.faults import faults_on_the_loop, marked
+from sample_service.faults import faults_on_the_loop, slowed
 from sample_service.models import Models, load_models
 from sample_service.page_image import LEAST_BYTES, MOST_BYTES, page_image
 from sample_service.reading import Page, read_page
@@ -137,7 +137,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         alphabet_of_lang = service.alphabets[lang]
 
         def job() -> Page:
-            with marked("preprocess", "multipart"):
+            with stage("preprocess", "multipart"), slowed("preprocess"):
                 content = form_file(body, content_type, "image")
             return read_page(models, content, alphabet_of_lang, service.settings.max_pixels)
 
@@ -155,7 +155,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         def content() -> bytes:
             if not is_form(content_type):
                 return body
-            with marked("preprocess", "multipart"):
+            with stage("preprocess", "multipart"), slowed("preprocess"):
                 return form_file(body, content_type, "file")
 
         return await service.classify(models, content)
@@ -165,7 +165,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """A page of text as a bmp file of exactly that many bytes: a large answer to download."""
 
         def job() -> bytes:
-            with marked("postprocess", "draw"):
+            with stage("postprocess", "draw"), slowed("postprocess"):
                 return page_image(size)
 
         return Response(await service.work(job), media_type="image/bmp")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_service.faults import marked
+from harness.instrument import stage
+from sample_service.faults import slowed
 from sample_service.models import FileKinds, Models
 
 END = 1024
@@ -40,14 +41,14 @@ def classify(models: Models, content: bytes) -> Kind:
 
 def prepared(kinds: FileKinds, content: bytes) -> NDArray[np.int32] | Kind:
     """What the model is to see; or the kind at once, of what is too short for it."""
-    with marked("preprocess", "ends"):
+    with stage("preprocess", "ends"), slowed("preprocess"):
         ends = file_ends(content)
     return _kind(kinds, TEXT if _is_text(content[:BLOCK]) else UNKNOWN, 1.0) if ends is None else ends
 
 
 def labelled(kinds: FileKinds, scores: NDArray[np.float32]) -> Kind:
     """What the model said, as a kind."""
-    with marked("postprocess", "label"):
+    with stage("postprocess", "label"), slowed("postprocess"):
         return pick(kinds, scores)
 
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_service.faults import marked
+from harness.instrument import stage
+from sample_service.faults import slowed
 from sample_service.images import Pixels
 from sample_service.models import Models
 
@@ -29,10 +30,10 @@ MOST_BOXES = 500
 
 def find_text(models: Models, image: Pixels) -> Boxes:
     """The boxes of the text in an image, in its pixels, in no particular order."""
-    with marked("preprocess", "resize"):
+    with stage("preprocess", "resize"), slowed("preprocess"):
         batch = detector_input(image)
     probability = models.det.run(batch)[0, 0]
-    with marked("postprocess", "boxes"):
+    with stage("postprocess", "boxes"), slowed("postprocess"):
         return boxes_from(probability, image.shape[1], image.shape[0])
 
 

@@ -17,7 +17,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
@@ -89,12 +89,18 @@ class _Slowdown:
     process: _Process = field(default_factory=_Process)
     spent: set[Fault] = field(default_factory=set)
 
+    def ahead(self, place: str, model: object = None) -> list[Fault]:
+        """The faults that a span of this place will meet; a delay is met once."""
+        return [f for f in self.faults if f.covers(place, model) and f not in self.spent]
+
     def due(self, place: str, model: object = None) -> list[Fault]:
-        """The faults that a span of this place meets now; a delay is met once."""
-        met = [f for f in self.faults if f.covers(place, model) and f not in self.spent]
+        """The same, met now."""
+        met = self.ahead(place, model)
         self.spent.update(fault for fault in met if fault.add_s)
         return met
 
+
+_NOTHING = nullcontext()
 
 _slowdown: ContextVar[_Slowdown | None] = ContextVar("sample_service_slowdown", default=None)
 
@@ -134,32 +140,38 @@ def _parse_entry(entry: str) -> Fault:
     return Fault(place, model, factor=float(match["factor"]))
 
 
-def marked(stage_name: str, name: str | None = None, **attributes: Any) -> AbstractContextManager[Any]:
-    """`stage()` of the instrumentation, with this request's faults inside. For worker threads: a fault blocks."""
-    span = stage(stage_name, name, **attributes)
+def slowed(stage_name: str, model: str | None = None) -> AbstractContextManager[None]:
+    """This request's faults of a stage: to be entered just after it, in the same `with`. A fault blocks the thread."""
     slowdown = _slowdown.get()
-    return span if slowdown is None else _slowed(span, slowdown, stage_name, attributes.get("model"))
+    return _NOTHING if slowdown is None else _slowed(slowdown, stage_name, model)
 
 
 @contextmanager
-def _slowed(span: AbstractContextManager[Any], slowdown: _Slowdown, stage_name: str, model: object) -> Iterator[None]:
-    calls_a_model = stage_name == "inference"
-    held = slowdown.due("lock") if calls_a_model else []
-    if held:
-        with stage("queue", resource="model_lock"):
-            slowdown.process.lock.acquire()
+def _slowed(slowdown: _Slowdown, stage_name: str, model: str | None) -> Iterator[None]:
+    if stage_name == "inference":
+        _load_lazily(slowdown, model)
+    began = time.perf_counter()
+    yield
+    took_s = time.perf_counter() - began
+    held = slowdown.due("lock") if stage_name == "inference" else []
+    for fault in (*held, *slowdown.due(stage_name, model)):
+        fault.spend(took_s)
+
+
+def one_at_a_time() -> AbstractContextManager[None]:
+    """The lock of a `lock` fault, around the first model call of a request."""
+    slowdown = _slowdown.get()
+    return _NOTHING if slowdown is None or not slowdown.ahead("lock") else _locked(slowdown.process.lock)
+
+
+@contextmanager
+def _locked(lock: Lock) -> Iterator[None]:
+    with stage("queue", resource="model_lock"):
+        lock.acquire()
     try:
-        with span:
-            if calls_a_model:
-                _load_lazily(slowdown, model)
-            began = time.perf_counter()
-            yield
-            took_s = time.perf_counter() - began
-            for fault in (*held, *slowdown.due(stage_name, model)):
-                fault.spend(took_s)
+        yield
     finally:
-        if held:
-            slowdown.process.lock.release()
+        lock.release()
 
 
 def _load_lazily(slowdown: _Slowdown, model: object) -> None:
@@ -198,7 +210,7 @@ def with_faults(app: ASGIApp, faults: tuple[Fault, ...]) -> ASGIApp:
     held_s = sum(fault.add_s for fault in faults if fault.place == "transfer")
     process = _Process()
 
-    async def slowed(scope: Scope, receive: Receive, send: Send) -> None:
+    async def slowed_app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await app(scope, receive, send)
             return
@@ -214,4 +226,4 @@ def with_faults(app: ASGIApp, faults: tuple[Fault, ...]) -> ASGIApp:
         finally:
             _slowdown.reset(token)
 
-    return slowed
+    return slowed_app

@@ -15,7 +15,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from sample_service.faults import marked
+from harness.instrument import stage
+from sample_service.faults import one_at_a_time, slowed
 
 MAGIKA = "models/standard_v3_3"
 DETECTOR = "models/PP-OCRv6_det_small.onnx"
@@ -37,7 +38,11 @@ class Model:
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """The model's first output for one batch [n, ...]: one inference span per call."""
         feed = {self.session.get_inputs()[0].name: batch}
-        with marked("inference", model=self.name, batch_size=len(batch)):
+        with (
+            one_at_a_time(),
+            stage("inference", model=self.name, batch_size=len(batch)),
+            slowed("inference", self.name),
+        ):
             outputs = self.session.run(None, feed)
         first: NDArray[np.float32] = outputs[0]
         return first

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.instrument import stage
 from sample_service.classify import Kind, classify
 from sample_service.detect import Boxes, cut_out, find_text
-from sample_service.faults import marked
+from sample_service.faults import slowed
 from sample_service.images import FORMATS, check_header, decode, read_header
 from sample_service.models import Models
 from sample_service.recognise import Reading, read_lines
@@ -41,16 +42,16 @@ class Page:
 def read_page(models: Models, content: bytes, allowed: NDArray[np.intp] | None, most_pixels: int) -> Page:
     """Read an image file. Raises Refused when it is none or cannot be used."""
     kind = classify(models, content)
-    with marked("preprocess", "decode"):
+    with stage("preprocess", "decode"), slowed("preprocess"):
         refuse_other_kinds(kind)
         header = read_header(content)
         check_header(header, most_pixels)
         image = decode(content, header)
     boxes = find_text(models, image)
-    with marked("preprocess", "cut_out"):
+    with stage("preprocess", "cut_out"), slowed("preprocess"):
         cuts = [cut_out(image, box) for box in boxes]
     readings = read_lines(models, set_upright(models, cuts), allowed)
-    with marked("postprocess", "lines"):
+    with stage("postprocess", "lines"), slowed("postprocess"):
         lines = in_lines(boxes, readings)
     return Page(lines, header.format, width=image.shape[1], height=image.shape[0])
 

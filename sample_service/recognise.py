@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_service.faults import marked
+from harness.instrument import stage
+from sample_service.faults import slowed
 from sample_service.images import Pixels
 from sample_service.models import Models
 from sample_service.turn import in_strip
@@ -37,10 +38,10 @@ def read_lines(models: Models, lines: list[Pixels], allowed: NDArray[np.intp] | 
     """One reading per cut-out, in the same order. `allowed`: classes to choose from, None for all."""
     readings = [Reading("", 0.0)] * len(lines)
     for chosen in batches([strip_width(line) for line in lines]):
-        with marked("preprocess", "read_batch"):
+        with stage("preprocess", "read_batch"), slowed("preprocess"):
             batch = _batch([lines[i] for i in chosen])
         steps = models.rec.run(batch)
-        with marked("postprocess", "ctc"):
+        with stage("postprocess", "ctc"), slowed("postprocess"):
             for i, line_steps in zip(chosen, steps, strict=True):
                 readings[i] = decode(line_steps, models.characters, allowed)
     return readings

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.instrument import stage
 from sample_service.detect import normalised
-from sample_service.faults import marked
+from sample_service.faults import slowed
 from sample_service.images import Pixels
 from sample_service.models import Models
 
@@ -24,10 +25,10 @@ def set_upright(models: Models, lines: list[Pixels]) -> list[Pixels]:
 
 
 def _upright(models: Models, lines: list[Pixels]) -> Iterator[Pixels]:
-    with marked("preprocess", "turn_batch"):
+    with stage("preprocess", "turn_batch"), slowed("preprocess"):
         batch = np.stack([in_strip(line, HEIGHT, WIDTH) for line in lines])
     upside_down = models.cls.run(batch)[:, 1]
-    with marked("postprocess", "turn"):
+    with stage("postprocess", "turn"), slowed("postprocess"):
         return iter(
             [
                 np.ascontiguousarray(line[::-1, ::-1]) if p > SURE else line

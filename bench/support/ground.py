@@ -74,7 +74,7 @@ class Burners:
 
     def burn(self) -> None:
         """Begin, unless it did."""
-        command = [sys.executable, "-c", "while True: pass"]
+        command = ["sh", "-c", "while :; do :; done"]
         self._children += [_start(command, GENERATOR, {}, None) for _ in range(self._count - len(self._children))]
 
     def end(self) -> None:

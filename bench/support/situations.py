@@ -49,7 +49,7 @@ class Situation:
     hold_s: float = 0.0
     share: float = 0.3
     most_per_s: float = 20.0
-    seconds: float = 12.0
+    seconds: float = 11.0
     warmup_s: float = 1.5
     up: float = 0.0  # MiB/s of the line to the service, 0: not limited
     down: float = 0.0
@@ -108,7 +108,7 @@ SITUATIONS: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     "batch window": (Situation("batch_window", IDENTIFY, {"IDENTIFY_BATCH": "8:80ms"}),),
-    "generator": (Situation("generator", HEALTH, share=0.5, most_per_s=300, burners=8),),
+    "generator": (Situation("generator", HEALTH, share=0.5, most_per_s=300, seconds=8.0, burners=16),),
     "nothing": QUIET,
 }  # fmt: skip
 
