@@ -197,8 +197,8 @@ class _Answers:
 def worse_answers(steps: Sequence[StepFindings]) -> Sentence | None:
     """Whether more answers fail their checks, or requests their answer, at a higher load; None when that may be chance.
 
-    Each step is held against all steps of lower load together, by Fisher's exact test, corrected for the number of
-    tests (Bonferroni); failures that come in bursts must also leave the interval of the share.
+    Each step is held against all steps of lower load together, by Fisher's exact test on the number of independent
+    requests they are worth, corrected for the number of tests (Bonferroni).
     """
     ended = [step for step in sorted(steps, key=lambda s: s.level) if step.failed.n]
     told = [_answers(step) for step in ended]
@@ -241,18 +241,15 @@ def _up_to(told: Sequence[_Answers], position: int) -> list[_Answers]:
 def _first_worse(told: Sequence[_Answers], counts: Sequence[tuple[int, int]]) -> int | None:
     """The first step, in order of load, that fails more than those below it; `counts` are (failed, of) of each."""
     tests = 2 * max(1, len(told) - 1)
-    for position, (failed, of) in enumerate(counts):
-        below = _up_to(told, position)
-        failed_below, of_below = (sum(count[i] for count in counts[: len(below)]) for i in range(2))
-        if not of or not of_below or failed * of_below <= failed_below * of:
-            continue
-        all_below = sum(t.wrong + t.none for t in below) / sum(t.ended for t in below)
-        low = told[position].step.failed.low
-        if (
-            fisher(failed, of, failed_below, of_below) * tests < 1.0 - CONFIDENCE
-            and low is not None
-            and low > all_below
-        ):
+    # Failures that come in bursts count as the few independent ones they are worth.
+    worth = [
+        tuple(round(count * _worth(t.step.failed)) for count in pair) for t, pair in zip(told, counts, strict=True)
+    ]
+    for position, (failed, of) in enumerate(worth):
+        below = worth[: len(_up_to(told, position))]
+        failed_below, of_below = (sum(pair[i] for pair in below) for i in range(2))
+        more = failed * of_below > failed_below * of
+        if of and of_below and more and fisher(failed, of, failed_below, of_below) * tests < 1.0 - CONFIDENCE:
             return position
     return None
 

@@ -21,7 +21,7 @@ LEAST_SHIFT = math.log(1.15)
 
 _MOST = 4
 _SHORTEST = 2
-_BEYOND = 5.5  # standard errors; with it and the next, see the false alarms in tests/test_steady.py
+_BEYOND = 6.0  # standard errors; with it and the next, see the false alarms in tests/test_steady.py
 _WINDOWS = 2.0  # times the largest difference of a window of the rest
 _LEAST_REST = 6
 _FEW = 8.0
