@@ -133,7 +133,7 @@ def _unlike_a_queue(run: Recorded, found: Calibrated) -> str | None:
     if elsewhere is not None:
         return elsewhere
     if queue is not None:
-        refusal = calibration.misfit(found.waited_s, found.replayed_s, found.latency_s)
+        refusal = calibration.misfit(found.waited_s, found.replayed_s, found.latency_s) or calibration.idle(queue)
         if refusal is not None:
             return refusal
         if _utilisation(found) >= FULL or _line_at_end(found) > max(LEAST_LINE, LONG_LINE * len(found.counted)):
