@@ -79,7 +79,8 @@ def test_the_way_to_the_service_is_told_with_its_speed() -> None:
     rows = rows_of(upload=100.0, inference=100.0)
     (cause,) = find(facts_of(rows, attributes=attributes_of(rows, bytes_sent=400_000.0)))
 
-    assert (cause.code, cause.stage, cause.cost_s) == ("upload", "upload", pytest.approx(0.1))
+    assert (cause.code, cause.stage) == ("upload", "upload")
+    assert cause.cost_s == pytest.approx(0.1)
     assert "391 KiB on average at 3.81 MiB/s" in cause.sentence
 
 
@@ -125,7 +126,8 @@ def test_connections_made_anew_are_told_with_how_many_there_were() -> None:
     rows = rows_of(connect=np.where(np.arange(200) % 2 == 0, 60.0, 0.0), inference=60.0)
     (cause,) = find(facts_of(rows))
 
-    assert (cause.code, cause.stage, cause.cost_s) == ("connections", "connect", pytest.approx(0.03))
+    assert (cause.code, cause.stage) == ("connections", "connect")
+    assert cause.cost_s == pytest.approx(0.03)
     assert "50%" in cause.sentence
     assert codes(facts_of(rows_of(connect=10.0, inference=60.0))) == []
 
@@ -150,7 +152,8 @@ def late_generator(late_s: float, backlog_ms: float, state: HealthState, **chang
 def test_an_invalid_generator_comes_first_and_silences_what_its_delays_look_like() -> None:
     (cause,) = find(late_generator(0.4, 100.0, HealthState.INVALID))
 
-    assert (cause.code, cause.stage, cause.cost_s) == ("generator", "backlog", pytest.approx(0.1))
+    assert (cause.code, cause.stage) == ("generator", "backlog")
+    assert cause.cost_s == pytest.approx(0.1)
     assert "lateness_p99 400 ms" in cause.sentence
     assert cause.remedy == "what to do"
 

@@ -185,7 +185,8 @@ HEALTHY = {"inference": 50.0, "preprocess": 6.0, "postprocess": 2.0, "upload": 1
 
 def healthy(n: int = 150) -> Facts:
     size = np.random.default_rng(7).uniform(0.6, 1.8, n)
-    rows = rows_of(n, **{stage: ms * size for stage, ms in HEALTHY.items()})
+    stages: dict[str, Any] = {stage: ms * size for stage, ms in HEALTHY.items()}
+    rows = rows_of(n, **stages)
     work = (worked("preprocess", 6.0, 0.93), worked("inference", 50.0, 0.9), worked("postprocess", 2.0, 0.9))
     vitals = pd.concat([vitals_of(cpu=0.6, limit=2.0, lag_ms=3.0, memory=3e8, gc_ms=2.0)])
     return facts_of(

@@ -23,7 +23,7 @@ def first(facts: Facts) -> Cause:
 
 def slow(stage: str, ms: float, busy: float, **changes: Any) -> Facts:
     """A service whose models take 60 ms, all of it work, beside that stage."""
-    stages = {"inference": 60.0, "preprocess": 6.0, "postprocess": 2.0} | {stage: ms}
+    stages: dict[str, Any] = {"inference": 60.0, "preprocess": 6.0, "postprocess": 2.0} | {stage: ms}
     work = tuple(worked(name, each, busy if name == stage else 0.95) for name, each in stages.items())
     known: dict[str, Any] = {"work": work, "vitals": vitals_of(cpu=0.4, limit=2.0)}
     return facts_of(rows_of(**stages), **{**known, **changes})
@@ -85,7 +85,8 @@ def test_on_a_machine_without_a_free_core_nobody_can_tell_what_a_stage_waits_for
 def test_more_time_around_the_models_than_in_them_is_a_cause() -> None:
     cause = first(slow("preprocess", 80.0, 1.0))
 
-    assert (cause.code, cause.stage, cause.cost_s) == ("stage_dominates", "preprocess", pytest.approx(0.08))
+    assert (cause.code, cause.stage) == ("stage_dominates", "preprocess")
+    assert cause.cost_s == pytest.approx(0.08)
     assert codes(slow("preprocess", 60.0, 1.0)) == []  # 60 of 122 ms
 
 

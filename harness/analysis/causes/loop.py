@@ -112,7 +112,7 @@ def _evidence(scene: Scene, lags: Floats, back_s: float, outside_s: float, other
 def taken_late(scene: Scene) -> Cause | None:
     """Small requests wait before the service takes them, and its event loop is not known to be at fault."""
     waited_s = waits_outside(scene)
-    if not scene.has_warning(TAKEN_LATE) or not scene.is_worth(waited_s, COST):
+    if scene.is_crowded or not scene.has_warning(TAKEN_LATE) or not scene.is_worth(waited_s, COST):
         return None
     if is_late(scene) is False:  # a loop that is on time takes a request at once: so it is the way
         return None
