@@ -87,6 +87,18 @@ def test_a_reading_is_judged_by_its_limits(
     assert figures.beyond(Reading("r", value, "s", suspect, invalid, "")) == state
 
 
+@pytest.mark.parametrize(("share", "text"), [(0.7101, "71.0%"), (-0.0001, "0.0%"), (-0.02, "-2.0%"), (None, "–")])
+def test_a_share_has_one_decimal_and_nothing_is_never_negative(share: float | None, text: str) -> None:
+    assert figures.share(share) == text
+
+
+def test_an_interval_of_shares_may_be_open() -> None:
+    assert figures.share_interval(0.002, 0.011) == "0.2% … 1.1%"
+    assert figures.share_interval(None, 0.5) == "≤ 50.0%"
+    assert figures.share_interval(0.5, float("inf")) == "≥ 50.0%"
+    assert figures.share_interval(None, None) == ""
+
+
 def test_the_total_is_the_sum_of_the_whole_stages_only() -> None:
     table = lines.stage_table(a_summary())
 

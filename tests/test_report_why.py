@@ -22,7 +22,7 @@ from report_diagnosed import (
     some_tail,
 )
 
-from harness.diagnosis import BlameFindings, Cause, Steadiness, TailFindings, TailShare
+from harness.diagnosis import BlameFindings, Cause, Sentence, Steadiness, TailFindings, TailShare
 from harness.findings import Estimate, Loss, Summary
 from harness.report import console, html, json_report, markdown, steps_text, why, work_text
 from harness.report.definitions import GROUPS
@@ -69,6 +69,15 @@ def test_an_unstable_step_says_once_why_it_has_no_percentiles() -> None:
     assert [note for note in line.notes if "no p" in note] == [f"no percentiles: {line.refused}"]
     for name, text in texts(a_diagnosed_summary()).items():
         assert text.count("more requests came than were answered") == 1, name
+
+
+def test_missing_percentiles_of_a_step_are_told_together() -> None:
+    few = Estimate(None, None, None, 70, refusal="needs 660 requests, has 70")
+    fewer = Estimate(None, None, None, 70, refusal="needs 3,085 requests, has 70")
+    latency = dataclasses.replace(a_step().latency, p95=few, p99=fewer)
+    (line,) = steps_text.step_lines(a_summary(steps=(a_step(latency=latency, state=Steadiness.UNTESTED),)))
+
+    assert line.notes[1:] == ("no p95 or p99: needs 660 requests, has 70",)
 
 
 def test_a_closed_loop_is_told_in_users() -> None:
@@ -163,6 +172,20 @@ def test_where_no_cause_is_named_it_is_said_once_why(changes: dict[str, object],
         assert "Why, and what to try first" not in text
 
 
+@pytest.mark.parametrize("said", ["No known cause of slowness shows.", "Nothing is said about stages: no spans."])
+def test_what_the_verdict_says_about_causes_is_not_said_again(said: str) -> None:
+    for name, text in texts(a_diagnosed_summary(causes=(), sentences=(Sentence(said),))).items():
+        assert said in text, name
+        assert "No known cause shows in this run" not in text
+
+
+def test_evidence_that_stands_below_a_sentence_is_not_repeated_where_all_is_open() -> None:
+    cause = some_causes()[1]
+    summary = a_diagnosed_summary(causes=(cause,), sentences=(Sentence("Uploads.", (*cause.evidence, "more")),))
+    for name in ("console", "markdown"):
+        assert texts(summary)[name].count("80 of 90 slow requests send") == 1
+
+
 def test_a_summary_from_before_the_search_says_nothing_about_causes() -> None:
     for text in (*texts(a_summary()).values(), *texts(an_empty_summary()).values()):
         assert "cause" not in text
@@ -221,7 +244,7 @@ def test_holders_stand_below_what_they_held_and_their_waits_sum_up() -> None:
     assert (lock.resource, lock.waited) == ("model_lock", "80.0 ms a request; 1,410 requests waited")
     assert [line.ms for line in lock.lines] == ["62.00", "16.00", "2.00"]
     assert lock.lines[1].holder == "inference (text-recognition) of receipt-2-lines, its own kind"
-    assert batcher.lines[0].holder == "nobody: the window of a batch, or a late event loop"
+    assert batcher.lines[0].holder == "nobody known: a batch being filled, a late event loop"
 
 
 def test_many_holders_are_summed_up() -> None:

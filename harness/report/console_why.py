@@ -47,7 +47,7 @@ def causes(summary: Summary) -> RenderableType | None:
     for i, cause in enumerate(summary.causes, 1):
         grid.add_row(Text(f"{i}."), Text(visible(cause.sentence, 600)))
         grid.add_row("", Text.assemble(("Try first: ", "bold"), visible(cause.remedy, 600)))
-        for line in cause.evidence:
+        for line in why.further_evidence(summary, cause):
             grid.add_row("", indented(visible(line, 400), 2))
     return Group(Text("Why, and what to try first", "bold"), grid)
 

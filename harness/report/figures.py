@@ -57,7 +57,10 @@ def observed(slo: SloFindings) -> str:
 
 def share(value: float | None) -> str:
     """A share of 0..1 in percent with one decimal, so that a column of them lines up."""
-    return MISSING if value is None or not math.isfinite(value) else f"{value * 100:.1f}%"
+    if value is None or not math.isfinite(value):
+        return MISSING
+    shown = f"{value * 100:.1f}%"
+    return "0.0%" if shown == "-0.0%" else shown
 
 
 def beyond(reading: Reading) -> str:

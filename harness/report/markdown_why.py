@@ -26,7 +26,7 @@ def causes(summary: Summary) -> str:
     lines: list[str] = []
     for i, cause in enumerate(summary.causes, 1):
         mark = f"{i}. "
-        below = [f"**Try first:** {escaped(cause.remedy, 600)}", *map(escaped, cause.evidence)]
+        below = [f"**Try first:** {escaped(cause.remedy, 600)}", *map(escaped, why.further_evidence(summary, cause))]
         lines += [f"{mark}{escaped(cause.sentence, 600)}", *nested(below, " " * len(mark))]
     return "### Why, and what to try first\n\n" + "\n".join(lines)
 

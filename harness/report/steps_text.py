@@ -36,16 +36,15 @@ class StepLine:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the step, in sentences: its state, and why a percentile is missing."""
-        if self.refused:
-            refusals = [f"no percentiles: {self.refused}"]
-        else:
-            refusals = [
-                f"no {name}: {cell.refusal}"
-                for name, cell in zip(PERCENTILES, self.percentiles, strict=True)
-                if cell.refusal
-            ]
+        refusals = [f"no percentiles: {self.refused}"] if self.refused else self._missing()
         checks = [f"failed check: {name} ({count} requests)" for name, count in self.checks]
         return (f"{self.state.value}: {self.sentence}", *refusals, *checks)
+
+    def _missing(self) -> list[str]:
+        """Which percentiles are missing, and what the first of them needs: the others need more."""
+        told = zip(PERCENTILES, self.percentiles, strict=True)
+        missing = [(name, cell.refusal) for name, cell in told if cell.refusal]
+        return [f"no {' or '.join(name for name, _ in missing)}: {missing[0][1]}"] if missing else []
 
 
 def shows_steps(summary: Summary) -> bool:

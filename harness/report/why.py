@@ -39,9 +39,18 @@ def was_examined(summary: Summary) -> bool:
     return summary.counts.scheduled > 0 and (bool(summary.steps) or summary.answered is not None)
 
 
+_SAID = ("No known cause", "Nothing is said about stages", "No request succeeded")
+"""How a sentence of the verdict begins that leaves nothing to add about causes."""
+
+
 def no_cause(summary: Summary) -> str:
-    """The one sentence in place of the causes; empty when there are some, or when nobody looked for any."""
+    """The one sentence in place of the causes.
+
+    Empty when there are some, when nobody looked for any, or when the verdict says as much in its own words.
+    """
     if summary.causes or not was_examined(summary):
+        return ""
+    if any(sentence.text.startswith(_SAID) for sentence in summary.sentences[:MOST_SENTENCES]):
         return ""
     if not summary.counts.ok:
         return "No request was answered as expected, so there is no answer whose time could be explained."
@@ -56,6 +65,12 @@ def no_cause(summary: Summary) -> str:
             "those it did not."
         )
     return "No known cause shows in this run."
+
+
+def further_evidence(summary: Summary, cause: Cause) -> tuple[str, ...]:
+    """The evidence of a cause that does not stand below a sentence of the verdict already."""
+    shown = {line for sentence in summary.sentences[:MOST_SENTENCES] for line in sentence.evidence}
+    return tuple(line for line in cause.evidence if line not in shown)
 
 
 def anchors(causes: tuple[Cause, ...]) -> tuple[str, ...]:
@@ -199,7 +214,7 @@ def _holder_line(holder: str, part: float, wait_s: float, whole_s: float) -> Hol
 def holder_text(found: BlameFindings) -> str:
     """Who held the resource: `inference (detector) of receipt, its own kind`."""
     if found.stage is None:
-        return "nobody: the window of a batch, or a late event loop"
+        return "nobody known: a batch being filled, a late event loop"
     if found.name == OTHERS and found.model is None:
         return OTHERS if found.stage == NO_STAGE else f"others, in {stage_label(visible(found.stage, 40))}"
     text = stage_label(visible(found.stage, 40))
