@@ -136,10 +136,9 @@ def _level(requests: _Requests, window: tuple[float, float], p: float | None) ->
     level, means = float(latency.mean()), parts.mean(axis=1)
     if p is not None:
         level, mean = quantile(requests.latency[requests.order], p), level
-        centred = latency - mean
-        spread = float(centred @ centred)
-        if spread > 0.0:
-            means = means + (parts @ centred) / spread * (level - mean)
+        if np.ptp(latency) >= _SMALLEST_GAP_S:
+            centred = latency - mean
+            means = means + (parts - means[:, None]) @ centred / float(centred @ centred) * (level - mean)
     return level, means, len(rows)
 
 
