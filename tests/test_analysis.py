@@ -130,6 +130,20 @@ def test_the_binomial_distribution_matches_a_hand_count() -> None:
     assert binomial.cdf(3, 0.5) == pytest.approx([0.125, 0.5, 0.875, 1.0])
 
 
+@given(st.integers(1, 5_000), st.sampled_from([0.5, 0.9, 0.99, 0.999]))
+def test_the_part_of_the_binomial_that_matters_is_that_of_the_whole(n: int, p: float) -> None:
+    first, near = binomial.cdf_near(n, p)
+
+    assert near == pytest.approx(binomial.cdf(n, p)[first : first + len(near)], abs=1e-9)
+
+
+def test_the_interval_of_the_mean_of_durations_does_not_begin_below_zero() -> None:
+    skewed = np.array([0.001] * 9 + [1.0])
+
+    assert quantiles.estimate_mean(skewed).low == 0.0
+    assert (quantiles.estimate_mean(skewed - 0.5).low or 0.0) < -0.5
+
+
 @pytest.mark.parametrize(
     ("p", "confidence", "expected"),
     [

@@ -75,8 +75,8 @@ def test_a_refusal_names_a_number_that_is_enough() -> None:
     assert all(words.startswith("needs ") and " has 1,000 worth " in words for words in said)
     enough = mm1(asked[len(asked) // 2], 0.5, 8, runs=20)
     assert (
-        sum(estimate_quantile(run, 0.99).value is not None for run in enough.runs) >= 8
-    )  # half, less what chance does
+        sum(estimate_quantile(run, 0.99).value is not None for run in enough.runs) >= 12
+    )  # 6 to 8 of 10 in the long run
 
 
 def test_the_percentiles_of_a_table_and_of_one_name_are_the_same_numbers() -> None:
@@ -88,7 +88,7 @@ def test_the_percentiles_of_a_table_and_of_one_name_are_the_same_numbers() -> No
 
 
 def test_a_limit_is_worth_no_more_requests_than_the_percentile_it_is_about() -> None:
-    run = mm1(1_000, 0.8, 6).runs[0]
+    run = mm1(1_000, 0.8, 6, runs=1).runs[0]
     far = float(run.max()) + 1.0
 
     assert estimate_quantile(run, 0.95).value is None

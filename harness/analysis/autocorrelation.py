@@ -29,11 +29,6 @@ class Memory:
     time: float
     span: float
 
-    @property
-    def spans(self) -> float:
-        """How many times the series is as long as its memory: the degrees of freedom of `time`."""
-        return self.n / self.span
-
     def effective(self, margin: float, n: int | None = None) -> float:
         """Independent observations that n of such a series are worth, `time` taken `margin` standard errors longer.
 
