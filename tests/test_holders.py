@@ -65,6 +65,12 @@ def test_a_job_without_spans_of_its_own_is_held_through_the_work_around_it() -> 
     assert held(halves([request])) == [(2, 10)]
 
 
+def test_a_return_from_an_earlier_trip_does_not_end_a_later_one() -> None:
+    request = [infer(0, 2), wait("event_loop", 2, 3), wait("threadpool", 4, 5), infer(5, 9)]
+
+    assert held(halves([request])) == [(5, 9)]
+
+
 def test_a_wait_that_was_cancelled_holds_nothing() -> None:
     assert held(halves([[infer(0, 1), wait("threadpool", 1, 5)]])) == []
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.analysis import holders
 from harness.analysis.charges import (
     NO_STAGE,
+    TRACE,
     Charged,
     Names,
     charge_each,
@@ -48,14 +49,14 @@ def blame(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> tuple[Bla
     if not len(held.rows):
         return ()
     spans, requests = held.spans, int(np.count_nonzero(counted))
-    table = charge_together(held)
+    table = charge_together(held).sort_values("seconds", ascending=False, kind="stable")
+    holding = dict(list(table.groupby("resource")))
     waits = pd.DataFrame(
         {"resource": spans.resource_of[held.rows], "request": spans.request[held.rows], "wait": held.wait_s}
     )
     waits = waits.groupby("resource").agg(wait=("wait", "sum"), n=("request", "nunique"))
     found: list[BlameFindings] = []
     for resource, wait_s, n in waits.sort_values("wait", ascending=False, kind="stable").itertuples():
-        of = table[table["resource"] == resource].sort_values("seconds", ascending=False, kind="stable")
         found += [
             BlameFindings(
                 resource=spans.resources[resource],
@@ -67,7 +68,7 @@ def blame(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> tuple[Bla
                 share=seconds / wait_s,
                 n=int(n),
             )
-            for stage, model, name, own, seconds in _largest(of, float(wait_s))
+            for stage, model, name, own, seconds in _largest(holding.get(resource, table[:0]), float(wait_s))
         ]
     return tuple(found)
 
@@ -88,7 +89,7 @@ def _largest(table: pd.DataFrame, wait_s: float) -> list[_Holder]:
     columns = (table[column].tolist() for column in ("stage", "model", "name", "own", "seconds"))
     holding: list[_Holder] = list(zip(*columns, strict=True))
     nobody_s = wait_s - sum(seconds for *_, seconds in holding)
-    idle = nobody_s > _TRACE * wait_s or not holding
+    idle = nobody_s > TRACE * wait_s or not holding
     room = MOST_HOLDERS - idle
     named = holding if len(holding) <= room else holding[: room - 1]
     rest = holding[len(named) :]
@@ -99,10 +100,6 @@ def _largest(table: pd.DataFrame, wait_s: float) -> list[_Holder]:
     stages = {stage for stage, *_ in rest}
     stage = stages.pop() if len(stages) == 1 else NO_STAGE
     return [*named, (stage, None, OTHERS, False, sum(seconds for *_, seconds in rest))]
-
-
-_TRACE = 1e-9
-"""A share that only rounding leaves."""
 
 
 # --- capacities --------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ from harness.model import CLAIMS
 NO_STAGE = "other"
 """Stage of a holder that was in none of its stages."""
 
+TRACE = 1e-6
+"""A smaller share may be what the arithmetic leaves behind."""
+
 KEYS = ("resource", "stage", "model", "name", "own")
 
 Names = Sequence[str] | NDArray[np.object_] | NDArray[np.str_]
@@ -63,7 +66,7 @@ def held_during(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> Hel
     spans = halves.intervals
     name_of, known_names = numbers_of(names)
     rows = holders.waiting(spans)
-    rows = rows[counted[spans.request[rows]] & (spans.end_ns[rows] > spans.start_ns[rows])]
+    rows = rows[np.asarray(counted)[spans.request[rows]] & (spans.end_ns[rows] > spans.start_ns[rows])]
     place = place_of(halves, spans.request[rows], spans.resource_of[rows])
     axis = axis_of(place, spans.start_ns[rows], spans.end_ns[rows])
     holds = holders.find(halves, name_of)
@@ -144,16 +147,12 @@ def charge_together(held: Held) -> pd.DataFrame:
         label, number = np.unique(_labels(held, parts), return_inverse=True)
         own_s = np.bincount(number, weights=own, minlength=len(label))
         whole_s = np.bincount(number, weights=whole, minlength=len(label))
-        others_s = np.maximum(whole_s - own_s, 0.0)
+        others_s = np.where(whole_s - own_s > TRACE * whole_s, whole_s - own_s, 0.0)
         found += [pd.DataFrame({"label": label, "own": True, "seconds": own_s})]
         found += [pd.DataFrame({"label": label, "own": False, "seconds": others_s})]
     table = pd.concat(found).groupby(["label", "own"])["seconds"].sum().reset_index()
-    table = table[table["seconds"] > _TRACE_S].reset_index(drop=True)
+    table = table[table["seconds"] > 0.0].reset_index(drop=True)
     return pd.concat([_told(held, table.pop("label").to_numpy()), table], axis=1)
-
-
-_TRACE_S = 1e-9
-"""Less than this is what the arithmetic leaves behind."""
 
 
 def _waited_for(held: Held, everybody: Integral) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from harness.analysis.hand_overs import spread
 from harness.analysis.holders import Holds
 from harness.join import Intervals
 
-_TOGETHER = 1_000_000
+_TOGETHER = 400_000
 """Intervals whose requests are cut together: bounds memory."""
 
 Rows = NDArray[np.int64]

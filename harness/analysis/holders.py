@@ -149,7 +149,8 @@ def _threads(spans: Intervals, asked: Rows, resumed: Rows, name_of: NDArray[np.i
     # As many returns as trips: the first return belongs to the first trip, also where several run side by side.
     paired = _counts(spans, asked) == _counts(spans, resumed)
     trips, returns = np.flatnonzero(paired[spans.request[asked]]), resumed[paired[spans.request[resumed]]]
-    end[trips] = np.maximum(spans.start_ns[returns], begin[trips])
+    later = spans.start_ns[returns] >= begin[trips]
+    end[trips[later]] = spans.start_ns[returns[later]]
     return begin, end, np.concatenate((asked, at_once))
 
 
