@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.stretches import Stretch, autocorrelations, few, odd_stretches
+from harness.analysis.slope import CONFIDENCE, half_width, slopes
+from harness.analysis.stretches import Stretch, odd_stretches
 from harness.diagnosis import Steadiness
 from harness.findings import Estimate
 from harness.units import format_count, format_duration, format_rate
@@ -32,9 +33,7 @@ _MOST_POINTS = 40  # of the slope
 _LEAST_POINTS = 8
 _LEAST_DRIFT = 0.05
 _LARGE = math.log(3.0)  # nobody believes that to be chance, also where it cannot be told from it
-_CONFIDENCE = 0.99
-_DRAWS = 400
-_BLOCKS = 1.6  # blocks end where the noise goes on: their slopes vary a little less than the truth
+_WIDE = 3.0  # factor
 _SETTLED_BY = 2.0 / 3.0  # of the step: what changes later has not been seen to settle
 _STEADY_SHARE = 0.98
 _LEAST_GROWTH = 10.0  # requests in flight
@@ -127,7 +126,7 @@ def _judged(points: _Points, step_s: float) -> Steady:
         return Steady(Steadiness.UNTESTED, f"{told}{aside}")
     if abs(math.log1p(max(drift.value or 0.0, -1.0 + 1e-9))) > _LARGE:
         return Steady(Steadiness.UNTESTED, f"{_drifted(drift)}: too much to be called steady{aside}", None, drift)
-    return Steady(Steadiness.STEADY, f"{_drifted(drift)}{aside}", None, drift)
+    return Steady(Steadiness.STEADY, f"{_not_beyond_chance(drift)}{aside}", None, drift)
 
 
 def _without(n: int, stretches: Sequence[Stretch]) -> NDArray[np.bool_]:
@@ -190,37 +189,14 @@ def _drift(at: Values, level: Values, step_s: float, n: int) -> Estimate | None:
         return None
     x = at[: points * group].reshape(points, group).mean(axis=1)
     y = level[: points * group].reshape(points, group).mean(axis=1)
-    slope = float(_slopes(x, y[None, :])[0])
+    slope = float(slopes(x, y[None, :])[0])
     residuals = y - slope * x
     residuals = residuals - residuals.mean()
-    half = _half_width(x, residuals)
+    half = half_width(x, residuals)
     value, low, high = (
         math.expm1(max(-50.0, min(50.0, each * step_s))) for each in (slope, slope - half, slope + half)
     )
-    return Estimate(value, low, high, n, _CONFIDENCE)
-
-
-def _half_width(x: Values, residuals: Values) -> float:
-    """Half the width of the interval of a slope: what the same noise gives without one, blocks of it drawn anew."""
-    n = len(residuals)
-    worth = 1.0 + 2.0 * float(autocorrelations(residuals).sum())
-    length = min(max(1, math.ceil(2.0 * worth)), n // 3)
-    random = np.random.default_rng(0)
-    starts = random.integers(0, n, (_DRAWS, -(-n // length)))
-    places = ((starts[:, :, None] + np.arange(length)) % n).reshape(_DRAWS, -1)[:, :n]
-    drawn = np.abs(_slopes(x, residuals[places]))
-    return _BLOCKS * float(np.quantile(drawn, _CONFIDENCE)) * few(residuals)
-
-
-def _slopes(x: Values, rows: Values) -> Values:
-    """Theil-Sen slope of each row over x."""
-    first, second = np.triu_indices(len(x), 1)
-    apart = x[second] - x[first]
-    used = apart > 0.0
-    if not used.any():
-        return np.zeros(len(rows))
-    slopes: Values = np.median((rows[:, second[used]] - rows[:, first[used]]) / apart[used], axis=1)
-    return slopes
+    return Estimate(value, low, high, n, CONFIDENCE)
 
 
 def _drifts(drift: Estimate) -> bool:
@@ -244,9 +220,9 @@ def _outrun(at_s: Values, done_s: Values, step_s: float) -> str | None:
     quarters = flying[1:].reshape(4, 10).mean(axis=1)
     if came <= 0.0 or answered >= _STEADY_SHARE * came or not (np.diff(quarters) > 0.0).all():
         return None
-    slope = float(_slopes(grid, flying[None, :])[0])
+    slope = float(slopes(grid, flying[None, :])[0])
     residuals = flying - slope * grid
-    low = slope - _half_width(grid, residuals - residuals.mean())
+    low = slope - half_width(grid, residuals - residuals.mean())
     if low <= 0.0 or slope * step_s / 2.0 < _LEAST_GROWTH:
         return None
     half = step_s / 2.0
@@ -263,6 +239,15 @@ def _outrun(at_s: Values, done_s: Values, step_s: float) -> str | None:
 def _drifted(drift: Estimate) -> str:
     value, low, high = (_percent(each) for each in (drift.value, drift.low, drift.high))
     return f"typical latency changed by {value} over the step ({low} to {high}), n = {format_count(drift.n)}"
+
+
+def _not_beyond_chance(drift: Estimate) -> str:
+    """Of a steady step; an interval of many times the value says no more than how much would have been seen."""
+    factor = (1.0 + (drift.high or 0.0)) / (1.0 + (drift.value or 0.0))
+    if factor <= _WIDE:
+        return _drifted(drift)
+    shows = f"only a change by more than a factor of {factor:,.{0 if factor >= 10.0 else 1}f} would show"
+    return f"typical latency did not change beyond chance over the step, n = {format_count(drift.n)}: {shows}"
 
 
 def _percent(change: float | None) -> str:
