@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.replay import BatchRule, Visits, batches, holding, shortened, starts, waits
+from harness.analysis.replay import Visits, holding, shortened, starts, waits
 from tests import simulated_queues as queues
 
 
@@ -112,13 +112,3 @@ def test_shorter_work_before_a_queue_brings_a_request_there_sooner() -> None:
 def test_who_holds_is_counted_from_the_instant_of_getting_to_that_of_giving_back() -> None:
     # Held 0-10 and 5-20: one at 0, two at 5, one at 10 (the first has just given back), nobody at 20.
     assert holding(ns(0, 5), ns(10, 20), ns(0, 5, 10, 20)).tolist() == [1, 2, 1, 0]
-
-
-def test_a_batch_begins_when_it_is_full_or_its_window_ends() -> None:
-    rule = BatchRule(most=2, window_ns=10, fixed_ns=100, each_ns=0)
-
-    # 0 and 4 fill a batch at 4 (-104); 50 waits for 104 and then its window, until 114; 300 its window alone.
-    begin, takes = batches(ns(0, 4, 50, 300), np.ones(4), rule)
-
-    assert begin.tolist() == [4, 4, 114, 310]
-    assert takes.tolist() == [100] * 4

@@ -296,6 +296,16 @@ def test_a_second_queue_on_record_is_refused() -> None:
     assert "and a replay has one queue" in refusal(a_run(simulated, halves=replace(halves, intervals=changed)))
 
 
+def test_a_batching_queue_is_refused() -> None:
+    simulated = queues.simulate(200, 0.5, 11, settle=0)
+    halves = queues.halves(simulated)
+    spans = halves.intervals
+    batch = np.where(spans.resource_of >= 0, spans.request // 2, -1).astype(np.int32)
+    changed = replace(spans, batch_of=batch, batches=tuple(map(str, range(100))))
+
+    assert "into batches" in refusal(a_run(simulated, halves=replace(halves, intervals=changed)))
+
+
 def test_a_closed_loop_is_refused_with_one_sentence() -> None:
     simulated = queues.simulate(100, 0.5, 11)
 

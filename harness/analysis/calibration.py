@@ -66,6 +66,13 @@ def waited_s(halves: Halves) -> list[float]:
     return [0.0 if name == WAY_BACK else float(t) for name, t in zip(intervals.resources, total, strict=True)]
 
 
+def in_batches(halves: Halves, resource: int) -> bool:
+    """Whether the waits for a resource name the batch that ended them."""
+    intervals = halves.intervals
+    rows = (intervals.stage == _QUEUE) & (intervals.resource_of == resource)
+    return bool(((intervals.batch_of[rows] >= 0) | (intervals.wait_of[rows] >= 0)).any())
+
+
 def fit(halves: Halves, resource: int) -> Queue | None:
     """The queue that comes closest to the waits for a resource; None when hardly anybody had to wait for it."""
     name = halves.intervals.resources[resource]

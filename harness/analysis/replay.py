@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Times = NDArray[np.int64]
-Floats = NDArray[np.float64]
 _LONG_AGO = -(2**62)
 
 
@@ -113,43 +112,6 @@ def shortened(visits: Visits, gap_less_ns: Times, hold_less_ns: Times) -> Visits
         gap_ns=np.maximum(0, visits.gap_ns - gap_less_ns),
         hold_ns=np.maximum(0, visits.hold_ns - hold_less_ns),
     )
-
-
-# --- batches -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRule:
-    """When a batch begins: at `most` members, or `window_ns` after its first member could have begun alone.
-
-    A batch of k members takes fixed_ns + k * each_ns.
-    """
-
-    most: int
-    window_ns: int
-    fixed_ns: float
-    each_ns: float
-
-
-def batches(arrive_ns: Times, pace: Floats, rule: BatchRule) -> tuple[Times, Times]:
-    """When each member's batch begins, and how long it takes, ns; one batch at a time, `arrive_ns` ascends.
-
-    `pace` is how much slower than the rule the batch is that a member is the first of.
-    """
-    begins, takes = [0] * len(arrive_ns), [0] * len(arrive_ns)
-    due, slower = arrive_ns.tolist(), pace.tolist()
-    n, i, free = len(due), 0, _LONG_AGO
-    while i < n:
-        opens = max(due[i], free)
-        closes, last = opens + rule.window_ns, i + 1
-        while last < n and last - i < rule.most and due[last] <= closes:
-            last += 1
-        begin = max(opens, due[last - 1]) if last - i == rule.most else closes
-        length = max(0, round((rule.fixed_ns + rule.each_ns * (last - i)) * slower[i]))
-        for member in range(i, last):
-            begins[member], takes[member] = begin, length
-        free, i = begin + length, last
-    return np.array(begins, np.int64), np.array(takes, np.int64)
 
 
 def holding(grant_ns: Times, release_ns: Times, at_ns: Sequence[int] | Times, slack_ns: int = 0) -> NDArray[np.int64]:

@@ -69,6 +69,9 @@ def calibrate(run: Recorded) -> Calibrated | str:
     located = run.halves.start_ns[counted] >= 0
     rows, counted = rows[located], counted[located]
     resource = calibration.main_resource(run.halves)
+    if resource is not None and calibration.in_batches(run.halves, resource):
+        name = run.halves.intervals.resources[resource]
+        return f"{name} collects requests into batches: who waits for one waits for its members, which no queue replays"
     queue = None if resource is None else calibration.fit(run.halves, resource)
     latency_s = rows["latency_s"].to_numpy(dtype=np.float64)
     waited_s, replayed_s = (np.zeros(len(rows)) for _ in range(2))

@@ -116,16 +116,12 @@ def _recorded(folder: RunFolder) -> tuple[Recorded, pa.Table]:
 
     from harness.analysis.replayable import Recorded
     from harness.conclude import conclude
-    from harness.join import join
-    from harness.mapped import mapped_spans, with_preset
-    from harness.model import Sample, Scenario, Vital
+    from harness.model import Scenario
     from harness.record import validated
 
     record = validated(folder.read_json("run.json"), folder.run_json)
     scenario = TypeAdapter(Scenario).validate_python(record["plan"])
-    conclusion = conclude(folder, scenario, record)
-    samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
-    spec = with_preset(folder, scenario.spans)
-    joined = join(samples, mapped_spans(folder, spec), spec.source)
-    run = Recorded(scenario.load.arrivals, samples, joined.halves, conclusion.rows, conclusion.summary.steps)
-    return run, folder.read_table("vitals", Vital)
+    found = conclude(folder, scenario, record)
+    seen = found.seen
+    run = Recorded(scenario.load.arrivals, seen.samples, seen.joined.halves, found.rows, found.summary.steps)
+    return run, seen.vitals
