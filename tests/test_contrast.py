@@ -107,6 +107,18 @@ def test_first_requests_and_other_flags_are_told_in_words() -> None:
     assert "were among the first 5 that their service process served" in found.sentence
 
 
+def test_a_load_step_is_told_as_people_count_and_a_request_named_like_a_flag_keeps_its_name() -> None:
+    rng = np.random.default_rng(9)
+    step = rng.choice([0.0, 1.0], 1_000, p=[0.95, 0.05])
+    latency = np.where(step == 1.0, 0.4, 0.1) + rng.normal(0, 0.01, 1_000)
+    rows, known = plain(latency, step=step, name=np.where(step == 1.0, "True", "False"))
+
+    by_name = {c.attribute: c for c in contrasts(rows, known)}
+
+    assert " were sent in load step 2, " in by_name["step"].sentence
+    assert by_name["name"].value == "True"
+
+
 def test_an_attribute_known_of_some_requests_is_counted_among_these() -> None:
     rng = np.random.default_rng(4)
     bad = rng.random(2_000) < 0.05

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from harness.analysis.association import Counts
 from harness.analysis.attributes import FIRST_REQUESTS
 from harness.units import format_bytes, format_count, format_duration
@@ -74,7 +76,7 @@ def value_text(attribute: str, value: Value) -> str:
     """E.g. "1.2 MiB or more", "large", "yes"."""
     if isinstance(value, Cut):
         return f"{_number(attribute, value.number)} or {'more' if value.or_more else 'less'}"
-    if isinstance(value.value, bool) or str(value.value) in ("True", "False"):
+    if isinstance(value.value, bool | np.bool_):
         return "yes" if value.value else "no"
     if isinstance(value.value, int | float):
         return _number(attribute, float(value.value))
