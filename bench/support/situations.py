@@ -108,7 +108,7 @@ SITUATIONS: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     "batch window": (Situation("batch_window", IDENTIFY, {"IDENTIFY_BATCH": "8:80ms"}),),
-    "generator": (Situation("generator", HEALTH, share=0.5, most_per_s=300, seconds=8.0, burners=16),),
+    "generator": (Situation("generator", HEALTH, share=0.5, most_per_s=800, seconds=6.0, burners=32),),
     "nothing": QUIET,
 }  # fmt: skip
 
