@@ -52,6 +52,13 @@ class _Groups:
     typical: Flags
     weight: Callable[[Floats], float]  # what each request is worth beside a series of requests that have something
 
+    def p_value(self, of_weight: Callable[[float], float], has: Flags) -> float:
+        """The p-value of what `has` says; looking for memory is spared where there is nothing to believe without it."""
+        p_value = of_weight(1.0)
+        if p_value <= FALSE_DISCOVERIES:
+            p_value = of_weight(self.weight(has.astype(np.float64)))
+        return min(1.0, p_value)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tested:
@@ -144,8 +151,9 @@ def _test_numbers(attribute: str, values: Floats, known: Flags, groups: _Groups)
     number, gap = cuts(slow, typical, delta >= 0.0)
     value = words.Cut(number, delta >= 0.0)
     has = known & (values >= number if value.or_more else values <= number)
-    weight = groups.weight(has.astype(np.float64))
-    p_value = min(1.0, 2.0 * min(delta_p(delta, error, weight), gap_p(gap, len(slow), len(typical), weight)))
+    p_value = groups.p_value(
+        lambda weight: 2.0 * min(delta_p(delta, error, weight), gap_p(gap, len(slow), len(typical), weight)), has
+    )
     counts = _counts(has, known, groups)
     return _Tested(
         attribute, value, counts, has, known, delta, p_value, large=abs(delta) >= LEAST_DELTA or _is_large(counts)
@@ -165,7 +173,7 @@ def _test_kinds(attribute: str, column: pd.Series, known: Flags, groups: _Groups
     best = int(most[np.argmax(p[most] - q[most])])
     has = codes == best
     counts = _counts(has, known, groups)
-    p_value = min(1.0, share_p(counts, groups.weight(has.astype(np.float64))) * len(most))
+    p_value = groups.p_value(lambda weight: share_p(counts, weight) * len(most), has)
     effect = divergence(p, q) * float(known.mean())
     return _Tested(attribute, words.Kind(kinds[best]), counts, has, known, effect, p_value, _is_large(counts))
 
