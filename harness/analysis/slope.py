@@ -12,13 +12,14 @@ from harness.analysis.stretches import autocorrelations, few
 Values = NDArray[np.float64]
 
 CONFIDENCE = 0.99
+WIDENED = 1.6
+"""Blocks end where the noise goes on: slopes of them vary less than the truth."""
 
 _DRAWS = 400
-_BLOCKS = 1.6  # blocks end where the noise goes on: their slopes vary less than the truth
 _NORMAL = 2.576  # quantile for the confidence, of the least-squares slope
 
 
-def half_width(x: Values, residuals: Values) -> float:
+def half_width(x: Values, residuals: Values, widened: float = WIDENED) -> float:
     """Half the width of the interval of a slope: what the same noise gives without one, blocks of it drawn anew."""
     n = len(residuals)
     worth = 1.0 + 2.0 * float(autocorrelations(residuals).sum())
@@ -29,7 +30,7 @@ def half_width(x: Values, residuals: Values) -> float:
     width = float(np.quantile(np.abs(slopes(x, residuals[places])), CONFIDENCE))
     if width == 0.0 and float(np.ptp(x)) > 0.0:  # most pairs are equal, as where latency has two values
         width = _NORMAL * float(residuals.std()) / (float(x.std()) * math.sqrt(n))
-    return _BLOCKS * width * few(residuals)
+    return widened * width * few(residuals)
 
 
 def slopes(x: Values, rows: Values) -> Values:

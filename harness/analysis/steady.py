@@ -37,6 +37,7 @@ _WIDE = 3.0  # factor
 _SETTLED_BY = 2.0 / 3.0  # of the step: what changes later has not been seen to settle
 _STEADY_SHARE = 0.98
 _LEAST_GROWTH = 10.0  # requests in flight
+_GROWTH_WIDENED = 1.0  # it is not the only thing asked
 _AT_BEGIN = 0.05  # of the step: an odd stretch that begins earlier is of its begin
 _AT_END = 0.9  # an odd stretch that begins later may be a stall or not
 _WORTH_A_WORD = 2.0  # times the margin of an odd stretch in the middle: queues have their ups and downs
@@ -222,7 +223,7 @@ def _outrun(at_s: Values, done_s: Values, step_s: float) -> str | None:
         return None
     slope = float(slopes(grid, flying[None, :])[0])
     residuals = flying - slope * grid
-    low = slope - half_width(grid, residuals - residuals.mean())
+    low = slope - half_width(grid, residuals - residuals.mean(), _GROWTH_WIDENED)
     if low <= 0.0 or slope * step_s / 2.0 < _LEAST_GROWTH:
         return None
     half = step_s / 2.0
