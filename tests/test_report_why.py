@@ -14,29 +14,15 @@ from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate
 from report_diagnosed import (
     a_diagnosed_summary,
     a_step,
-    an_unclear_tail,
-    some_blame,
     some_causes,
-    some_growth,
     some_steps,
-    some_tail,
 )
+from report_texts import texts
 
-from harness.diagnosis import BlameFindings, Cause, Sentence, Steadiness, TailFindings, TailShare
+from harness.diagnosis import Cause, Sentence, Steadiness
 from harness.findings import Estimate, Loss, Summary
-from harness.report import console, html, json_report, markdown, steps_text, why, work_text
+from harness.report import console, html, json_report, steps_text, why
 from harness.report.definitions import GROUPS
-
-
-def texts(summary: Summary) -> dict[str, str]:
-    """The summary in each format that people read; the page without markup and without its list of words."""
-    page = html.render(summary, None).partition("</nav>")[2].partition('id="words"')[0]
-    page = re.sub(r"<[^>]+>", "", re.sub(r"(</t[hd]>|</dt>)", r"\1 ", page))
-    return {
-        "console": console.render(summary, width=120, colour=False),
-        "html": re.sub(r"\s+", " ", page),
-        "markdown": markdown.render(summary),
-    }
 
 
 def page_of(summary: Summary) -> str:
@@ -190,102 +176,6 @@ def test_a_summary_from_before_the_search_says_nothing_about_causes() -> None:
     for text in (*texts(a_summary()).values(), *texts(an_empty_summary()).values()):
         assert "cause" not in text
         assert "looked at" not in text
-
-
-# --- the tail --------------------------------------------------------------------------------------------------
-
-
-def test_each_bar_of_the_tail_begins_where_the_one_above_ends() -> None:
-    table = why.tail_table(a_diagnosed_summary())
-    assert table is not None
-
-    # 0.71 + 0.22 + 0.05 + 0.04 reach 1.02, the whole axis; the last takes 0.02 back.
-    expected = [(0.0, 0.71), (0.71, 0.22), (0.93, 0.05), (0.98, 0.04), (1.0, 0.02)]
-    assert [(line.start * 1.02, line.width * 1.02) for line in table.lines] == [
-        (pytest.approx(start), pytest.approx(width)) for start, width in expected
-    ]
-    assert [line.less for line in table.lines] == [False] * 4 + [True]
-    assert [line.ms for line in table.lines] == ["313.8", "97.2", "22.1", "17.7", "-8.8"]  # sums to the 442 ms
-    assert table.total == "442.0"
-
-
-def test_a_clear_stage_is_named_and_an_unclear_one_is_not() -> None:
-    for text in texts(a_diagnosed_summary()).values():
-        assert "Queue explains 71.0% of the difference (58.0% … 83.0%)." in text
-    for text in texts(a_diagnosed_summary(tail=an_unclear_tail())).values():
-        assert "No single stage explains it: queue comes first with 55.0% (31.0% … 80.0%)" in text
-        assert "explains 55" not in text
-
-
-def test_a_stage_that_grew_by_more_than_the_latency_explains_all_of_it() -> None:
-    shares = (TailShare("queue", 1.2, 1.1, 1.3), TailShare("other", -0.2, -0.3, -0.1))
-    table = why.tail_table(a_diagnosed_summary(tail=dataclasses.replace(some_tail(), shares=shares)))
-    assert table is not None
-
-    assert table.answer == "Queue explains all of the difference (110.0% … 130.0%)."
-
-
-@given(st.lists(st.floats(-2.0, 3.0), max_size=9))
-def test_no_bar_of_the_tail_leaves_its_axis(shares: list[float]) -> None:
-    found = tuple(TailShare("other", share, share - 0.1, share + 0.1) for share in sorted(shares, reverse=True))
-    table = why.tail_table(a_summary(tail=TailFindings("p99 - p50", 0.4, 0.6, 0.2, 900, 9, found)))
-
-    assert (table is None) == (shares == [])
-    for line in table.lines if table else ():
-        assert -1e-9 <= line.start <= line.start + line.width <= 1 + 1e-9
-
-
-# --- who held what ---------------------------------------------------------------------------------------------
-
-
-def test_holders_stand_below_what_they_held_and_their_waits_sum_up() -> None:
-    lock, batcher = why.blame_groups(a_diagnosed_summary())
-
-    assert (lock.resource, lock.waited) == ("model_lock", "80.0 ms a request; 1,410 requests waited")
-    assert [line.ms for line in lock.lines] == ["62.00", "16.00", "2.00"]
-    assert lock.lines[1].holder == "inference (text-recognition) of receipt-2-lines, its own kind"
-    assert batcher.lines[0].holder == "nobody known: a batch being filled, a late event loop"
-
-
-def test_many_holders_are_summed_up() -> None:
-    holders = tuple(dataclasses.replace(some_blame()[0], name=f"kind-{i}", wait_s=0.01, share=0.1) for i in range(10))
-    (group,) = why.blame_groups(a_summary(blame=holders))
-
-    assert len(group.lines) == why.MOST_HOLDERS + 1
-    assert (group.lines[-1].holder, group.lines[-1].share, group.lines[-1].ms) == ("4 more", "40.0%", "40.00")
-
-
-def test_holders_that_the_analysis_summed_up_are_called_others() -> None:
-    def told(stage: str) -> str:
-        return why.holder_text(BlameFindings("lock", stage, None, "others", False, 0.1, 0.2, 9))
-
-    assert (told("other"), told("inference")) == ("others", "others, in inference")
-
-
-# --- works or waits, and what grows ----------------------------------------------------------------------------
-
-
-def test_wall_clock_and_cpu_of_a_stage_leave_what_it_waited() -> None:
-    lines = {line.stage: line for line in work_text.work_lines(a_diagnosed_summary())}
-
-    assert list(lines) == ["preprocess", "inference", "postprocess"]  # in the order of the request
-    found = lines["postprocess"]
-    assert (found.wall, found.cpu, found.waits, found.busy) == ("9.4", "2.1", "7.3", "22.3%")
-
-
-def test_growth_is_told_between_the_lowest_and_the_highest_load() -> None:
-    lines = {line.stage: line for line in work_text.growth_lines(a_diagnosed_summary())}
-
-    assert work_text.growth_levels(a_diagnosed_summary()) == ("10/s", "40/s")
-    assert (lines["queue"].change, lines["queue"].grows) == ("+84.00", "waits longer")
-    assert (lines["inference"].share, lines["inference"].grows) == ("18.0%", "works longer")
-    assert (lines["other"].change, lines["other"].grows) == ("-1.00", "–")
-    assert lines["upload"].interval == "no request counts here"
-
-
-def test_growth_without_its_steps_is_told_by_their_numbers() -> None:
-    assert work_text.growth_levels(a_summary(growth=some_growth())) == ("step 1", "step 3")
-    assert work_text.growth_levels(a_summary()) == ("", "")
 
 
 # --- latency ---------------------------------------------------------------------------------------------------
