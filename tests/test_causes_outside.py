@@ -52,6 +52,13 @@ def test_a_late_loop_that_costs_nobody_much_is_no_cause() -> None:
     assert codes(blocked(back_ms=1.0, upload_ms=1.0, other_ms=1.0)) == []
 
 
+def test_on_a_machine_without_a_free_core_only_unclaimed_time_tells_a_blocked_loop() -> None:
+    health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", 1.0, None, None),), ())
+
+    assert codes(blocked(health=health)) == ["event_loop"]
+    assert "event_loop" not in codes(blocked(other_ms=5.0, health=health))
+
+
 def test_rare_but_long_delays_count_when_a_third_of_the_readings_has_them() -> None:
     often, seldom = [200.0] * 4 + [1.0] * 8, [200.0] * 3 + [1.0] * 9
 

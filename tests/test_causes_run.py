@@ -126,7 +126,7 @@ def test_a_natural_mix_of_sizes_is_no_poison() -> None:
     rows = rows_of(inference=40.0 * size)
 
     assert codes(facts_of(rows, attributes=attributes_of(rows, bytes_sent=1e5 * size))) == []
-    assert codes(poisoned(times=2.5)) == []
+    assert codes(poisoned(times=3.2)) == []
     assert codes(poisoned(every=3)) == []  # one in three is the rule
 
 

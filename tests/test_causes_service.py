@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,11 +73,12 @@ def test_a_shared_processor_stretches_work_and_is_no_waiting() -> None:
 
 
 def test_on_a_machine_without_a_free_core_nobody_can_tell_what_a_stage_waits_for() -> None:
-    def on(used: float) -> Facts:
+    def on(used: float, busy: float = 0.2) -> Facts:
         health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", used, None, None),), ())
-        return slow("inference", 100.0, 0.1, health=health)
+        return slow("inference", 100.0, busy, health=health, vitals=vitals_of(cpu=0.2, limit=2.0))
 
     assert (codes(on(0.9)), codes(on(0.99))) == (["stage_waits"], [])
+    assert codes(on(0.99, busy=0.05)) == ["stage_waits"]
 
 
 # --- stages that dominate ----------------------------------------------------------------------------------
@@ -123,6 +125,15 @@ def test_threads_of_a_library_that_take_each_others_time_are_oversubscribed() ->
     assert cause.cost_s == pytest.approx(0.080)
     assert "60 threads in the service" in " ".join(cause.evidence)
     assert "intra_op_num_threads=1" in cause.remedy
+
+
+def test_on_a_full_machine_threads_of_a_library_are_told_by_how_much_they_work() -> None:
+    health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", 1.0, None, None),), ())
+    # 0.4 cores at 10 requests a second: 40 ms each, of which 5 in threads that carry requests; 105 ms they stand still.
+    facts = replace(computing(0.05, cpu=0.4, limit=1.0), health=health)
+
+    assert codes(facts) == ["oversubscribed"]
+    assert codes(replace(facts, health=Health(HealthState.HEALTHY, (), ()))) == ["stage_waits"]
 
 
 def test_a_pool_larger_than_the_processor_is_oversubscribed_when_it_is_full() -> None:

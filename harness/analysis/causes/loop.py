@@ -54,9 +54,10 @@ def waits_outside(scene: Scene) -> float:
 
 def event_loop(scene: Scene) -> Cause | None:
     """Code that runs on the event loop keeps all other requests of the process waiting: in being taken, in going on
-    after a thread, and in time that nobody claims."""
+    after a thread, and in time that nobody claims. On a machine without a free core only the last tells it from other
+    programs that take the processor."""
     late = is_late(scene)
-    if late is False or scene.is_crowded:
+    if late is False or (scene.is_crowded and not scene.is_worth(scene.mean("other"), COST)):
         return None
     lags = scene.vital("harness.event_loop.lag")
     back_s, outside_s, other_s = scene.waited(LOOP), waits_outside(scene), scene.mean("other")

@@ -14,13 +14,14 @@ from harness.units import format_bytes, format_count, format_duration, format_sh
 
 KINDS = ("name", "models")
 NUMBERS = ("bytes_sent", "model_calls", "bytes_received")
-TIMES = 3.0
+TIMES = 3.5
 """Images of a natural mix differ by less than this."""
 RARE = 0.30
 """A larger share of the requests is no exception."""
-LEAST = 5
+LEAST = 3
+FEW = 8
 ALMOST_ALL = 0.8
-"""Of the kind, that take longer than nine of ten others: five of them by chance would be one case in 100,000."""
+"""Of the kind, that take longer than nine of ten others. Of fewer than FEW it must be all, and 19 of 20 others."""
 COST = 0.15
 MOST_KINDS = 50
 
@@ -65,8 +66,9 @@ def payload(scene: Scene, pool: Pool) -> tuple[Cause, float] | None:
 def _is_poison(kind: Kind, own: Floats) -> bool:
     if kind.flags.sum() < LEAST or kind.share > RARE or kind.own_s < TIMES * kind.others_s:
         return False
-    usual = float(np.quantile(own[~kind.flags], 0.9))
-    return float((own[kind.flags] > usual).mean()) >= ALMOST_ALL
+    few = kind.flags.sum() < FEW
+    usual = float(np.quantile(own[~kind.flags], 0.95 if few else 0.9))
+    return float((own[kind.flags] > usual).mean()) >= (1.0 if few else ALMOST_ALL)
 
 
 def _kinds(scene: Scene, own: Floats) -> Iterator[Kind]:

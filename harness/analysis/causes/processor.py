@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.causes.queues import Pool
 from harness.analysis.causes.scene import WAITS, WORK, Scene
-from harness.analysis.causes.service import ELSEWHERE, elsewhere_s
+from harness.analysis.causes.service import library_s
 from harness.analysis.causes.vitals import MOSTLY, Processor
 from harness.diagnosis import Cause, WorkFindings
 from harness.units import format_duration, format_share
@@ -34,14 +34,13 @@ def oversubscribed(scene: Scene, processor: Processor | None) -> Cause | None:
     """
     if processor is None:
         return None
-    outside = elsewhere_s(scene, processor)
     apart_s = scene.latency_s - scene.mean(*WAITS)
     for work in (scene.facts.works("inference"), _all_work(scene)):
         if work is None or work.busy > STRETCHED or work.wall_s < MUCH * apart_s:
             continue
-        library = outside is not None and outside >= ELSEWHERE * work.waits_s
-        if (library or processor.is_full) and scene.is_worth(work.waits_s, 0.0):
-            return _oversubscribed(scene, processor, work, outside if library else None)
+        outside = library_s(scene, processor, work)
+        if (outside is not None or processor.is_full) and scene.is_worth(work.waits_s, 0.0):
+            return _oversubscribed(scene, processor, work, outside)
     return None
 
 

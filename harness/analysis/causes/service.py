@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.analysis.causes.scene import WAITS, WORK, Scene
+from harness.analysis.causes.scene import GRAIN_S, WAITS, WORK, Scene
 from harness.analysis.causes.vitals import Processor, per_request
 from harness.diagnosis import Cause, WorkFindings
 from harness.units import format_duration, format_share
@@ -13,10 +13,16 @@ MUCH = 0.25
 """Waiting inside a stage with a smaller share of the time not spent in queues is no cause."""
 IDLE = 0.50
 """A stage that is busy for less than this waits more than it works."""
+HARDLY = 0.10
+"""The same on a machine that has no core left: less than that is not for want of one."""
 CROWDED = 0.80
 """Of the time that others leave it on average: threads that share cores run less, and do not wait for anything else."""
 ELSEWHERE = 0.50
 """Processor time outside the stages of so much of the waiting is what the stage waited for: threads of a library."""
+FAR_MORE = 2.0
+PART = 0.10
+"""On a machine without a free core threads of a library, too, wait for one: then twice the work of the threads that
+carry requests tells them, for a smaller part of the waiting."""
 LEAST_COMPARED_S = 0.005
 LEAST_BUSY = 0.3
 MOST = 0.50
@@ -30,6 +36,7 @@ class Idle:
 
     work: WorkFindings
     wait_s: float
+    busy: float  # the cold start left out
 
 
 def idle(scene: Scene, stage: str) -> Idle | None:
@@ -39,33 +46,39 @@ def idle(scene: Scene, stage: str) -> Idle | None:
     if work is None or work.wall_s <= 0:
         return None
     others = [w for w in scene.facts.work if w.stage != stage and w.stage in WORK]
-    wall_s, cpu_s = sum(w.wall_s for w in others), sum(w.cpu_s for w in others)
-    usual = max(LEAST_BUSY, min(1.0, cpu_s / wall_s)) if wall_s >= LEAST_COMPARED_S else 1.0
+    others_s, cpu_s = sum(w.wall_s for w in others), sum(w.cpu_s for w in others)
+    usual = max(LEAST_BUSY, min(1.0, cpu_s / others_s)) if others_s >= LEAST_COMPARED_S else 1.0
     everywhere = next((s.mean.value for s in scene.facts.stages if s.stage == stage), None)
     cold_s = max(0.0, everywhere - scene.mean(stage)) if everywhere is not None else 0.0
-    wait_s = min(work.wall_s - work.cpu_s / usual - cold_s, scene.mean(stage))
-    return Idle(work, wait_s) if wait_s > 0 else None
+    wall_s = work.wall_s - cold_s
+    wait_s = min(wall_s - work.cpu_s / usual, scene.mean(stage))
+    return Idle(work, wait_s, work.cpu_s / wall_s) if wait_s > 0 else None
 
 
-def elsewhere_s(scene: Scene, processor: Processor | None) -> float | None:
-    """Processor time per request that no stage's own thread spent; None where that is not known."""
+def library_s(scene: Scene, processor: Processor | None, work: WorkFindings) -> float | None:
+    """Processor time per request of threads that work while the one of the stage waits for them; None where it does
+    not explain the waiting, or is not known. What is claimed by no stage may have been work, too."""
     spent = per_request(scene, processor) if processor is not None else None
-    return max(0.0, spent - sum(w.cpu_s for w in scene.facts.work)) if spent is not None and scene.facts.work else None
+    if spent is None or not scene.facts.work:
+        return None
+    carried_s = sum(w.cpu_s for w in scene.facts.work)
+    others_s = spent - carried_s - scene.mean("other")
+    far_more = scene.is_crowded and others_s >= max(FAR_MORE * carried_s, GRAIN_S, PART * work.waits_s)
+    return others_s if others_s >= ELSEWHERE * work.waits_s or far_more else None
 
 
 def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     """The stage that waits most for something that is not marked: I/O, the network, a sleep, a lock, a GPU."""
-    if scene.is_crowded or (processor is not None and processor.is_full):
+    if processor is not None and processor.is_full:
         return None
     found = [each for each in (idle(scene, stage) for stage in WORK) if each is not None]
     if not found:
         return None
     top = max(found, key=lambda each: each.wait_s)
-    outside = elsewhere_s(scene, processor)
     least = MUCH * (scene.latency_s - scene.mean(*WAITS))
-    if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.work.busy > _busiest(processor):
+    if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.busy > _busiest(scene, processor):
         return None
-    if outside is not None and outside >= ELSEWHERE * top.work.waits_s:
+    if library_s(scene, processor, top.work) is not None:
         return None
     stage, work = top.work.stage, top.work
     model = main_model(scene) if stage == "inference" else None
@@ -97,11 +110,12 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     )
 
 
-def _busiest(processor: Processor | None) -> float:
+def _busiest(scene: Scene, processor: Processor | None) -> float:
     """How busy a stage that waits may be at most. Work that shares a processor is stretched by 1 / (1 - use)."""
+    most = HARDLY if scene.is_crowded else IDLE
     if processor is None:
-        return IDLE
-    return min(IDLE, CROWDED * max(0.0, 1.0 - processor.used / processor.limit))
+        return most
+    return min(most, CROWDED * max(0.0, 1.0 - processor.used / processor.limit))
 
 
 def main_model(scene: Scene) -> str | None:
