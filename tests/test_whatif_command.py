@@ -242,6 +242,15 @@ def test_without_a_p99_the_sentence_has_the_mean_and_the_text_says_why() -> None
     assert "needs 368 requests, has 100: p50 and mean only" in text
 
 
+def test_an_answer_that_there_is_not_is_a_row_and_a_sentence() -> None:
+    refused = an_answer(change="inference x 9", then=None, refusal="its queue would grow without end")
+
+    text = whatif_text.render([refused, an_answer()], "run")
+
+    assert "inference x 9: no answer, its queue would grow without end." in text
+    assert "inference x 0.8" in text
+
+
 def test_names_from_outside_cannot_move_the_cursor() -> None:
     text = whatif_text.render([an_answer(resource="pool\x1b[2J")], "run\x1b[2J")
 

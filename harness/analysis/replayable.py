@@ -55,6 +55,7 @@ class Calibrated:
     replayed_s: Floats
     outside_s: Floats  # on the way to the service and back
     way_back_s: Floats  # of it, where that is known apart; else all of it
+    came_per_s: float | None  # how many of them
 
 
 def calibrate(run: Recorded) -> Calibrated | str:
@@ -79,6 +80,7 @@ def calibrate(run: Recorded) -> Calibrated | str:
         waited_s = per_request(queue.found.wait_ns, queue.found.request, n)[counted]
         replayed_s = per_request(queue.waits_ns(queue.visits, queue.servers), queue.found.request, n)[counted]
     outside_s = np.maximum(0.0, latency_s - (run.halves.end_ns[counted] - run.halves.start_ns[counted]) / 1e9)
+    lasted_s = float(np.ptp(run.halves.start_ns[counted])) / 1e9
     found = Calibrated(
         queue=queue,
         parts=None if queue is None else parts(run.halves, queue.found),
@@ -88,6 +90,7 @@ def calibrate(run: Recorded) -> Calibrated | str:
         waited_s=waited_s,
         replayed_s=replayed_s,
         outside_s=outside_s,
+        came_per_s=(len(rows) - 1) / lasted_s if lasted_s > 0 else None,
         way_back_s=np.minimum(outside_s, np.nan_to_num(rows["download_s"].to_numpy(dtype=np.float64), nan=math.inf)),
     )
     return _unlike_a_queue(run, found) or found

@@ -20,6 +20,7 @@ from harness.analysis.replayable import Calibrated, Recorded, calibrate
 from harness.analysis.visits import Floats, Times
 from harness.diagnosis import WhatIfFindings
 from harness.model import CLAIMS
+from harness.units import format_rate
 
 USUAL_STAGES = ("preprocess", "inference", "postprocess")
 USUAL_FACTORS = (0.8, 0.5)
@@ -46,7 +47,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one change gives. Without `then`, `refusal` says why."""
+    """What one change gives. Without `then`, `refusal` says why; without `now` no change of that run has an answer."""
 
     change: str
     resource: str | None
@@ -138,6 +139,7 @@ def answer(found: Calibrated, change: Change) -> Answer:
         replayed_s = per_request(queue.waits_ns(visits, servers), queue.found.request, n)[found.counted]
         most = _most_per_s(queue, per_request(visits.hold_ns, queue.found.request, n)[found.counted], servers)
     rest_s = found.latency_s - found.waited_s
+    refusal = _too_many(found, queue, most)
     return Answer(
         change=described(change, queue),
         resource=queue.resource if queue is not None else None,
@@ -147,9 +149,9 @@ def answer(found: Calibrated, change: Change) -> Answer:
         measured_wait_s=_middle_and_tail(found.waited_s),
         replayed_wait_s=_middle_and_tail(found.replayed_s),
         now=_level(rest_s + found.replayed_s),
-        then=_level(np.maximum(0.0, rest_s - less_s) + replayed_s),
+        then=_level(np.maximum(0.0, rest_s - less_s) + replayed_s) if refusal is None else None,
         most_per_s=most,
-        refusal=None,
+        refusal=refusal,
     )
 
 
@@ -204,6 +206,16 @@ def _most_per_s(queue: Queue, hold_s: Floats, servers: int) -> float | None:
     """Requests per second of this mix at which all servers are busy all the time."""
     mean = float(hold_s.mean())
     return servers * queue.pools / mean if mean > 0 else None
+
+
+def _too_many(found: Calibrated, queue: Queue | None, most_per_s: float | None) -> str | None:
+    """More than the servers carry would wait longer the longer it goes on."""
+    if queue is None or most_per_s is None or found.came_per_s is None or found.came_per_s < most_per_s:
+        return None
+    return (
+        f"{queue.resource} would carry {format_rate(most_per_s)} of the {format_rate(found.came_per_s)} that come: "
+        "its queue would grow without end"
+    )
 
 
 def _level(latency_s: Floats) -> Level:

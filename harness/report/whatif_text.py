@@ -13,16 +13,18 @@ from harness.units import format_count, format_duration, format_rate
 
 ASSUMES = "arrivals, transfer and all other work stay as recorded; requests are served in the order in which they came"
 
+OF_THESE = "the figures are of these, another run varies"
+
 
 def render(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) -> str:
     """The sentence, the table when there are several answers, what both stand on, and the doubts."""
     first = answers[0]
-    if first.refusal is not None:
+    if first.now is None:
         return f"no answer: {first.refusal}"
     lines = [f"what-if, {visible(run)}", "", *_table(answers), "", sentence(first), ""]
     lines += [
         _line("calibration", _calibration(first)),
-        _line("requests", f"n = {format_count(first.n)} (measured, ok, with server half)"),
+        _line("requests", f"n = {format_count(first.n)} (measured, ok, with server half); {OF_THESE}"),
         _line("assumes", ASSUMES),
     ]
     if first.then is not None and first.then.p99_s is None:
@@ -34,7 +36,7 @@ def render(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) ->
 def sentence(found: Answer) -> str:
     """One answer in words, with its figures."""
     if found.now is None or found.then is None:
-        return found.refusal or ""
+        return f"{found.change}: no answer, {visible(found.refusal or 'nothing is known')}."
     parts = [f"p50 {_change(found.now.p50_s, found.then.p50_s)}"]
     if found.now.p99_s is not None and found.then.p99_s is not None:
         parts.append(f"p99 {_change(found.now.p99_s, found.then.p99_s)}")
