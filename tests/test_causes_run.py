@@ -30,6 +30,7 @@ CODES = {
     "thread_pool", "lock", "batch_window", "batcher_busy", "event_loop", "taken_late", "upload", "download",
     "delayed_ack", "cold_start", "payload", "oversubscribed", "cpu_saturated", "gil", "stage_waits", "stage_dominates",
     "generator", "connections", "gc", "retries", "overload", "memory_growth",
+    "machine_full",
 }  # fmt: skip
 
 

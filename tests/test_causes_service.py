@@ -77,8 +77,8 @@ def test_on_a_machine_without_a_free_core_nobody_can_tell_what_a_stage_waits_for
         health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", used, None, None),), ())
         return slow("inference", 100.0, busy, health=health, vitals=vitals_of(cpu=0.2, limit=2.0))
 
-    assert (codes(on(0.9)), codes(on(0.99))) == (["stage_waits"], [])
-    assert codes(on(0.99, busy=0.05)) == ["stage_waits"]
+    assert (codes(on(0.9)), codes(on(0.99))) == (["stage_waits"], ["machine_full"])
+    assert codes(on(0.99, busy=0.9)) == []
 
 
 # --- stages that dominate ----------------------------------------------------------------------------------

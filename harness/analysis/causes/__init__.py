@@ -104,5 +104,6 @@ def _inside(
     charged = [replace(c, cost_s=c.cost_s + share * pool.wait_s) for c, share in roots if c is not None]
     full = None if stretched or held or threads else processor.cpu_saturated(scene, cpu)
     most = None if late or slow or one_kind or stretched else service.stage_dominates(scene)
-    others = (one_kind, queues.batch(scene), threads, full, most)
+    taken = processor.machine_full(scene, cpu) if stretched is None else None
+    others = (one_kind, queues.batch(scene), threads, full, most, taken)
     return [*charged, *(cause for cause in others if cause is not None)]

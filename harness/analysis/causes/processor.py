@@ -123,3 +123,31 @@ def cpu_saturated(scene: Scene, processor: Processor | None) -> Cause | None:
         evidence=(processor.text, *busy, f"waiting inside the service: {scene.counted(cost_s)}"),
         cost_s=cost_s,
     )
+
+
+def machine_full(scene: Scene, processor: Processor | None) -> Cause | None:
+    """The machine had no core left, the service used little of it, and its threads stood still: other programs, the
+    generator among them, took the processor. Told of the machine of the generator, where the service may run, too."""
+    work = _all_work(scene)
+    if not scene.is_crowded or work is None or processor is None or processor.used >= MOSTLY * processor.limit:
+        return None
+    if work.busy > STRETCHED or not scene.is_worth(work.waits_s, MUCH):
+        return None
+    return Cause(
+        code="machine_full",
+        stage=None,
+        resource="cpu",
+        model=None,
+        sentence=(
+            f"The machine of the test had no processor time left, and the service used {processor.used:.2f} cores: its "
+            f"threads ran only {format_share(work.busy)} of the {format_duration(work.wall_s)} of work per request."
+        ),
+        remedy="run the test again on a quieter machine, or give service and generator cores of their own; if the "
+        "service runs elsewhere, look for what its stages wait for",
+        evidence=(
+            processor.text,
+            f"work: {format_duration(work.wall_s)} per request, of which threads ran {format_duration(work.cpu_s)}, "
+            f"n = {work.n:,} requests",
+        ),
+        cost_s=work.waits_s,
+    )

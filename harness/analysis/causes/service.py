@@ -13,8 +13,6 @@ MUCH = 0.25
 """Waiting inside a stage with a smaller share of the time not spent in queues is no cause."""
 IDLE = 0.50
 """A stage that is busy for less than this waits more than it works."""
-HARDLY = 0.10
-"""The same on a machine that has no core left: less than that is not for want of one."""
 CROWDED = 0.80
 """Of the time that others leave it on average: threads that share cores run less, and do not wait for anything else."""
 ELSEWHERE = 0.50
@@ -69,14 +67,14 @@ def library_s(scene: Scene, processor: Processor | None, work: WorkFindings) -> 
 
 def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     """The stage that waits most for something that is not marked: I/O, the network, a sleep, a lock, a GPU."""
-    if processor is not None and processor.is_full:
+    if scene.is_crowded or (processor is not None and processor.is_full):
         return None
     found = [each for each in (idle(scene, stage) for stage in WORK) if each is not None]
     if not found:
         return None
     top = max(found, key=lambda each: each.wait_s)
     least = MUCH * (scene.latency_s - scene.mean(*WAITS))
-    if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.busy > _busiest(scene, processor):
+    if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.busy > _busiest(processor):
         return None
     if library_s(scene, processor, top.work) is not None:
         return None
@@ -110,12 +108,11 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     )
 
 
-def _busiest(scene: Scene, processor: Processor | None) -> float:
+def _busiest(processor: Processor | None) -> float:
     """How busy a stage that waits may be at most. Work that shares a processor is stretched by 1 / (1 - use)."""
-    most = HARDLY if scene.is_crowded else IDLE
     if processor is None:
-        return most
-    return min(most, CROWDED * max(0.0, 1.0 - processor.used / processor.limit))
+        return IDLE
+    return min(IDLE, CROWDED * max(0.0, 1.0 - processor.used / processor.limit))
 
 
 def main_model(scene: Scene) -> str | None:
