@@ -29,6 +29,7 @@ def render(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) ->
     ]
     if first.then is not None and first.then.p99_s is None:
         lines.append(_line("p99", _refused_p99(first.n)))
+    lines += [_line("no answer", f"{a.change}: {visible(a.refusal)}") for a in answers[1:] if a.refusal is not None]
     lines += [_line("warning", text) for text in warnings]
     return "\n".join(line.rstrip() for line in lines)
 
