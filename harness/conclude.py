@@ -19,8 +19,8 @@ from harness.analysis.steps import worse_answers
 from harness.analysis.verdict import Around, write
 from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels
-from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, why_no_stage
-from harness.findings import Health, Reading, Summary
+from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, steps_of, why_no_stage
+from harness.findings import Health, LatencyFindings, Reading, Summary
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
@@ -98,7 +98,7 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         span_source=described.span_source(scenario, seen.joined, seen.ledger),
         coverage=evidence.coverage,
         waits=seen.resources,
-        answered=latency_findings(evidence.requests.loc[evidence.requests["ok"], "latency_s"].to_numpy(np.float64)),
+        answered=_answered(evidence),
         steps=facts.steps,
         work=facts.work,
         growth=facts.growth,
@@ -107,6 +107,11 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         contrasts=facts.contrasts,
         causes=diagnosis.causes,
     )
+
+
+def _answered(evidence: Evidence) -> LatencyFindings:
+    ok = evidence.requests[evidence.requests["ok"]]
+    return latency_findings(ok["latency_s"].to_numpy(np.float64), ok["step"].to_numpy(np.int64))
 
 
 # --- parts of the summary ----------------------------------------------------------------------------------
@@ -125,7 +130,9 @@ def observed(
     in_measure, split_rows = measured(rows), with_server_half(rows)
     own_health = _health(record)
     evidence = gather(scenario, samples, rows, split_rows, ledger, joined.dropping)
-    latency, service = (latency_findings(series(evidence, subject)) for subject in WHOLE_REQUEST)
+    latency, service = (
+        latency_findings(series(evidence, subject), steps_of(evidence, subject)) for subject in WHOLE_REQUEST
+    )
     return Observed(
         load=scenario.load,
         samples=samples,

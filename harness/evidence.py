@@ -51,6 +51,17 @@ def series(evidence: Evidence, subject: str, missing_s: float = math.inf) -> NDA
     Of a stage, ok requests without a server half are left out when they are missing at random. A handful of which
     nothing can be said count as `missing_s`: infinite is the worst they can have been, NaN leaves them out as well.
     """
+    ranked = _ranked(evidence, subject, missing_s)
+    return ranked[~np.isnan(ranked)]
+
+
+def steps_of(evidence: Evidence, subject: str, missing_s: float = math.inf) -> NDArray[np.int64]:
+    """The load step of each value of `series`."""
+    steps: NDArray[np.int64] = evidence.requests["step"].to_numpy(dtype=np.int64)
+    return steps[~np.isnan(_ranked(evidence, subject, missing_s))]
+
+
+def _ranked(evidence: Evidence, subject: str, missing_s: float) -> NDArray[np.float64]:
     requests = evidence.requests
     if subject in WHOLE_REQUEST:
         values = requests[f"{subject}_s"]
@@ -58,8 +69,8 @@ def series(evidence: Evidence, subject: str, missing_s: float = math.inf) -> NDA
         values = requests["request_id"].map(stage_values(evidence.split_rows, subject))
         if evidence.coverage is not None and evidence.coverage.loss is Loss.UNTESTED:
             values = values.fillna(missing_s)
-    ranked = np.where(requests["ok"], values, math.inf).astype(np.float64)
-    return ranked[~np.isnan(ranked)]
+    ranked: NDArray[np.float64] = np.where(requests["ok"], values, math.inf).astype(np.float64)
+    return ranked
 
 
 def stage_values(split_rows: pd.DataFrame, stage: str) -> pd.Series[float]:

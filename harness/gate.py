@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness.analysis import early_stopping
 from harness.analysis.early_stopping import Decision, decide
 from harness.analysis.quantiles import effective_size, estimate_mean, quantile
-from harness.evidence import WHOLE_REQUEST, Evidence, series, stage_values, why_no_stage
+from harness.evidence import WHOLE_REQUEST, Evidence, series, stage_values, steps_of, why_no_stage
 from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning
 from harness.slo import Slo
@@ -39,23 +39,39 @@ _VERDICTS = {
 def judge_slo(slo: Slo, evidence: Evidence) -> SloFindings:
     """One SLO against one run."""
     if slo.statistic == "error_rate":
-        return _judge_share(slo, _counted(~evidence.requests["ok"]), 1.0 - slo.limit)
+        return _judge_share(slo, _counted(evidence, "ok"), 1.0 - slo.limit)
     if slo.statistic == "completed":
-        return _judge_share(slo, _counted(~evidence.requests["answered"]), slo.limit)
+        return _judge_share(slo, _counted(evidence, "answered"), slo.limit)
     subject = slo.subject or "latency"
     if subject not in WHOLE_REQUEST and (refused := _refuse_stage(slo, evidence)) is not None:
         return refused
     if slo.statistic == "share":
         return _judge_mean_share(slo, evidence.split_rows, subject)
-    values = series(evidence, subject)
+    values = _values(evidence, subject)
     if slo.statistic == "mean":
         # A stage of a failed request is no stage time: the mean stands on the others, as in the stage table.
-        return _judge_mean(slo, values if subject in WHOLE_REQUEST else values[np.isfinite(values)])
+        return _judge_mean(slo, values if subject in WHOLE_REQUEST else values.finite())
     judge = _judge_max if slo.statistic == "max" else _judge_quantile
     found = judge(slo, values)
     if subject in WHOLE_REQUEST or not evidence.missing_halves:
         return found
-    return _either_way(found, judge(slo, series(evidence, subject, missing_s=math.nan)), evidence.missing_halves)
+    return _either_way(found, judge(slo, _values(evidence, subject, math.nan)), evidence.missing_halves)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Values:
+    """What is judged, in time order, and the load step of each value."""
+
+    seconds: NDArray[np.float64]
+    steps: NDArray[np.int64]
+
+    def finite(self) -> _Values:
+        known = np.isfinite(self.seconds)
+        return _Values(self.seconds[known], self.steps[known])
+
+
+def _values(evidence: Evidence, subject: str, missing_s: float = math.inf) -> _Values:
+    return _Values(series(evidence, subject, missing_s), steps_of(evidence, subject, missing_s))
 
 
 def _either_way(slowest: SloFindings, without: SloFindings, missing: int) -> SloFindings:
@@ -66,9 +82,11 @@ def _either_way(slowest: SloFindings, without: SloFindings, missing: int) -> Slo
     return replace(without, verdict=verdict, n=slowest.n, reason=f"{without.reason}; {many}")
 
 
-def _counted(bad: pd.Series[bool]) -> NDArray[np.float64]:
+def _counted(evidence: Evidence, good: str) -> _Values:
     """1 for each request that counts against the limit, in time order."""
-    return bad.to_numpy().astype(np.float64)
+    requests = evidence.requests
+    bad = (~requests[good]).to_numpy().astype(np.float64)
+    return _Values(bad, requests["step"].to_numpy(np.int64))
 
 
 def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
@@ -85,21 +103,22 @@ def _refuse_stage(slo: Slo, evidence: Evidence) -> SloFindings | None:
     return _answer(slo, Verdict.INVALID, None, len(rows), reason) if reason else None
 
 
-def _judge_quantile(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
+def _judge_quantile(slo: Slo, values: _Values) -> SloFindings:
     assert slo.quantile is not None  # noqa: S101 - the grammar knows no other statistic
-    n = len(series)
+    seconds = values.seconds
+    n = len(seconds)
     if n == 0:
         return _answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, "no request counts here")
-    over = _over(slo, series)
-    decision, n_eff, needs = _decide(over, slo.quantile)
-    observed = quantile(np.sort(series), slo.quantile)
+    over = _over(slo, seconds)
+    decision, n_eff, needs = _decide(_Values(over, values.steps), slo.quantile)
+    observed = quantile(np.sort(seconds), slo.quantile)
     shown = observed if math.isfinite(observed) else None
-    counted = _beyond(slo, series, over)
+    counted = _beyond(slo, seconds, over)
     return _answer(slo, _VERDICTS[decision], shown, n, _reason(decision, counted, n, n_eff, needs))
 
 
-def _judge_share(slo: Slo, bad: NDArray[np.float64], p: float) -> SloFindings:
-    n, count = len(bad), int(bad.sum())
+def _judge_share(slo: Slo, bad: _Values, p: float) -> SloFindings:
+    n, count = len(bad.seconds), int(bad.seconds.sum())
     observed = count / n if n else None
     if slo.statistic == "completed" and observed is not None:
         observed = 1.0 - observed
@@ -112,13 +131,13 @@ def _judge_share(slo: Slo, bad: NDArray[np.float64], p: float) -> SloFindings:
     return _answer(slo, _VERDICTS[decision], observed, n, _reason(decision, counted, n, n_eff, needs))
 
 
-def _decide(over: NDArray[np.float64], p: float) -> tuple[Decision, int, int]:
+def _decide(over: _Values, p: float) -> tuple[Decision, int, int]:
     """The rule on the effective sample; also its size and how many requests would decide."""
-    n = len(over)
+    n = len(over.seconds)
     if n == 0:
         return Decision.UNDECIDED, 0, early_stopping.needed(0, p)
-    scale = effective_size(over) / n
-    count = float(over.sum()) * scale
+    scale = effective_size(over.seconds, strata=over.steps) / n
+    count = float(over.seconds.sum()) * scale
     needs = math.ceil(early_stopping.needed(math.ceil(count - 1e-9), p) / scale)
     return decide(count, n * scale, p), max(1, math.floor(n * scale)), needs
 
@@ -132,13 +151,13 @@ def _reason(decision: Decision, counted: str, n: int, n_eff: int, needs: int) ->
     return f"{counted}{known}; deciding takes about {max(1, needs - n):,} more requests, if they are no worse"
 
 
-def _judge_mean(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
-    finite = series[np.isfinite(series)]
-    if len(finite) < len(series):
-        failed = len(series) - len(finite)
-        reason = f"{failed:,} of {len(series):,} requests have no latency because they failed: a mean would hide them"
-        return _answer(slo, Verdict.FAILED, None, len(series), reason)
-    return _by_interval(slo, finite, float(finite.mean()) if len(finite) else None, slo.limit)
+def _judge_mean(slo: Slo, values: _Values) -> SloFindings:
+    seconds, n = values.seconds, len(values.seconds)
+    failed = n - int(np.isfinite(seconds).sum())
+    if failed:
+        reason = f"{failed:,} of {n:,} requests have no latency because they failed: a mean would hide them"
+        return _answer(slo, Verdict.FAILED, None, n, reason)
+    return _by_interval(slo, values, float(seconds.mean()) if n else None, slo.limit)
 
 
 def _judge_mean_share(slo: Slo, rows: pd.DataFrame, stage: str) -> SloFindings:
@@ -149,12 +168,13 @@ def _judge_mean_share(slo: Slo, rows: pd.DataFrame, stage: str) -> SloFindings:
     latency = rows["latency_s"].to_numpy(dtype=np.float64)
     total = float(latency.sum())
     observed = float(values.sum()) / total if total > 0 else None
-    return _by_interval(slo, values - slo.limit * latency, observed, 0.0)
+    excess = _Values(values - slo.limit * latency, rows["step"].to_numpy(np.int64))
+    return _by_interval(slo, excess, observed, 0.0)
 
 
-def _by_interval(slo: Slo, series: NDArray[np.float64], observed: float | None, limit: float) -> SloFindings:
-    n = len(series)
-    mean = estimate_mean(series)
+def _by_interval(slo: Slo, values: _Values, observed: float | None, limit: float) -> SloFindings:
+    n = len(values.seconds)
+    mean = estimate_mean(values.seconds, strata=values.steps)
     if mean.low is None or mean.high is None:
         reason = f"{n:,} requests are too few for an interval of the mean"
         return _answer(slo, Verdict.NOT_ENOUGH_DATA, observed, n, reason)
@@ -173,14 +193,15 @@ def _by_interval(slo: Slo, series: NDArray[np.float64], observed: float | None, 
     )
 
 
-def _judge_max(slo: Slo, series: NDArray[np.float64]) -> SloFindings:
-    n = len(series)
+def _judge_max(slo: Slo, values: _Values) -> SloFindings:
+    seconds = values.seconds
+    n = len(seconds)
     if n == 0:
         return _answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, "no request counts here")
-    over = _over(slo, series)
-    observed = float(series.max())
+    over = _over(slo, seconds)
+    observed = float(seconds.max())
     verdict = Verdict.FAILED if over.any() else Verdict.PASSED
-    return _answer(slo, verdict, observed if math.isfinite(observed) else None, n, _beyond(slo, series, over))
+    return _answer(slo, verdict, observed if math.isfinite(observed) else None, n, _beyond(slo, seconds, over))
 
 
 def _beyond(slo: Slo, series: NDArray[np.float64], over: NDArray[np.float64]) -> str:

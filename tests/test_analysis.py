@@ -22,7 +22,7 @@ def ledger_rows(**stages: list[float]) -> pd.DataFrame:
     n = len(next(iter(stages.values())))
     frame = pd.DataFrame({name: [0.0] * n for name in columns(LedgerRow) if name.endswith("_s")})
     frame["queue_est_s"] = np.nan
-    frame["request_id"] = range(n)
+    frame["request_id"], frame["step"] = range(n), 0
     for stage, seconds in stages.items():
         frame[f"{stage}_s"] = seconds
     frame["latency_s"] = np.sum([np.array(s) for s in stages.values()], axis=0)

@@ -141,6 +141,12 @@ def test_no_row_has_no_attributes_but_all_columns(samples: list[Sample]) -> None
     assert list(found.columns) == list(full.columns)
 
 
+def test_calls_of_requests_that_are_not_asked_about_are_nobodys() -> None:
+    samples = [a_request(0, 0, 100, status=500, failed_checks="status")]
+
+    assert len(attributes(samples, [a_root(0, 90, 0), a_call(0, "det", 1, 50)])) == 0
+
+
 def test_more_models_than_a_set_has_places_for_are_others() -> None:
     spans = [a_root(0, 90, 0), *(a_call(0, f"m{i}", 1 + i, 2 + i) for i in range(70))]
 

@@ -269,3 +269,14 @@ def test_a_handful_of_missing_halves_decides_nothing(expression: str, missing: i
     assert found.verdict is expected
     says = "decide" if expected is Verdict.NOT_ENOUGH_DATA else "change nothing"
     assert found.reason.endswith(f"{missing} more without a server half {says}")
+
+
+def test_steps_of_the_load_are_planned_and_do_not_make_the_requests_few() -> None:
+    """A third of the requests, all of the last step, are beyond the limit: as one event that decides nothing."""
+    rows = requests(600)
+    rows["latency_s"] = np.where(np.arange(600) < 400, 0.1, 0.9) + np.random.default_rng(1).uniform(0, 0.01, 600)
+
+    pooled = judge_slo(parse_slo("p90(latency) < 500ms"), evidence(rows))
+    stepped = judge_slo(parse_slo("p90(latency) < 500ms"), evidence(rows.assign(step=np.repeat([0, 1, 2], 200))))
+
+    assert (pooled.verdict, stepped.verdict) == (Verdict.NOT_ENOUGH_DATA, Verdict.FAILED)

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from harness.analysis import quantiles
 from harness.analysis.autocorrelation import LONGEST, memory
 from harness.analysis.early_stopping import Decision, decide
-from harness.analysis.quantiles import effective_at, estimate_mean, estimate_quantile, latency_findings
+from harness.analysis.quantiles import effective_at, estimate_mean, estimate_quantile, latency_findings, quantile
+from harness.estimates import Estimate
+from tests import simulated_queues as queues
 from tests.queue_cases import RUNS, Case, covered, independent_exponential, independent_lognormal, mg1, mm1
 
 LEAST, MOST = 0.92, 0.98
@@ -175,3 +177,22 @@ def test_no_series_is_worth_more_than_it_has(values: list[float], margin: float)
 
     assert 0.0 <= quantiles.effective_over(series, 1.0, margin) <= len(series)
     assert 0.0 <= effective_at(series, 0.9, 1.0) <= len(series)
+
+
+def test_a_figure_over_several_load_steps_is_as_sure_as_the_steps_make_it() -> None:
+    parts = [queues.mm1(4_000, load, seed) for seed, load in enumerate((0.1, 0.4, 0.7))]
+    series, steps = np.concatenate(parts), np.repeat([0, 1, 2], 4_000)
+
+    pooled, stepped = latency_findings(series), latency_findings(series, steps)
+
+    assert pooled.p50.value == stepped.p50.value == quantile(np.sort(series), 0.5)
+    assert _width(stepped.p50) < 0.7 * _width(pooled.p50)  # a change of load looks like a very long memory
+    assert (pooled.mean.low, pooled.p95.value) == (None, None)
+    assert _width(stepped.mean) < 0.3 * (stepped.mean.value or 0.0)
+    assert latency_findings(parts[0], np.zeros(4_000, np.int64)) == latency_findings(parts[0])
+
+
+def _width(estimate: Estimate) -> float:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low

@@ -130,7 +130,7 @@ def _of_calls(request_ids: Integers, calls: pd.DataFrame, known: NDArray[np.bool
     order = np.argsort(request_ids, kind="stable")
     called = calls["request_id"].to_numpy(dtype=np.int64)
     place = np.searchsorted(request_ids, called, sorter=order)
-    place = order[np.minimum(place, n - 1)] if n else np.zeros(0, np.intp)
+    place = order[np.minimum(place, n - 1)] if n else np.zeros(len(called), np.intp)
     own = request_ids[place] == called if n else np.zeros(len(called), np.bool_)
     place, calls = place[own], calls[own]
     number = np.bincount(place, minlength=n).astype(np.float64)

@@ -21,6 +21,9 @@ from harness.analysis.autocorrelation import Memory, memory
 from harness.estimates import Estimate, LatencyFindings
 
 Values = NDArray[np.float64]
+Strata = NDArray[np.int64] | None
+"""The load step of each value, where there are several. How many requests a step has is planned and nothing is drawn:
+only what varies within the steps makes a figure of all of them uncertain."""
 CONFIDENCE = 0.95
 LEVELS = (0.50, 0.90, 0.95, 0.99)
 """The percentiles every report shows, and where the memory of a series is looked at on the way up to another one."""
@@ -43,32 +46,42 @@ def _rank(n: int, p: float) -> int:
     return min(n, max(1, math.ceil(n * p - 1e-9)))
 
 
-def effective_size(series: Values, margin: float = 0.0) -> float:
+def within(series: Values, strata: Strata) -> Values:
+    """The series less the mean of each stratum, which then hold no memory of being different."""
+    if strata is None or len(series) == 0 or strata.min() == strata.max():
+        return series
+    of = strata - strata.min()
+    means = np.bincount(of, weights=series) / np.maximum(np.bincount(of), 1)
+    left: Values = series - means[of]
+    return left
+
+
+def effective_size(series: Values, margin: float = 0.0, strata: Strata = None) -> float:
     """How many independent observations carry as much as this series, in time order: n / memory.
 
     Never more than n. A constant series counts in full. `margin`: see `Memory.effective`; intervals need one, and so
     does every claim that something is well, but a service that died needs none to have failed.
     """
-    return memory(series).effective(margin)
+    return memory(within(series, strata)).effective(margin)
 
 
-def effective_over(series: Values, threshold: float, margin: float = 0.0) -> float:
+def effective_over(series: Values, threshold: float, margin: float = 0.0, strata: Strata = None) -> float:
     """Effective size of the question "is it over the threshold?", asked of each value in time order."""
-    return effective_size((series > threshold).astype(np.float64), margin)
+    return effective_size((series > threshold).astype(np.float64), margin, strata)
 
 
-def effective_at(series: Values, p: float, threshold: float) -> float:
+def effective_at(series: Values, p: float, threshold: float, strata: Strata = None) -> float:
     """Effective size of a limit on the p-quantile: no more than the quantile itself has in `estimate_quantile`.
 
     Where few or none are over a limit, that question alone remembers nothing, however long the requests do.
     """
     if len(series) == 0:
         return 0.0
-    *_, (_, worst) = _ascent(series, np.sort(series), p)
-    return min(worst.effective(MARGIN), effective_over(series, threshold, MARGIN))
+    *_, (_, worst) = _ascent(series, np.sort(series), p, strata)
+    return min(worst.effective(MARGIN), effective_over(series, threshold, MARGIN, strata))
 
 
-def _ascent(series: Values, ordered: Values, p: float) -> Iterator[tuple[float, Memory]]:
+def _ascent(series: Values, ordered: Values, p: float, strata: Strata) -> Iterator[tuple[float, Memory]]:
     """Each level up to p, with the worst memory of "is it over?" met so far.
 
     What makes one percentile uncertain makes the ones beyond it no more certain, though it shows less and less in the
@@ -76,22 +89,26 @@ def _ascent(series: Values, ordered: Values, p: float) -> Iterator[tuple[float, 
     """
     worst = Memory(len(series), 1.0, 1.0)
     for level in (*(each for each in LEVELS if each < p), p):
-        found = memory((series > quantile(ordered, level)).astype(np.float64))
+        found = memory(within((series > quantile(ordered, level)).astype(np.float64), strata))
         worst = min(worst, found, key=lambda each: each.effective(MARGIN))
         yield level, worst
 
 
 def estimate_quantile(
-    series: Values, p: float, confidence: float = CONFIDENCE, at_most: float | None = None
+    series: Values,
+    p: float,
+    confidence: float = CONFIDENCE,
+    at_most: float | None = None,
+    strata: Strata = None,
 ) -> Estimate:
     """The p-quantile of a series in time order, refused when no finite upper limit exists at this n.
 
-    `at_most` caps the effective sample size.
+    `at_most` caps the effective sample size. Over several load steps (`strata`) it is the quantile of this mixture.
     """
     if len(series) == 0:
         return _nothing(confidence)
     ordered = np.sort(series)
-    *_, (_, worst) = _ascent(series, ordered, p)
+    *_, (_, worst) = _ascent(series, ordered, p, strata)
     return _between_ranks(ordered, p, confidence, worst, at_most)
 
 
@@ -148,7 +165,7 @@ def needed(p: float, confidence: float = CONFIDENCE) -> int:
     return math.ceil(math.log((1.0 - confidence) / 2.0) / math.log(p))
 
 
-def estimate_mean(series: Values, confidence: float = CONFIDENCE, least: int = 6) -> Estimate:
+def estimate_mean(series: Values, confidence: float = CONFIDENCE, least: int = 6, strata: Strata = None) -> Estimate:
     """The mean of a series in time order, with Student's interval on the effective sample size.
 
     A series worth fewer than `least` independent values has no interval.
@@ -159,29 +176,31 @@ def estimate_mean(series: Values, confidence: float = CONFIDENCE, least: int = 6
     mean = float(series.mean())
     if not math.isfinite(mean):
         return Estimate(None, None, None, n, confidence, refusal="not known for every request")
-    n_eff = memory(series).effective(MARGIN_OF_MEAN)
+    left = within(series, strata)
+    n_eff = memory(left).effective(MARGIN_OF_MEAN)
     if n_eff < least:
         return Estimate(mean, None, None, n, confidence)
-    half = binomial.t_quantile(0.5 + confidence / 2.0, n_eff - 1.0) * float(series.std(ddof=1)) / math.sqrt(n_eff)
+    half = binomial.t_quantile(0.5 + confidence / 2.0, n_eff - 1.0) * float(left.std(ddof=1)) / math.sqrt(n_eff)
     low = mean - half if float(series.min()) < 0.0 else max(0.0, mean - half)  # a duration is not negative
     return Estimate(mean, low, mean + half, n, confidence)
 
 
-def latency_findings(series: Values) -> LatencyFindings:
+def latency_findings(series: Values, strata: Strata = None) -> LatencyFindings:
     """The statistics every report shows of one duration, from its values in time order, seconds.
 
     A request that failed is infinite: it takes its rank among the percentiles, and has no part in mean and maximum.
     """
-    answered = series[np.isfinite(series)]
+    finite = np.isfinite(series)
+    answered, of_answered = series[finite], None if strata is None else strata[finite]
     max_s = float(answered.max()) if len(answered) else None
     if len(series) == 0:
         none = _nothing(CONFIDENCE)
         return LatencyFindings(none, none, none, none, none, max_s)
     ordered = np.sort(series)
-    ascent = _ascent(series, ordered, LEVELS[-1])
+    ascent = _ascent(series, ordered, LEVELS[-1], strata)
     estimates = [_between_ranks(ordered, p, CONFIDENCE, worst) for p, worst in ascent]
     p50, p90, p95, p99 = estimates
-    return LatencyFindings(estimate_mean(answered), p50, p90, p95, p99, max_s)
+    return LatencyFindings(estimate_mean(answered, strata=of_answered), p50, p90, p95, p99, max_s)
 
 
 def differ(one: pd.Series[float], other: pd.Series[float], least: int = 20, threshold: float = 0.1) -> bool:

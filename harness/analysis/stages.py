@@ -44,7 +44,7 @@ def _stage(rows: pd.DataFrame, stage: str, mean_latency: float) -> StageFindings
     return StageFindings(
         stage=stage,
         part_of="transfer" if stage in TRANSFER else None,
-        mean=estimate_mean(values),
+        mean=estimate_mean(values, strata=rows["step"].to_numpy(np.int64)),
         share=float(values.mean()) / mean_latency if mean_latency > 0 else None,
         p50=quantile(ordered, 0.50) if len(ordered) >= 2 else None,
         p95=quantile(ordered, 0.95) if len(ordered) >= 20 else None,
@@ -149,16 +149,17 @@ def name_findings(rows: pd.DataFrame, split_rows: pd.DataFrame) -> tuple[NameFin
     """Each kind of request on its own, slowest mean first: `rows` are the measured ledger rows in time order."""
     found = []
     for name, group in rows.groupby("name", sort=False):
-        latency = group.loc[group["ok"], "latency_s"].to_numpy(dtype=np.float64)
+        ok = group[group["ok"]]
+        latency, steps = ok["latency_s"].to_numpy(dtype=np.float64), ok["step"].to_numpy(dtype=np.int64)
         largest = _largest(stage_findings(split_rows[split_rows["name"] == name]))
         found.append(
             NameFindings(
                 name=str(name),
                 ok=len(latency),
                 failed=len(group) - len(latency),
-                mean=estimate_mean(latency),
-                p50=estimate_quantile(latency, 0.50),
-                p95=estimate_quantile(latency, 0.95),
+                mean=estimate_mean(latency, strata=steps),
+                p50=estimate_quantile(latency, 0.50, strata=steps),
+                p95=estimate_quantile(latency, 0.95, strata=steps),
                 bottleneck=largest.stage if largest else None,
                 bottleneck_share=largest.share if largest else None,
             )

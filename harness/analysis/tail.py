@@ -28,8 +28,6 @@ from harness.model import SERVER_STAGES
 
 Floats: TypeAlias = NDArray[np.float64]
 
-TailAttribution = TailFindings
-
 STAGES_BLAMED = ("backlog", "transfer", "queue_est", *SERVER_STAGES, "other")
 LEAST_SLOW = 10
 """Fewer slow requests than this carry no attribution."""
