@@ -131,6 +131,13 @@ def test_a_natural_mix_of_sizes_is_no_poison() -> None:
     assert codes(poisoned(every=3)) == []  # one in three is the rule
 
 
+def test_answers_that_are_a_little_longer_when_slow_are_no_kind() -> None:
+    bad = np.arange(200) % 20 == 0
+
+    assert codes(poisoned(bytes_received=np.where(bad, 433.0, 431.0))) == []
+    assert codes(poisoned(bytes_received=np.where(bad, 9e5, 431.0))) == ["payload"]
+
+
 def test_slow_requests_that_share_nothing_are_no_kind() -> None:
     assert codes(poisoned(bytes_sent=np.random.default_rng(1).uniform(1e3, 1e5, 200))) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from facts_builders import a_reading, a_step, calls_of, facts_of, rows_of, vitals_of, worked
 
@@ -43,6 +44,15 @@ def test_a_stage_that_works_or_waits_little_is_no_cause() -> None:
     assert codes(slow("inference", 100.0, 0.95)) == []
     assert codes(slow("inference", 100.0, 0.55)) == []
     assert codes(slow("preprocess", 15.0, 0.1)) == []  # 14 of 77 ms
+
+
+def test_a_machine_that_stood_still_once_is_no_stage_that_waits() -> None:
+    once = rows_of(inference=np.where(np.arange(200) // 30 == 3, 600.0, 15.0))
+    always = rows_of(inference=np.where(np.arange(200) % 6 == 3, 600.0, 15.0))
+    work = (worked("inference", 102.75, 0.1),)
+
+    assert codes(facts_of(once, work=work)) == []
+    assert codes(facts_of(always, work=work)) == ["stage_waits"]
 
 
 def test_one_slow_model_of_a_chain_is_named() -> None:

@@ -24,6 +24,7 @@ ALMOST_ALL = 0.8
 """Of the kind, that take longer than nine of ten others. Of fewer than FEW it must be all, and 19 of 20 others."""
 COST = 0.15
 MOST_KINDS = 50
+LARGER = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +84,10 @@ def _kinds(scene: Scene, own: Floats) -> Iterator[Kind]:
     for attribute in NUMBERS:
         values = scene.attribute(attribute)
         least = _cut(values, own) if values is not None else None
-        if values is not None and least is not None:
+        if values is None or least is None:
+            continue
+        # Answers carry their own timings and are a little longer when slow: only much larger ones are another kind.
+        if attribute != "bytes_received" or least >= LARGER * float(np.nanmedian(values)):
             shown = format_bytes(least) if attribute.startswith("bytes") else f"{least:g}"
             yield from _kind(attribute, f"{shown} or more", values >= least, own)
 

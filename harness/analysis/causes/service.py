@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.analysis.causes.scene import GRAIN_S, WAITS, WORK, Scene
 from harness.analysis.causes.vitals import Processor, per_request
 from harness.diagnosis import Cause, WorkFindings
@@ -26,6 +28,7 @@ LEAST_BUSY = 0.3
 MOST = 0.50
 """A stage around the models that takes more than this is worth a look, whatever it does."""
 MAIN_MODEL = 0.6
+LASTING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     least = MUCH * (scene.latency_s - scene.mean(*WAITS))
     if not scene.is_worth(top.wait_s, 0.0) or top.wait_s < least or top.busy > _busiest(processor):
         return None
-    if library_s(scene, processor, top.work) is not None:
+    if library_s(scene, processor, top.work) is not None or not _lasts(scene, top):
         return None
     stage, work = top.work.stage, top.work
     model = main_model(scene) if stage == "inference" else None
@@ -106,6 +109,13 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
         evidence=tuple(evidence),
         cost_s=top.wait_s,
     )
+
+
+def _lasts(scene: Scene, found: Idle) -> bool:
+    """Whether the waiting is there without the two worst tenths of the run: a machine that stood still once is no
+    stage that waits."""
+    means = sorted(float(part.mean()) for part in np.array_split(scene.column(found.work.stage), 10))
+    return float(np.mean(means[:-2])) - found.work.cpu_s >= LASTING * found.wait_s
 
 
 def _busiest(processor: Processor | None) -> float:
