@@ -80,7 +80,7 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         interrupted=record.get("status") == "interrupted",
         verdict=verdict,
         reasons=reasons,
-        sentences=write(facts, diagnosis.causes, around),
+        sentences=write(facts, diagnosis.causes, diagnosis.gains, around),
         counts=seen.counts,
         latency=seen.latency,
         service=seen.service,
@@ -106,6 +106,7 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         blame=facts.blame,
         contrasts=facts.contrasts,
         causes=diagnosis.causes,
+        gains=diagnosis.gains,
     )
 
 

@@ -16,10 +16,12 @@ from harness.analysis.blame import blame
 from harness.analysis.contrast import contrasts
 from harness.analysis.facts import Facts
 from harness.analysis.growth import growth_findings
+from harness.analysis.replayable import Recorded
 from harness.analysis.steps import step_findings
 from harness.analysis.tail import attribute_tail
+from harness.analysis.whatif import gains
 from harness.analysis.work import per_request, work_findings
-from harness.diagnosis import Cause
+from harness.diagnosis import Cause, WhatIfFindings
 from harness.evidence import Evidence
 from harness.findings import Counts, Health, LatencyFindings, ModelFindings, StageFindings, WaitFindings
 from harness.join import Halves, Joined
@@ -56,10 +58,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The facts of a run, and the causes they are evidence for."""
+    """The facts of a run, the causes they are evidence for, and what the usual changes would give."""
 
     facts: Facts
     causes: tuple[Cause, ...]
+    gains: tuple[WhatIfFindings, ...]
 
 
 def diagnose(seen: Observed) -> Diagnosis:
@@ -93,7 +96,8 @@ def diagnose(seen: Observed) -> Diagnosis:
         calls=seen.ledger.model_calls,
         vitals=vitals,
     )
-    return Diagnosis(facts, causes.find(facts))
+    run = Recorded(seen.load.arrivals, seen.samples, halves, seen.ledger.rows, facts.steps)
+    return Diagnosis(facts, causes.find(facts), gains(run) if len(rows) else ())
 
 
 def levels(load: LoadProfile) -> tuple[float, ...]:

@@ -169,16 +169,29 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """Latency, seconds. `p99_s` is None where n cannot carry it."""
+
+    mean_s: float
+    p50_s: float
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WhatIfFindings:
-    """A replay of the recorded arrivals with one thing changed. Without `then` the model does not fit: `refusal`."""
+    """What one change gives: a replay of the recorded arrivals with that changed.
+
+    Without `then`, `refusal` says why; without `now` no change of that run has an answer.
+    """
 
     change: str  # e.g. "inference x 0.8", "one more worker (2 -> 3)"
-    resource: str | None
-    servers: int | None
+    resource: str | None  # whose queue was replayed; None: nobody had to wait
+    servers: int | None  # of each process, after the change
+    pools: int  # processes that have such servers
     n: int
     measured_wait_s: tuple[float, float]  # median and p99 of the recorded wait for the resource
     replayed_wait_s: tuple[float, float]  # the same, replayed with nothing changed
-    now: tuple[float, float] | None  # p50 and p99 of the latency, replayed with nothing changed
-    then: tuple[float, float] | None
-    most_per_s: float | None  # highest rate the changed resource can carry
+    now: Level | None  # replayed with nothing changed
+    then: Level | None
+    most_per_s: float | None  # highest rate of this mix the changed resource can carry
     refusal: str | None

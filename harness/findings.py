@@ -18,6 +18,7 @@ from harness.diagnosis import (
     Sentence,
     StepFindings,
     TailFindings,
+    WhatIfFindings,
     WorkFindings,
 )
 from harness.estimates import Estimate as Estimate
@@ -260,3 +261,4 @@ class Summary:
     blame: tuple[BlameFindings, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     causes: tuple[Cause, ...] = ()  # what costs most first
+    gains: tuple[WhatIfFindings, ...] = ()  # of the usual changes, what takes most off the p99 first

@@ -13,7 +13,7 @@ from harness.analysis.bottleneck import bottleneck
 from harness.analysis.quantiles import latency_findings
 from harness.analysis.tail import attribute_tail
 from harness.analysis.verdict import Around, write
-from harness.diagnosis import Cause, Sentence, Steadiness
+from harness.diagnosis import Cause, Level, Sentence, Steadiness, WhatIfFindings
 from harness.findings import Counts, LatencyFindings
 from tests import simulated_queues as queues
 from tests.facts_builders import a_step, calls_of, facts_of, rows_of, vitals_of, waits_of, worked
@@ -28,7 +28,7 @@ def texts(sentences: tuple[Sentence, ...]) -> list[str]:
 
 def said_of(latency: LatencyFindings, ok: int, scheduled: int) -> list[str]:
     counts = Counts(scheduled, scheduled, ok, scheduled - ok, 0, 0, (), (), None, None)
-    return texts(write(facts_of(rows_of(0), counts=counts, latency=latency), (), Around()))
+    return texts(write(facts_of(rows_of(0), counts=counts, latency=latency), (), (), Around()))
 
 
 def test_where_requests_failed_the_headline_says_what_the_mean_and_what_the_percentiles_stand_on() -> None:
@@ -52,7 +52,7 @@ def test_the_resource_that_most_of_the_queue_was_for_is_named() -> None:
     rows = rows_of(20, queue=300.0, inference=100.0)
     waits = pd.concat([waits_of(rows, "threadpool", 200.0), waits_of(rows, "model_lock", 100.0)])
 
-    said = texts(write(facts_of(rows, waits=waits), (), Around()))
+    said = texts(write(facts_of(rows, waits=waits), (), (), Around()))
 
     assert said[2].startswith(
         "Largest part of the mean request: waiting in the service's queues (mostly for threadpool) 75% (300 ms)"
@@ -62,7 +62,7 @@ def test_the_resource_that_most_of_the_queue_was_for_is_named() -> None:
 def test_upload_that_is_a_wait_for_the_service_is_not_called_a_transfer() -> None:
     facts = facts_of(rows_of(20, upload=300.0, inference=100.0))
 
-    late, usual = (texts(write(facts, (), Around(taken_late=late))) for late in (True, False))
+    late, usual = (texts(write(facts, (), (), Around(taken_late=late))) for late in (True, False))
 
     words = "waiting before the service takes the request (shown as upload)"
     assert late[2].startswith(f"Largest part of the mean request: {words} 75% (300 ms)")
@@ -72,13 +72,13 @@ def test_upload_that_is_a_wait_for_the_service_is_not_called_a_transfer() -> Non
 def test_whether_the_largest_stage_works_or_waits_is_said_where_its_cpu_time_is_known() -> None:
     rows = rows_of(20, inference=100.0)
 
-    said = texts(write(facts_of(rows, work=(worked("inference", 100.0, 0.97),)), (), Around()))
+    said = texts(write(facts_of(rows, work=(worked("inference", 100.0, 0.97),)), (), (), Around()))
 
     assert "(100 ms, 97% of it at work on a processor)" in said[2]
 
 
 def test_a_cause_comes_before_the_stages_with_what_to_try_first_and_its_evidence() -> None:
-    said = write(facts_of(rows_of(20, inference=100.0)), (LOCK,), Around())
+    said = write(facts_of(rows_of(20, inference=100.0)), (LOCK,), (), Around())
 
     assert said[2] == Sentence("Requests wait for the lock. Try first: hold it shorter.", ("n = 20",))
     assert not any("No known cause" in text for text in texts(said))
@@ -88,7 +88,7 @@ def test_without_a_cause_that_is_said_and_so_is_what_nobody_could_look_at() -> N
     facts = facts_of(rows_of(20, inference=100.0))
     blind = replace(facts, vitals=NOBODY)
 
-    seen, unseen = texts(write(facts, (), Around())), texts(write(blind, (), Around()))
+    seen, unseen = texts(write(facts, (), (), Around())), texts(write(blind, (), (), Around()))
 
     assert "No known cause of slowness shows in the 20 requests that could be split." in seen
     assert unseen[-1].startswith("Not known: how late the service's event loop")
@@ -98,7 +98,7 @@ def test_without_a_cause_that_is_said_and_so_is_what_nobody_could_look_at() -> N
 def test_where_stages_carry_no_judgement_nothing_else_is_said_about_them() -> None:
     facts = facts_of(rows_of(20, inference=100.0))
 
-    said = texts(write(facts, (), Around(silence="half of the spans are missing")))
+    said = texts(write(facts, (), (), Around(silence="half of the spans are missing")))
 
     assert said[-1] == "Nothing is said about stages: half of the spans are missing."
     assert len(said) == 3
@@ -112,7 +112,7 @@ def test_at_most_six_sentences_and_the_least_important_are_left_out() -> None:
     facts = facts_of(rows, calls=models, tail=attribute_tail(rows), vitals=NOBODY, steps=(drifting,))
     second = replace(LOCK, code="upload", sentence="The way is long.")
 
-    said = texts(write(facts, (LOCK, second), Around(users="4 users", worse=worse)))
+    said = texts(write(facts, (LOCK, second), (), Around(users="4 users", worse=worse)))
 
     assert len(said) == 6
     assert any("Requests wait for the lock" in text for text in said)
@@ -124,8 +124,8 @@ def test_a_run_that_was_overloaded_has_no_latency_and_one_with_several_steps_nam
     unstable = a_step(Steadiness.UNSTABLE)
     facts = facts_of(rows_of(20, inference=100.0))
 
-    alone = write(replace(facts, steps=(unstable,)), (), Around())
-    second = write(replace(facts, steps=(a_step(), replace(unstable, step=1))), (), Around())
+    alone = write(replace(facts, steps=(unstable,)), (), (), Around())
+    second = write(replace(facts, steps=(a_step(), replace(unstable, step=1))), (), (), Around())
 
     assert alone[1] == Sentence("No latency is given: more requests came than were answered.", (unstable.sentence,))
     assert any(text.startswith("Load step 2 was overloaded") for text in texts(second))
@@ -175,3 +175,28 @@ def test_with_too_few_requests_for_a_tail_the_bottleneck_has_no_share() -> None:
 
     assert found is not None
     assert (found.share_of_tail, found.interval, found.n) == (None, None, 30)
+
+
+def test_what_a_fix_would_give_is_said_of_the_change_that_gives_most() -> None:
+    def gained(change: str, then_s: float | None) -> WhatIfFindings:
+        now, then = Level(0.1, 0.08, 0.4), None if then_s is None else Level(0.08, 0.06, then_s)
+        waits = (0.01, 0.3)
+        return WhatIfFindings(change, "threadpool", 1, 1, 400, waits, waits, now, then, 9.0, None)
+
+    facts = facts_of(rows_of(20, inference=100.0))
+    answers = (gained("inference x 0.8", 0.21), gained("one more worker (1 -> 2)", 0.3), gained("upload x 9", None))
+
+    said = write(facts, (), answers, Around())[-1]
+
+    assert said.text == "What a fix would give, by a replay of this run: inference x 0.8: p99 400 ms to 210 ms."
+    assert said.evidence[0] == "one more worker (1 -> 2): p99 400 ms to 300 ms"
+    assert "n = 400" in said.evidence[-1]
+
+
+def test_a_run_that_cannot_be_replayed_promises_nothing() -> None:
+    nothing = (0.0, 0.0)
+    refused = WhatIfFindings("a replay", None, None, 0, 0, nothing, nothing, None, None, None, "a closed loop")
+
+    said = texts(write(facts_of(rows_of(20, inference=100.0)), (), (refused,), Around()))
+
+    assert not any("What a fix" in text for text in said)

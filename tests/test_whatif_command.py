@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.analysis.whatif import Answer, Level
 from harness.chunks import schema_of
 from harness.commands.whatif import _parsed, command
+from harness.diagnosis import Level, WhatIfFindings
 from harness.errors import RunFolderError, UsageError
 from harness.model import Sample, Span
 from harness.report import whatif_text
@@ -217,13 +217,13 @@ def test_help_has_examples(whatif: Whatif) -> None:
 # --- the text ----------------------------------------------------------------------------------------------
 
 
-def an_answer(**changes: Any) -> Answer:
+def an_answer(**changes: Any) -> WhatIfFindings:
     known: dict[str, Any] = {
         "change": "inference x 0.8", "resource": "threadpool", "servers": 2, "pools": 1, "n": 1_000,
         "measured_wait_s": (0.030, 0.200), "replayed_wait_s": (0.031, 0.190),
         "now": Level(0.060, 0.045, 0.480), "then": Level(0.040, 0.023, 0.210), "most_per_s": 90.6, "refusal": None,
     }  # fmt: skip
-    return Answer(**{**known, **changes})
+    return WhatIfFindings(**{**known, **changes})
 
 
 def test_the_sentence_has_p50_p99_and_the_highest_rate() -> None:

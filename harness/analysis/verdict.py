@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.analysis.facts import Facts
 from harness.analysis.tail import LEAST_SLOW
-from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare
+from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare, WhatIfFindings
 from harness.findings import Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
 from harness.units import format_count, format_duration, format_rate, format_share
 
@@ -43,9 +43,11 @@ class Around:
     worse: Sentence | None = None
 
 
-def write(facts: Facts, causes: Sequence[Cause], around: Around) -> tuple[Sentence, ...]:
+def write(
+    facts: Facts, causes: Sequence[Cause], gains: Sequence[WhatIfFindings], around: Around
+) -> tuple[Sentence, ...]:
     """The most important sentences, in the order they are read."""
-    said = [(rank, sentence) for rank, sentence in _all(facts, causes, around) if sentence is not None]
+    said = [(rank, sentence) for rank, sentence in _all(facts, causes, gains, around) if sentence is not None]
     kept = sorted(range(len(said)), key=lambda place: said[place][0])[:MOST]
     return tuple(said[place][1] for place in sorted(kept))
 
@@ -53,7 +55,7 @@ def write(facts: Facts, causes: Sequence[Cause], around: Around) -> tuple[Senten
 _Ranked = tuple[int, Sentence | None]  # how early it is left out: the highest rank first
 
 
-def _all(facts: Facts, causes: Sequence[Cause], around: Around) -> Iterator[_Ranked]:
+def _all(facts: Facts, causes: Sequence[Cause], gains: Sequence[WhatIfFindings], around: Around) -> Iterator[_Ranked]:
     yield 0, _answers(facts.counts)
     if facts.counts.ok:
         yield 1, _latency(facts.latency, facts.steps)
@@ -72,6 +74,7 @@ def _all(facts: Facts, causes: Sequence[Cause], around: Around) -> Iterator[_Ran
         yield 7, _tail(facts, around.taken_late)
     if not causes and len(facts.rows) >= LEAST_FOR_NONE:
         yield 8, _no_cause(facts)
+    yield 8, _gain(gains)
     yield 9, _unknown(facts)
 
 
@@ -247,6 +250,30 @@ def _no_tail(n: int) -> str:
     if n >= need:
         return "Slow requests do not differ from typical ones enough to say what makes them slow."
     return f"Too few requests to say what makes the slow ones slow: needs {need}, has {n:,}."
+
+
+# --- what a fix would give ---------------------------------------------------------------------------------
+
+
+def _gain(gains: Sequence[WhatIfFindings]) -> Sentence | None:
+    """The change that gives most; the others are its evidence. Nothing where the run cannot be replayed."""
+    told = [_gained(found) for found in gains if found.now is not None and found.then is not None]
+    if not told:
+        return None
+    waits = gains[0].replayed_wait_s
+    fit = f"replayed waits {format_duration(waits[0])} (p50) and {format_duration(waits[1])} (p99)"
+    measured = gains[0].measured_wait_s
+    fits = f"{fit}, measured {format_duration(measured[0])} and {format_duration(measured[1])}, n = {gains[0].n:,}"
+    return Sentence(f"What a fix would give, by a replay of this run: {told[0]}.", (*told[1:], fits))
+
+
+def _gained(found: WhatIfFindings) -> str:
+    now, then = found.now, found.then
+    if now is None or then is None:
+        return f"{found.change}: no answer"
+    if now.p99_s is None or then.p99_s is None:
+        return f"{found.change}: mean {format_duration(now.mean_s)} to {format_duration(then.mean_s)}"
+    return f"{found.change}: p99 {format_duration(now.p99_s)} to {format_duration(then.p99_s)}"
 
 
 # --- what is not known -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from harness.analysis.quantiles import needed, quantile
 from harness.analysis.replay import shortened
 from harness.analysis.replayable import Calibrated, Recorded, calibrate
 from harness.analysis.visits import Floats, Times
-from harness.diagnosis import WhatIfFindings
+from harness.diagnosis import Level, WhatIfFindings
 from harness.model import CLAIMS
 from harness.units import format_rate
 
@@ -36,45 +36,6 @@ class Change:
     servers: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Latency, seconds. `p99` is None where n cannot carry it."""
-
-    mean_s: float
-    p50_s: float
-    p99_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one change gives. Without `then`, `refusal` says why; without `now` no change of that run has an answer."""
-
-    change: str
-    resource: str | None
-    servers: int | None  # of each process, after the change
-    pools: int  # processes that have such servers
-    n: int
-    measured_wait_s: tuple[float, float]  # median and p99
-    replayed_wait_s: tuple[float, float]
-    now: Level | None
-    then: Level | None
-    most_per_s: float | None
-    refusal: str | None
-
-    @property
-    def findings(self) -> WhatIfFindings:
-        """In the words of the verdict, which wants a p99."""
-        level = [None if at is None or at.p99_s is None else (at.p50_s, at.p99_s) for at in (self.now, self.then)]
-        refusal = self.refusal
-        if refusal is None and level[1] is None:
-            refusal = f"p99 needs {needed(0.99):,} requests, has {self.n:,}"
-        return WhatIfFindings(
-            change=self.change, resource=self.resource, servers=self.servers, n=self.n,
-            measured_wait_s=self.measured_wait_s, replayed_wait_s=self.replayed_wait_s, now=level[0], then=level[1],
-            most_per_s=self.most_per_s, refusal=refusal,
-        )  # fmt: skip
-
-
 # --- what to ask ------------------------------------------------------------------------------------------
 
 
@@ -88,12 +49,12 @@ def usual_changes(found: Calibrated) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def by_gain(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+def by_gain(answers: Iterable[WhatIfFindings]) -> tuple[WhatIfFindings, ...]:
     """What takes most off the p99 first; off the mean, where n carries no p99."""
     return tuple(sorted(answers, key=_gain, reverse=True))
 
 
-def _gain(found: Answer) -> float:
+def _gain(found: WhatIfFindings) -> float:
     if found.now is None or found.then is None:
         return -math.inf
     if found.now.p99_s is None or found.then.p99_s is None:
@@ -108,26 +69,26 @@ def gains(run: Recorded, factor: float = 0.8, most: int = 2) -> tuple[WhatIfFind
     """
     found = calibrate(run)
     if isinstance(found, str):
-        return (refused("a replay", found).findings,)
+        return (refused("a replay", found),)
     longest = sorted(
         (s for s in USUAL_STAGES if s in found.seconds), key=lambda s: float(found.seconds[s].sum()), reverse=True
     )
     changes = [Change(((stage, factor),)) for stage in longest[:most]]
     if found.queue is not None:
         changes.append(Change(servers=found.queue.servers + 1))
-    return tuple(a.findings for a in by_gain(answer(found, change) for change in changes))
+    return by_gain(answer(found, change) for change in changes)
 
 
-def refused(change: str, why: str) -> Answer:
+def refused(change: str, why: str) -> WhatIfFindings:
     """No answer to a question, and why."""
     nothing = (0.0, 0.0)
-    return Answer(change, None, None, 0, 0, nothing, nothing, None, None, None, why)
+    return WhatIfFindings(change, None, None, 0, 0, nothing, nothing, None, None, None, why)
 
 
 # --- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(found: Calibrated, change: Change) -> Answer:
+def answer(found: Calibrated, change: Change) -> WhatIfFindings:
     """The replay with that change. Stages of the change are among `found.seconds`."""
     queue = found.queue
     less_s = _less_s(found, change)
@@ -140,7 +101,7 @@ def answer(found: Calibrated, change: Change) -> Answer:
         most = _most_per_s(queue, per_request(visits.hold_ns, queue.found.request, n)[found.counted], servers)
     rest_s = found.latency_s - found.waited_s
     refusal = _too_many(found, queue, most)
-    return Answer(
+    return WhatIfFindings(
         change=described(change, queue),
         resource=queue.resource if queue is not None else None,
         servers=servers,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.analysis.replayable import Calibrated, Recorded
-    from harness.analysis.whatif import Answer, Change
+    from harness.analysis.whatif import Change
+    from harness.diagnosis import WhatIfFindings
     from harness.run_folder import RunFolder
 
 EXAMPLES = """
@@ -74,7 +75,7 @@ def _parsed(stages: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 
 def _answers(
     folder: RunFolder, stages: tuple[tuple[str, float], ...], workers: int | None
-) -> tuple[tuple[Answer, ...], list[str]]:
+) -> tuple[tuple[WhatIfFindings, ...], list[str]]:
     from harness.analysis import cores, whatif
     from harness.analysis.replayable import calibrate
 

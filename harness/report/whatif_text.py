@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.analysis.quantiles import needed
-from harness.analysis.whatif import Answer, Level
+from harness.diagnosis import Level, WhatIfFindings
 from harness.report.text import visible
 from harness.units import format_count, format_duration, format_rate
 
@@ -16,7 +16,7 @@ ASSUMES = "arrivals, transfer and all other work stay as recorded; requests are 
 OF_THESE = "the figures are of these, another run varies"
 
 
-def render(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) -> str:
+def render(answers: Sequence[WhatIfFindings], run: str, warnings: Sequence[str] = ()) -> str:
     """The sentence, the table when there are several answers, what both stand on, and the doubts."""
     first = answers[0]
     if first.now is None:
@@ -34,7 +34,7 @@ def render(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) ->
     return "\n".join(line.rstrip() for line in lines)
 
 
-def sentence(found: Answer) -> str:
+def sentence(found: WhatIfFindings) -> str:
     """One answer in words, with its figures."""
     if found.now is None or found.then is None:
         return f"{found.change}: no answer, {visible(found.refusal or 'nothing is known')}."
@@ -53,14 +53,14 @@ def _change(now_s: float, then_s: float) -> str:
     return f"{format_duration(now_s)} -> {format_duration(then_s)}"
 
 
-def _table(answers: Sequence[Answer]) -> list[str]:
+def _table(answers: Sequence[WhatIfFindings]) -> list[str]:
     """A row per answer, columns as wide as they need to be."""
     rows = [("change", "mean", "p50", "p99", "carries at most"), *(_row(found) for found in answers)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
-def _row(found: Answer) -> tuple[str, str, str, str, str]:
+def _row(found: WhatIfFindings) -> tuple[str, str, str, str, str]:
     if found.now is None or found.then is None:
         return (found.change, "–", "–", "–", "–")
     now, then = found.now, found.then
@@ -73,7 +73,7 @@ def _line(name: str, text: str) -> str:
     return f"  {name:<12} {text}"
 
 
-def _calibration(found: Answer) -> str:
+def _calibration(found: WhatIfFindings) -> str:
     if found.resource is None:
         return "nobody had to wait: there is no queue to replay"
     replayed, measured = (
@@ -87,7 +87,7 @@ def _refused_p99(n: int) -> str:
     return f"needs {needed(0.99):,} requests, has {n:,}: p50 and mean only"
 
 
-def as_json(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) -> str:
+def as_json(answers: Sequence[WhatIfFindings], run: str, warnings: Sequence[str] = ()) -> str:
     """Everything the text says: an object with `changes`, seconds; what is not known is null."""
     shown = {
         "run": run,
@@ -99,7 +99,7 @@ def as_json(answers: Sequence[Answer], run: str, warnings: Sequence[str] = ()) -
     return json.dumps(shown, indent=2, allow_nan=False) + "\n"
 
 
-def _plain(found: Answer) -> dict[str, object]:
+def _plain(found: WhatIfFindings) -> dict[str, object]:
     return asdict(found) | {"now": _level(found.now), "then": _level(found.then)}
 
 
