@@ -1,6 +1,6 @@
 """Does the verdict name what was done to the service? Twelve situations of the sample service, five seeds each.
 
-    python bench/verdict.py [--situations lock,upload] [--seeds 5]
+    python bench/verdict.py [--situations lock,poison] [--seeds 5] [--keep FOLDER]
 
 Each run starts the service anew, bound to one core, and stresses it from the other one. What a request costs here is
 measured first, so that the rates suit the machine.
@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT))
 from support import cores, ground, table  # noqa: E402
 from support.situations import SITUATIONS, Ask, Situation, draw  # noqa: E402
 
-from harness.findings import Summary  # noqa: E402 - the checkout is put on the path first
+from harness.errors import Interrupted  # noqa: E402 - the checkout is put on the path first
+from harness.findings import Summary  # noqa: E402
 from harness.interrupt import Interrupt  # noqa: E402
 from harness.model import Vital  # noqa: E402
 from harness.run import Outcome, execute  # noqa: E402
@@ -36,6 +37,7 @@ NONE = "-"
 WRONG_OF_60 = 2
 SHOWN_SHARE = 0.04
 
+Planned = tuple[str, Situation, int]  # its name, and the seed
 Costs = dict[tuple[Ask, bool], float]
 
 
@@ -138,12 +140,13 @@ def vitals(outcome: Outcome) -> str:
     return " ".join(f"{short} {factor * medians[name]:.2g}" for name, short, factor in shown if name in medians)
 
 
-def rounds(chosen: Sequence[str], seeds: int) -> Iterator[tuple[str, Situation, int]]:
+def rounds(chosen: Sequence[str], seeds: int, seconds: float | None) -> Iterator[Planned]:
     """Seed by seed, so that a bad minute of the machine does not hit one situation alone."""
     for seed in range(1, seeds + 1):
         for name in chosen:
             kinds = SITUATIONS[name]
-            yield name, kinds[(seed - 1) % len(kinds)], seed
+            kind = kinds[(seed - 1) % len(kinds)]
+            yield name, kind if seconds is None else replace(kind, seconds=seconds), seed
 
 
 def confusion(named: Sequence[Named]) -> None:
@@ -162,6 +165,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--situations", default=",".join(SITUATIONS), help="some of: %(default)s")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, help="measured length of every run, instead of each its own")
     parser.add_argument("--keep", type=Path, help="folder for the runs, which are deleted otherwise")
     options = parser.parse_args()
     chosen = [name.strip() for name in options.situations.split(",")]
@@ -172,7 +176,8 @@ def main() -> int:
     os.sched_setaffinity(0, {cores.GENERATOR})  # what is started here generates load, or concludes when that is over
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-verdict-") as temporary:
-        named = measure(chosen, options.seeds, Path(temporary), options.keep)
+        planned = list(rounds(chosen, options.seeds, options.seconds))
+        named = measure(planned, Path(temporary), options.keep)
     confusion(named)
     right, most_wrong = sum(each.right for each in named), WRONG_OF_60 * len(named) // 60
     took_s = time.monotonic() - began
@@ -180,17 +185,19 @@ def main() -> int:
     return not table.line(promise, len(named) - right <= most_wrong)
 
 
-def measure(chosen: Sequence[str], seeds: int, folder: Path, keep: Path | None) -> list[Named]:
+def measure(planned: Sequence[Planned], folder: Path, keep: Path | None) -> list[Named]:
     """All the runs, each told in a line as it ends."""
     draw(folder)
-    planned = list(rounds(chosen, seeds))
     costs = costs_of([situation for _, situation, _ in planned], folder)
     print("CPU of one request:", ", ".join(f"{ask.name} {1e3 * cost:.1f} ms" for (ask, _), cost in costs.items()))
     named: list[Named] = []
     with Interrupt() as interrupt:
         for name, situation, seed in planned:
             rate, began = situation.rate(costs[situation.ask, situation.own_cost]), time.monotonic()
-            outcome = run(name, situation, seed, rate, folder, interrupt)
+            try:
+                outcome = run(name, situation, seed, rate, folder, interrupt)
+            except Interrupted as error:
+                sys.exit(error.message)
             if interrupt.stop:
                 sys.exit("interrupted")
             named.append(Named(name, situation, outcome.summary))

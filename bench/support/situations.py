@@ -49,7 +49,7 @@ class Situation:
     hold_s: float = 0.0
     share: float = 0.3
     most_per_s: float = 20.0
-    seconds: float = 11.0
+    seconds: float = 10.0
     warmup_s: float = 1.5
     up: float = 0.0  # MiB/s of the line to the service, 0: not limited
     down: float = 0.0
@@ -77,8 +77,8 @@ def waits(ask: Ask, fault: str, stage: str, model: str | None = None) -> Situati
 
 SLOW_STAGES = (
     waits(IDENTIFY, "preprocess:80ms", "preprocess"),
-    waits(READ, "inference@det:80ms", "inference", "det"),
-    waits(READ, "inference@rec:80ms", "inference", "rec"),
+    waits(READ, "inference@det:250ms", "inference", "det"),
+    waits(READ, "inference@rec:250ms", "inference", "rec"),
     waits(IDENTIFY, "postprocess:80ms", "postprocess"),
     Situation("stage_dominates", IDENTIFY, faults("preprocess:30ms~cpu"), "preprocess", hold_s=0.03),
 )
