@@ -29,9 +29,10 @@ class Ask:
 
 
 SMALL = tuple(f"word-{number:02d}.png" for number in range(24))
+LARGE = ("page-1.bmp", "page-2.bmp")  # of 26: few, but in every run some
 IDENTIFY = Ask("identify", "POST", "/v1/identify", ("orders.json",))
 READ = Ask("read", "POST", "/v1/read", SMALL, as_form=True)
-READ_SOME_LARGE = Ask("read", "POST", "/v1/read", (*SMALL, "page.bmp"), as_form=True)
+READ_SOME_LARGE = Ask("read", "POST", "/v1/read", (*SMALL, *LARGE), as_form=True)
 UPLOAD = Ask("upload", "POST", "/v1/identify", ("photo.bmp",))
 FETCH = Ask("page-image", "GET", "/v1/page-image?bytes=400000")
 HEALTH = Ask("healthz", "GET", "/healthz", costed=200)
@@ -100,7 +101,7 @@ SITUATIONS: dict[str, tuple[Situation, ...]] = {
     "slow upload": (Situation("upload", UPLOAD, up=4.0),),
     "slow reader": (Situation("download", FETCH, down=4.0),),
     "cold start": (Situation("cold_start", IDENTIFY, faults("cold:1500ms"), most_per_s=12, warmup_s=0.0),),
-    "poison": (Situation("payload", READ_SOME_LARGE, {"READER_THREADS": "4"}, share=0.4, seconds=18.0),),
+    "poison": (Situation("payload", READ_SOME_LARGE, {"READER_THREADS": "4"}, share=0.4, seconds=16.0),),
     "threads": (
         Situation(
             "oversubscribed", IDENTIFY, {"ONNX_INTRA_THREADS": "8", "ONNX_SPIN": "1", "READER_THREADS": "8"}, share=0.5,
@@ -114,10 +115,11 @@ SITUATIONS: dict[str, tuple[Situation, ...]] = {
 
 
 def draw(folder: Path) -> None:
-    """What the situations send: a small file, single words, a photograph to send, and a page that is much more work."""
+    """What the situations send: a small file, single words, a photograph to send, and pages that are much more work."""
     (folder / "orders.json").write_bytes((PAYLOADS / "files" / "orders.json").read_bytes())
     (folder / "photo.bmp").write_bytes(page_image(400_000))
-    (folder / "page.bmp").write_bytes(page_image(200_000))
+    for number, name in enumerate(LARGE):
+        (folder / name).write_bytes(page_image(120_000 + 10_000 * number))
     for number, name in enumerate(SMALL):
         picture = np.full((48, 160), 255 - number, np.uint8)
         cv2.putText(picture, WORDS[number % len(WORDS)], (10, 34), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 0, 2)
