@@ -94,7 +94,7 @@ SITUATIONS: dict[str, tuple[Situation, ...]] = {
     "lock": (Situation("lock", IDENTIFY, faults("lock:60ms"), hold_s=0.06, share=0.65),),
     "pool of 1": (
         Situation(
-            "thread_pool", IDENTIFY, {**faults("inference:60ms"), "READER_THREADS": "1"}, hold_s=0.06, share=0.7
+            "thread_pool", IDENTIFY, {**faults("inference:60ms"), "READER_THREADS": "1"}, hold_s=0.06, share=0.75
         ),
     ),
     "blocked loop": (Situation("event_loop", IDENTIFY, faults("loop:50ms"), hold_s=0.05, share=0.6),),
