@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.support import table  # noqa: E402 - the checkout is put on the path first
-from harness.analysis import bootstrap, quantiles  # noqa: E402
+from harness.analysis.statistics import bootstrap, quantiles  # noqa: E402
 from harness.estimates import Estimate  # noqa: E402
 from tests import queue_cases as cases  # noqa: E402
 

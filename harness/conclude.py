@@ -13,9 +13,9 @@ from harness import described
 from harness import ledger as ledgers
 from harness.analysis import doubts, health
 from harness.analysis.bottleneck import bottleneck
-from harness.analysis.quantiles import latency_findings
+from harness.analysis.load_steps.steps import worse_answers
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
-from harness.analysis.steps import worse_answers
+from harness.analysis.statistics.quantiles import latency_findings
 from harness.analysis.verdict import Around, write
 from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels

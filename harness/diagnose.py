@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harness.analysis import causes
-from harness.analysis.attributes import attributes_of
-from harness.analysis.blame import blame
-from harness.analysis.contrast import contrasts
 from harness.analysis.facts import Facts
-from harness.analysis.growth import growth_findings
-from harness.analysis.replayable import Recorded
-from harness.analysis.steps import step_findings
-from harness.analysis.tail import attribute_tail
-from harness.analysis.whatif import gains
-from harness.analysis.work import per_request, work_findings
+from harness.analysis.holding.blame import blame
+from harness.analysis.load_steps.growth import growth_findings
+from harness.analysis.load_steps.steps import step_findings
+from harness.analysis.load_steps.work import per_request, work_findings
+from harness.analysis.replaying.replayable import Recorded
+from harness.analysis.replaying.whatif import gains
+from harness.analysis.slow.attributes import attributes_of
+from harness.analysis.slow.contrast import contrasts
+from harness.analysis.slow.tail import attribute_tail
 from harness.diagnosis import Cause, WhatIfFindings
 from harness.evidence import Evidence
 from harness.findings import Counts, Health, LatencyFindings, ModelFindings, StageFindings, WaitFindings

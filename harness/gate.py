@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import early_stopping
-from harness.analysis.early_stopping import Decision, decide
-from harness.analysis.quantiles import effective_size, estimate_mean, quantile
+from harness.analysis.statistics import early_stopping
+from harness.analysis.statistics.early_stopping import Decision, decide
+from harness.analysis.statistics.quantiles import effective_size, estimate_mean, quantile
 from harness.evidence import WHOLE_REQUEST, Evidence, series, stage_values, steps_of, why_no_stage
 from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning

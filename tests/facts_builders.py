@@ -10,8 +10,8 @@ import pandas as pd
 from simulated_queues import RESOURCE, T0, Simulated, ledger_rows
 
 from harness.analysis.facts import Facts
-from harness.analysis.quantiles import latency_findings
 from harness.analysis.stages import model_findings, stage_findings, wait_findings
+from harness.analysis.statistics.quantiles import latency_findings
 from harness.diagnosis import Steadiness, StepFindings, WorkFindings
 from harness.estimates import Estimate
 from harness.findings import Counts, Health, HealthState, LatencyFindings, Reading

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from harness.analysis.replayable import Calibrated, Recorded, calibrate
+from harness.analysis.replaying.replayable import Calibrated, Recorded, calibrate
 from harness.join import Halves
 from harness.model import Arrivals
 from tests import simulated_queues as queues

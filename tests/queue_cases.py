@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.quantiles import quantile
+from harness.analysis.statistics.quantiles import quantile
 from harness.estimates import Estimate
 from tests.simulated_queues import lognormal, mm1_quantile
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis import binomial, early_stopping, quantiles
-from harness.analysis.early_stopping import Decision, decide
+from harness.analysis.slow.tail import attribute_tail
 from harness.analysis.stages import model_findings, name_findings, stage_findings, wait_findings
-from harness.analysis.tail import attribute_tail
+from harness.analysis.statistics import binomial, early_stopping, quantiles
+from harness.analysis.statistics.early_stopping import Decision, decide
 from harness.model import LedgerRow, Wait, columns
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from builders import a_root, a_sample, a_span, at, samples_table, spans_table
 
-from harness.analysis.attributes import attributes_of
+from harness.analysis.slow.attributes import attributes_of
 from harness.join import join
 from harness.ledger import build, with_server_half
 from harness.model import Sample, Span

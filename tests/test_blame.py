@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.analysis.blame import MOST_HOLDERS, blame, capacities, charged
+from harness.analysis.holding.blame import MOST_HOLDERS, blame, capacities, charged
 from harness.join import Halves
 from tests.blame_builders import Stretch, halves, halves_of, infer, prepare, wait
 from tests.simulated_queues import intervals, simulate

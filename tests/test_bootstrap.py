@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.bootstrap import block_count, block_length, block_sums, block_weights, percentile_interval
+from harness.analysis.statistics.bootstrap import (
+    block_count,
+    block_length,
+    block_sums,
+    block_weights,
+    percentile_interval,
+)
 from tests.simulated_queues import mm1
 
 

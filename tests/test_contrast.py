@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis import association
-from harness.analysis.contrast import contrasts
+from harness.analysis.slow import association
+from harness.analysis.slow.contrast import contrasts
 from harness.units import format_bytes
 from tests.simulated_queues import Simulated, ledger_rows, simulate
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from simulated_queues import ledger_rows, simulate
 
-from harness.analysis.growth import difference, growth_findings, known_stages
+from harness.analysis.load_steps.growth import difference, growth_findings, known_stages
 from harness.diagnosis import Grows
 
 STAGES = (

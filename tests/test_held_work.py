@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis import holders
-from harness.analysis.held_work import parts_of
+from harness.analysis.holding import holders
+from harness.analysis.holding.held_work import parts_of
 from harness.join import Halves, Intervals
 from tests.blame_builders import MS, T0, Stretch, halves, infer, prepare, wait
 

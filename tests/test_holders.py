@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.analysis import holders
-from harness.analysis.blame import capacities
+from harness.analysis.holding import holders
+from harness.analysis.holding.blame import capacities
 from harness.join import Halves
 from tests.blame_builders import MS, T0, Stretch, halves, halves_of, infer, prepare, wait
 from tests.simulated_queues import intervals, simulate

@@ -15,10 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis import quantiles
-from harness.analysis.autocorrelation import LONGEST, memory
-from harness.analysis.early_stopping import Decision, decide
-from harness.analysis.quantiles import effective_at, estimate_mean, estimate_quantile, latency_findings, quantile
+from harness.analysis.statistics import quantiles
+from harness.analysis.statistics.autocorrelation import LONGEST, memory
+from harness.analysis.statistics.early_stopping import Decision, decide
+from harness.analysis.statistics.quantiles import (
+    effective_at,
+    estimate_mean,
+    estimate_quantile,
+    latency_findings,
+    quantile,
+)
 from harness.estimates import Estimate
 from tests import simulated_queues as queues
 from tests.queue_cases import RUNS, Case, covered, independent_exponential, independent_lognormal, mg1, mm1

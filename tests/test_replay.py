@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.replay import Visits, holding, shortened, starts, waits
+from harness.analysis.replaying.replay import Visits, holding, shortened, starts, waits
 from tests import simulated_queues as queues
 
 

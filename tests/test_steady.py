@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from simulated_queues import simulate, starts
 
-from harness.analysis.steady import Steady, judge
-from harness.analysis.stretches import odd_stretches
+from harness.analysis.load_steps.steady import Steady, judge
+from harness.analysis.load_steps.stretches import odd_stretches
 from harness.diagnosis import Steadiness
 
 Floats = NDArray[np.float64]

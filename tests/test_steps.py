@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from simulated_queues import T0, ledger_rows, simulate
 
-from harness.analysis.inside import inside
-from harness.analysis.steps import UNSTABLE, fisher, share_of, step_findings, worse_answers
+from harness.analysis.load_steps.inside import inside
+from harness.analysis.load_steps.steps import UNSTABLE, fisher, share_of, step_findings, worse_answers
 from harness.diagnosis import Steadiness, StepFindings
 from harness.model import Arrivals, LoadProfile, Step
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.quantiles import quantile
-from harness.analysis.tail import LEAST_FOR_QUANTILE, STAGES_BLAMED, attribute_tail, spread
+from harness.analysis.slow.tail import LEAST_FOR_QUANTILE, STAGES_BLAMED, attribute_tail, spread
+from harness.analysis.statistics.quantiles import quantile
 from harness.diagnosis import TailFindings
 from tests.simulated_queues import ledger_rows, simulate
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.analysis.bottleneck import bottleneck
-from harness.analysis.quantiles import latency_findings
-from harness.analysis.tail import attribute_tail
+from harness.analysis.slow.tail import attribute_tail
+from harness.analysis.statistics.quantiles import latency_findings
 from harness.analysis.verdict import Around, write
 from harness.diagnosis import Cause, Level, Sentence, Steadiness, WhatIfFindings
 from harness.findings import Counts, LatencyFindings

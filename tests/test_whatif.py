@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.analysis import cores, whatif
-from harness.analysis.replayable import Calibrated, calibrate
-from harness.analysis.whatif import Change
+from harness.analysis.replaying import cores, whatif
+from harness.analysis.replaying.replayable import Calibrated, calibrate
+from harness.analysis.replaying.whatif import Change
 from harness.chunks import schema_of
 from harness.model import Arrivals, Vital
 from tests import simulated_queues as queues

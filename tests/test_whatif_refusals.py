@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis import whatif
-from harness.analysis.calibration import growth, misfit
-from harness.analysis.replayable import Recorded, calibrate
+from harness.analysis.replaying import whatif
+from harness.analysis.replaying.calibration import growth, misfit
+from harness.analysis.replaying.replayable import Recorded, calibrate
 from harness.diagnosis import Steadiness
 from harness.join import CHANNELS, SERVER_TIMING
 from harness.model import Arrivals

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_queues import intervals, simulate
 
-from harness.analysis.work import per_request, work_findings
+from harness.analysis.load_steps.work import per_request, work_findings
 from harness.join import Intervals
 from harness.model import CLAIMS
 

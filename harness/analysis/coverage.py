@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import binomial
+from harness.analysis.statistics import binomial
 from harness.findings import Coverage, Loss
 from harness.units import format_count, format_duration, format_share
 

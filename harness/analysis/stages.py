@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.quantiles import estimate_mean, estimate_quantile, quantile
+from harness.analysis.statistics.quantiles import estimate_mean, estimate_quantile, quantile
 from harness.findings import ModelFindings, NameFindings, StageFindings, WaitFindings
 from harness.model import STAGES, TRANSFER
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.facts import Facts
-from harness.analysis.tail import LEAST_SLOW
+from harness.analysis.slow.tail import LEAST_SLOW
 from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare, WhatIfFindings
 from harness.findings import Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
 from harness.units import format_count, format_duration, format_rate, format_share

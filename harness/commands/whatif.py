@@ -13,8 +13,8 @@ from harness.errors import ExitCode, UsageError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.analysis.replayable import Calibrated, Recorded
-    from harness.analysis.whatif import Change
+    from harness.analysis.replaying.replayable import Calibrated, Recorded
+    from harness.analysis.replaying.whatif import Change
     from harness.diagnosis import WhatIfFindings
     from harness.run_folder import RunFolder
 
@@ -76,8 +76,8 @@ def _parsed(stages: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 def _answers(
     folder: RunFolder, stages: tuple[tuple[str, float], ...], workers: int | None
 ) -> tuple[tuple[WhatIfFindings, ...], list[str]]:
-    from harness.analysis import cores, whatif
-    from harness.analysis.replayable import calibrate
+    from harness.analysis.replaying import cores, whatif
+    from harness.analysis.replaying.replayable import calibrate
 
     run, vitals = _recorded(folder)
     found = calibrate(run)
@@ -98,7 +98,7 @@ def _answers(
 
 def _changes(found: Calibrated, stages: tuple[tuple[str, float], ...], workers: int | None) -> list[Change]:
     """All together first, then each alone."""
-    from harness.analysis.whatif import Change
+    from harness.analysis.replaying.whatif import Change
 
     for stage, _ in stages:
         if stage not in found.seconds:
@@ -115,7 +115,7 @@ def _recorded(folder: RunFolder) -> tuple[Recorded, pa.Table]:
     """What a replay needs of a stored run, and what the service said about itself."""
     from pydantic import TypeAdapter
 
-    from harness.analysis.replayable import Recorded
+    from harness.analysis.replaying.replayable import Recorded
     from harness.conclude import conclude
     from harness.model import Scenario
     from harness.record import validated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.contrast import FALSE_DISCOVERIES
+from harness.analysis.slow.contrast import FALSE_DISCOVERIES
 from harness.diagnosis import CLEAR_SHARE
 
 Definitions = tuple[tuple[str, str], ...]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from harness.analysis.quantiles import needed
+from harness.analysis.statistics.quantiles import needed
 from harness.diagnosis import Level, WhatIfFindings
 from harness.report.text import visible
 from harness.units import format_count, format_duration, format_rate

@@ -9,8 +9,8 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from harness.analysis.blame import OTHERS
-from harness.analysis.charges import NO_STAGE
+from harness.analysis.holding.blame import OTHERS
+from harness.analysis.holding.charges import NO_STAGE
 from harness.diagnosis import CLEAR_SHARE, BlameFindings, Cause, Contrast, TailFindings
 from harness.findings import Loss, Summary
 from harness.model import Split

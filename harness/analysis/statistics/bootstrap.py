@@ -23,8 +23,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import binomial
-from harness.analysis.autocorrelation import autocorrelations
+from harness.analysis.statistics import binomial
+from harness.analysis.statistics.autocorrelation import autocorrelations
 
 Values = NDArray[np.float64]
 MOST_BLOCKS = 2_000

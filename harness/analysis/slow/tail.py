@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis.quantiles import quantile
+from harness.analysis.statistics.quantiles import quantile
 from harness.diagnosis import TailFindings, TailShare
 from harness.model import SERVER_STAGES
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-from harness.analysis import binomial
+from harness.analysis.statistics import binomial
 
 CONFIDENCE = 0.95
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import contrast_words as words
-from harness.analysis.association import (
+from harness.analysis.slow import contrast_words as words
+from harness.analysis.slow.association import (
     Counts,
     cliffs_delta,
     cuts,
@@ -27,7 +27,7 @@ from harness.analysis.association import (
     share_p,
     weights,
 )
-from harness.analysis.quantiles import quantile
+from harness.analysis.statistics.quantiles import quantile
 from harness.diagnosis import Contrast
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import holders
-from harness.analysis.held_work import Parts, parts_of
-from harness.analysis.time_axis import Axis, Integral, axis_of, open_of, shared_of
+from harness.analysis.holding import holders
+from harness.analysis.holding.held_work import Parts, parts_of
+from harness.analysis.holding.time_axis import Axis, Integral, axis_of, open_of, shared_of
 from harness.join import Halves, Intervals
 from harness.model import CLAIMS
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import hand_overs
+from harness.analysis.holding import hand_overs
 from harness.join import Halves, Intervals
 from harness.model import CLAIMS, SERVER_STAGES
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.hand_overs import spread
-from harness.analysis.holders import Holds
+from harness.analysis.holding.hand_overs import spread
+from harness.analysis.holding.holders import Holds
 from harness.join import Intervals
 
 _TOGETHER = 400_000

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from harness.analysis import calibration
-from harness.analysis.calibration import Queue, per_request
-from harness.analysis.quantiles import needed
-from harness.analysis.visits import Floats, Parts, Rows, Times, parts
+from harness.analysis.replaying import calibration
+from harness.analysis.replaying.calibration import Queue, per_request
+from harness.analysis.replaying.visits import Floats, Parts, Rows, Times, parts
+from harness.analysis.statistics.quantiles import needed
 from harness.diagnosis import Steadiness, StepFindings
 from harness.join import CHANNELS, SERVER_TIMING, Halves
 from harness.ledger import with_server_half

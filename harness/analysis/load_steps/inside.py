@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis.quantiles import effective_size
+from harness.analysis.statistics.quantiles import effective_size
 from harness.model import SERVER_STAGES
 
 Values = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis.time_axis import Axis, axis_of
+from harness.analysis.holding.time_axis import Axis, axis_of
 from harness.join import Intervals
 from harness.model import CLAIMS
 

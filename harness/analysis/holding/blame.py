@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import holders
-from harness.analysis.charges import (
+from harness.analysis.holding import holders
+from harness.analysis.holding.charges import (
     NO_STAGE,
     TRACE,
     Charged,
@@ -26,7 +26,7 @@ from harness.analysis.charges import (
     place_of,
     uncharged,
 )
-from harness.analysis.time_axis import Axis, axis_of
+from harness.analysis.holding.time_axis import Axis, axis_of
 from harness.diagnosis import BlameFindings
 from harness.join import Halves, Intervals
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import binomial
-from harness.analysis.quantiles import CONFIDENCE, effective_size
+from harness.analysis.statistics import binomial
+from harness.analysis.statistics.quantiles import CONFIDENCE, effective_size
 from harness.diagnosis import Grows, GrowthFindings
 from harness.findings import Estimate
 from harness.model import SERVER_STAGES

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.quantiles import quantile
-from harness.analysis.replay import Visits, holding, waits
-from harness.analysis.visits import WAY_BACK, Ends, Floats, Held, Times, held
+from harness.analysis.replaying.replay import Visits, holding, waits
+from harness.analysis.replaying.visits import WAY_BACK, Ends, Floats, Held, Times, held
+from harness.analysis.statistics.quantiles import quantile
 from harness.join import Halves
 from harness.model import CLAIMS
 from harness.units import format_duration, format_share

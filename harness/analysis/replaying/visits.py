@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.replay import Visits
+from harness.analysis.replaying.replay import Visits
 from harness.charge import charge
 from harness.join import Halves, Intervals
 from harness.model import CLAIMS

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.calibration import Queue, per_request
-from harness.analysis.quantiles import needed, quantile
-from harness.analysis.replay import shortened
-from harness.analysis.replayable import Calibrated, Recorded, calibrate
-from harness.analysis.visits import Floats, Times
+from harness.analysis.replaying.calibration import Queue, per_request
+from harness.analysis.replaying.replay import shortened
+from harness.analysis.replaying.replayable import Calibrated, Recorded, calibrate
+from harness.analysis.replaying.visits import Floats, Times
+from harness.analysis.statistics.quantiles import needed, quantile
 from harness.diagnosis import Level, WhatIfFindings
 from harness.model import CLAIMS
 from harness.units import format_rate

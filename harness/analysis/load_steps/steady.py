@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.slope import CONFIDENCE, half_width, slopes
-from harness.analysis.stretches import Stretch, odd_stretches
+from harness.analysis.load_steps.slope import CONFIDENCE, half_width, slopes
+from harness.analysis.load_steps.stretches import Stretch, odd_stretches
 from harness.diagnosis import Steadiness
 from harness.findings import Estimate
 from harness.units import format_count, format_duration, format_rate

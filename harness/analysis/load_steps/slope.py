@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.stretches import autocorrelations, few
+from harness.analysis.load_steps.stretches import autocorrelations, few
 
 Values = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import binomial
-from harness.analysis.autocorrelation import Memory, memory
+from harness.analysis.statistics import binomial
+from harness.analysis.statistics.autocorrelation import Memory, memory
 from harness.estimates import Estimate, LatencyFindings
 
 Values = NDArray[np.float64]

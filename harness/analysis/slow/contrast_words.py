@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from harness.analysis.association import Counts
-from harness.analysis.attributes import FIRST_REQUESTS
+from harness.analysis.slow.association import Counts
+from harness.analysis.slow.attributes import FIRST_REQUESTS
 from harness.units import format_bytes, format_count, format_duration
 
 

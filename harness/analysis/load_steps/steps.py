@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis.growth import known_stages
-from harness.analysis.inside import Inside, inside
-from harness.analysis.quantiles import CONFIDENCE, effective_size, latency_findings
-from harness.analysis.steady import Steady, judge
+from harness.analysis.load_steps.growth import known_stages
+from harness.analysis.load_steps.inside import Inside, inside
+from harness.analysis.load_steps.steady import Steady, judge
+from harness.analysis.statistics.quantiles import CONFIDENCE, effective_size, latency_findings
 from harness.diagnosis import Sentence, Steadiness, StepFindings
 from harness.findings import Estimate, LatencyFindings
 from harness.model import Arrivals, LoadProfile

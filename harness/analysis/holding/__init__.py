@@ -1,0 +1,1 @@
+"""Who held a resource while others waited for it."""

@@ -1,0 +1,1 @@
+"""The recorded requests through their queue again, with one thing changed."""

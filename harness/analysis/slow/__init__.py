@@ -1,0 +1,1 @@
+"""What makes slow requests slow, and what they have in common."""

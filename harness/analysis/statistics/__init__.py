@@ -1,0 +1,1 @@
+"""Quantiles, means and their intervals, for data that may be autocorrelated."""
