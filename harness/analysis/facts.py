@@ -23,9 +23,9 @@ class Facts:
     """The findings of one run and the rows behind them.
 
     `rows` are the ledger rows of the stage table (measured, ok, with server half), in time order with `scheduled_ns`;
-    `attributes` has a row for each of them, in the same order (see analysis.slow.attributes). `waits` and `calls` are the
-    tables of model.Wait and model.ModelCall, of all requests. `vitals` has the columns at_ns, process, name, value:
-    what the service said about itself while the measured requests were there.
+    `attributes` has a row for each of them, in the same order (see slow.attributes). `waits` and `calls` are the tables
+    of model.Wait and model.ModelCall, of all requests. `vitals` has the columns at_ns, process, name, value: what the
+    service said about itself while the measured requests were there.
     """
 
     arrivals: Arrivals
