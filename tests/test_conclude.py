@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,9 @@ RUNS: dict[str, tuple[list[Sample], list[Span]]] = {
     "all failed": ([failed(i) for i in range(80)], []),
     "all censored": ([a_sample(i, censored=True) for i in range(80)], []),
     "all equal": many(80),
+    "two requests": many(2),
+    "all failed but one": ([*many(1)[0], *(failed(i) for i in range(1, 80))], many(1)[1]),
+    "all equal, as many as a tail needs": many(400),
     "only warm-up": ([a_sample(i, phase="warmup") for i in range(5)], []),
 }
 
@@ -89,7 +93,9 @@ def test_a_run_with_hardly_anything_in_it_is_reported_without_nan(
     text = console.render(summary, width=100, colour=False) if wanted == "console" else render_as(wanted, summary, None)
 
     assert text
-    assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
+    assert not re.search(r"\b(nan|inf|infinity)\b", text, re.IGNORECASE)
+    if wanted == "json":
+        json.loads(text, parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -62,6 +62,18 @@ def test_two_changes_at_once_are_replayed_together() -> None:
     assert found.then.p50_s == pytest.approx(np.quantile(truth, 0.5), rel=0.01)
 
 
+def test_who_holds_a_lock_is_no_worker() -> None:
+    simulated = queues.simulate(2_000, 0.7, 11, settle=0)
+    halves = queues.halves(simulated)
+    named = replace(halves, intervals=replace(halves.intervals, resources=("model_lock",)))
+
+    found = calibrate(a_run(simulated, halves=named))
+
+    assert isinstance(found, Calibrated)
+    changes = [whatif.answer(found, Change(servers=servers)).change for servers in (2, 4)]
+    assert changes == ["one more request inside model_lock (1 -> 2)", "requests inside model_lock 1 -> 4"]
+
+
 def test_the_most_it_carries_is_servers_by_mean_hold() -> None:
     simulated = queues.simulate(N, 0.5, 11, servers=2, settle=0)
     hold = simulated.stages_s @ np.array([1.0, 0.5, 1.0])

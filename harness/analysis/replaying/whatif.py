@@ -26,6 +26,7 @@ USUAL_STAGES = ("preprocess", "inference", "postprocess")
 USUAL_FACTORS = (0.8, 0.5)
 """What is asked when nobody asks: stages that take at least LEAST_SHARE of the mean latency."""
 LEAST_SHARE = 0.01
+THREADS = "threadpool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,20 @@ def answer(found: Calibrated, change: Change) -> WhatIfFindings:
 
 
 def described(change: Change, queue: Queue | None) -> str:
-    """In words: `inference x 0.8`, `one more worker (2 -> 3)`."""
+    """In words: `inference x 0.8`, `one more worker (2 -> 3)`, `one more request inside gpu (1 -> 2)`."""
     texts = [f"{stage} x {factor:g}" for stage, factor in change.stages]
     if change.servers is not None:
         now = queue.servers if queue is not None else None
         per = " per process" if queue is not None and queue.pools > 1 else ""
+        lock = queue is not None and queue.resource != THREADS  # who holds a lock or a device is no worker
+        held = f" inside {queue.resource}" if queue is not None and lock else ""
         if now is not None and change.servers == now + 1:
-            texts.append(f"one more worker{per} ({now} -> {change.servers})")
+            texts.append(f"one more {'request' if lock else 'worker'}{held}{per} ({now} -> {change.servers})")
         else:
-            texts.append(f"workers{per} {f'{now} -> ' if now is not None else ''}{change.servers}")
+            texts.append(
+                f"{'requests' if lock else 'workers'}{held}{per} {f'{now} -> ' if now is not None else ''}"
+                f"{change.servers}"
+            )
     return " and ".join(texts) or "nothing"
 
 
