@@ -19,6 +19,7 @@ from harness.analysis.statistics.quantiles import latency_findings
 from harness.analysis.verdict import Around, write
 from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels
+from harness.errors import RunFolderError
 from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, steps_of, why_no_stage
 from harness.findings import Health, LatencyFindings, Reading, Summary
 from harness.gate import judge_run, judge_slo
@@ -44,7 +45,7 @@ class Conclusion:
 
 def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
     """Everything that can be said about a stored run. `record` is its run.json."""
-    samples = folder.read_table("samples", Sample).sort_by("scheduled_ns")
+    samples = _each_once(folder, folder.read_table("samples", Sample)).sort_by("scheduled_ns")
     spec = with_preset(folder, scenario.spans)
     joined = join(samples, mapped_spans(folder, spec), spec.source)
     ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels(scenario.load))
@@ -54,6 +55,14 @@ def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]
     scenario = replace(scenario, spans=spec)
     seen = observed(scenario, record, samples, rows, ledger, joined, folder.read_table("vitals", Vital))
     return Conclusion(summarised(seen, scenario, record, measured(rows)), ledger, rows, seen)
+
+
+def _each_once(folder: RunFolder, samples: pa.Table) -> pa.Table:
+    """Every table of a run is joined by request_id: a folder where two requests share one was edited or mixed up."""
+    if pa.compute.count_distinct(samples.column("request_id")).as_py() < samples.num_rows:
+        message = f"the table 'samples' of {folder.path} has several requests with one request_id"
+        raise RunFolderError(message, "was it edited or joined by hand? restore it, or run the scenario again")
+    return samples
 
 
 def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object], in_measure: pd.DataFrame) -> Summary:

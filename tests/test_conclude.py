@@ -13,6 +13,7 @@ import pytest
 
 from harness.conclude import Conclusion, conclude
 from harness.described import load_line
+from harness.errors import RunFolderError
 from harness.findings import Loss, Summary, Verdict
 from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step
 from harness.report import console
@@ -422,3 +423,8 @@ def test_waits_that_service_time_leaves_out_are_told_with_their_cause(
 
 def test_waits_that_change_little_are_not_worth_a_warning(tmp_path: Path) -> None:
     assert "omission" not in [w.code for w in concluded(tmp_path, waiting(8), []).summary.warnings]
+
+
+def test_two_requests_with_one_id_are_a_damaged_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="several requests with one request_id"):
+        concluded(tmp_path, [a_sample(0), a_sample(0)], [])
