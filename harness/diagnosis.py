@@ -127,6 +127,7 @@ class BlameFindings:
     wait_s: float  # mean per request of the whole set
     share: float  # of the waiting for this resource
     n: int  # requests that waited for the resource
+    at_once: int | None = None  # how many could hold it at once in one process, as far as the run shows
 
 
 @dataclass(frozen=True, slots=True)

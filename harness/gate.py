@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.statistics import early_stopping
 from harness.analysis.statistics.early_stopping import Decision, decide
-from harness.analysis.statistics.quantiles import effective_size, estimate_mean, quantile
+from harness.analysis.statistics.quantiles import effective_at, effective_size, estimate_mean, quantile
 from harness.evidence import WHOLE_REQUEST, Evidence, series, stage_values, steps_of, why_no_stage
 from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning
@@ -114,7 +114,18 @@ def _judge_quantile(slo: Slo, values: _Values) -> SloFindings:
     observed = quantile(np.sort(seconds), slo.quantile)
     shown = observed if math.isfinite(observed) else None
     counted = _beyond(slo, seconds, over)
+    if decision is Decision.WITHIN:
+        counted += _less_known(slo, values, over)
     return _answer(slo, _VERDICTS[decision], shown, n, _reason(decision, counted, n, n_eff, needs))
+
+
+def _less_known(slo: Slo, values: _Values, over: NDArray[np.float64]) -> str:
+    """What an SLO that is met leaves open: where the quantile itself lies may be known less well than that."""
+    assert slo.quantile is not None  # noqa: S101 - the grammar knows no other statistic
+    worth = effective_at(values.seconds, slo.quantile, slo.limit, values.steps)
+    if decide(float(over.mean()) * worth, worth, slo.quantile) is Decision.WITHIN:
+        return ""
+    return f"; where the percentile itself lies they say less, being worth {math.floor(worth):,} independent ones"
 
 
 def _judge_share(slo: Slo, bad: _Values, p: float) -> SloFindings:

@@ -113,6 +113,12 @@ def test_threads_that_stand_at_a_lock_are_no_full_pool() -> None:
     assert first(facts).cost_s == pytest.approx(0.340)
 
 
+def test_how_many_can_hold_a_lock_at_once_stands_in_the_evidence() -> None:
+    held = BlameFindings("model_lock", "inference", None, "read", True, 0.04, 1.0, 200, at_once=1)
+
+    assert "1 at once could hold model_lock in a process" in first(with_lock(40.0, blame=(held,))).evidence
+
+
 def test_what_is_done_while_a_lock_is_held_is_told_with_the_lock() -> None:
     slow = (worked("inference", 60.0, 0.05),)
     unrelated = BlameFindings("model_lock", "postprocess", None, "read", True, 0.03, 1.0, 200)

@@ -13,6 +13,7 @@ from harness.findings import Coverage, Health, HealthState, Loss, Verdict
 from harness.gate import judge_run, judge_slo
 from harness.model import RunWarning
 from harness.slo import parse_slo
+from tests import simulated_queues as queues
 from tests.test_analysis import ledger_rows
 
 HEALTHY = Health(HealthState.HEALTHY, (), ())
@@ -280,3 +281,13 @@ def test_steps_of_the_load_are_planned_and_do_not_make_the_requests_few() -> Non
     stepped = judge_slo(parse_slo("p90(latency) < 500ms"), evidence(rows.assign(step=np.repeat([0, 1, 2], 200))))
 
     assert (pooled.verdict, stepped.verdict) == (Verdict.NOT_ENOUGH_DATA, Verdict.FAILED)
+
+
+def test_a_limit_far_above_requests_that_queue_is_met_and_says_how_little_is_known_of_the_percentile() -> None:
+    queued = requests(2_000).assign(latency_s=queues.mm1(2_000, 0.9, 3))
+    apart = requests(2_000)
+
+    found = [judge_slo(parse_slo("p95(latency) < 60s"), evidence(rows)) for rows in (queued, apart)]
+
+    assert [f.verdict for f in found] == [Verdict.PASSED] * 2
+    assert ["where the percentile itself lies they say less" in f.reason for f in found] == [True, False]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.slow.tail import LEAST_FOR_QUANTILE, STAGES_BLAMED, attribute_tail, spread
+from harness.analysis.slow.tail import LEAST_FOR_QUANTILE, STAGES_BLAMED, attribute_tail
 from harness.analysis.statistics.quantiles import quantile
 from harness.diagnosis import TailFindings
 from tests.simulated_queues import ledger_rows, simulate
@@ -122,11 +122,10 @@ def test_too_few_requests_have_no_attribution(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [500, 5_000])
-def test_requests_that_are_all_equal_have_no_attribution_and_no_spread(n: int) -> None:
+def test_requests_that_are_all_equal_have_no_attribution(n: int) -> None:
     rows = rows_of(inference=np.full(n, 0.1), preprocess=np.full(n, 0.2))
 
     assert attribute_tail(rows) is None
-    assert spread(rows) == ()
 
 
 def test_many_ties_still_add_up() -> None:
@@ -168,14 +167,3 @@ def test_nothing_but_the_latency_known_is_no_attribution() -> None:
     rows[[f"{s}_s" for s in STAGES_BLAMED]] = np.nan
 
     assert attribute_tail(rows) is None
-
-
-def test_the_spread_is_shared_by_variance_where_stages_are_independent() -> None:
-    rng = np.random.default_rng(9)
-    rows = rows_of(inference=rng.normal(1.0, 0.2, 50_000), preprocess=rng.normal(1.0, 0.1, 50_000))
-
-    shares = spread(rows)
-
-    assert [stage for stage, _ in shares[:2]] == ["inference", "preprocess"]
-    assert [share for _, share in shares[:2]] == pytest.approx([0.8, 0.2], abs=0.01)  # 0.04 and 0.01 of 0.05
-    assert sum(share for _, share in shares) == pytest.approx(1.0)

@@ -210,6 +210,8 @@ def blamed(scene: Scene, resource: str) -> list[str]:
         what = " ".join(part for part in (blame.stage, blame.model) if part) or "nobody"
         of = f" of {blame.name}" if blame.name else ""
         lines.append(f"meanwhile held by {what}{of}: {format_share(blame.share)} of the waiting, n = {blame.n:,}")
+    if found and found[0].at_once is not None and resource != THREADS:  # a pool tells its own
+        lines.append(f"{found[0].at_once} at once could hold {resource} in a process")
     return lines
 
 

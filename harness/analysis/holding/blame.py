@@ -55,6 +55,7 @@ def blame(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> tuple[Bla
         {"resource": spans.resource_of[held.rows], "request": spans.request[held.rows], "wait": held.wait_s}
     )
     waits = waits.groupby("resource").agg(wait=("wait", "sum"), n=("request", "nunique"))
+    most = capacities(halves, names, held.holds)
     found: list[BlameFindings] = []
     for resource, wait_s, n in waits.sort_values("wait", ascending=False, kind="stable").itertuples():
         found += [
@@ -67,6 +68,7 @@ def blame(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> tuple[Bla
                 wait_s=seconds / requests,
                 share=seconds / wait_s,
                 n=int(n),
+                at_once=most.get(spans.resources[resource]),
             )
             for stage, model, name, own, seconds in _largest(holding.get(resource, table[:0]), float(wait_s))
         ]
@@ -105,8 +107,10 @@ def _largest(table: pd.DataFrame, wait_s: float) -> list[_Holder]:
 # --- capacities --------------------------------------------------------------------------------------------
 
 
-def capacities(halves: Halves, names: Names | None = None) -> dict[str, int]:
+def capacities(halves: Halves, names: Names | None = None, holds: holders.Holds | None = None) -> dict[str, int]:
     """How many requests (of a batching queue: batches) can hold each resource at once in one process.
+
+    `holds` are those of `holders.find`, when they are known already.
 
     Resources that nobody had to wait long for are left out, and those whose waits have another reason than that all
     places were taken.
@@ -118,7 +122,9 @@ def capacities(halves: Halves, names: Names | None = None) -> dict[str, int]:
     rows = rows[times[spans.resource_of[rows]] >= LEAST_WAITS]
     if not len(rows):
         return {}
-    holds = holders.find(halves, np.zeros(len(halves.process_of), np.int64) if names is None else numbers_of(names)[0])
+    if holds is None:
+        nameless = np.zeros(len(halves.process_of), np.int64)
+        holds = holders.find(halves, nameless if names is None else numbers_of(names)[0])
     waiting_at = place_of(halves, spans.request[rows], spans.resource_of[rows])
     axis = axis_of(waiting_at, spans.start_ns[rows], spans.end_ns[rows])
     held_at = holds.process * len(spans.resources) + holds.resource

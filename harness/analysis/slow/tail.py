@@ -96,20 +96,6 @@ def attribute_tail(rows: pd.DataFrame, seed: int = 0, bootstraps: int = BOOTSTRA
     )
 
 
-def spread(rows: pd.DataFrame) -> tuple[tuple[str, float], ...]:
-    """Each stage's share of the variance of the latency, largest first: Cov(stage, latency) / Var(latency).
-
-    The shares sum to 1 (Huang et al., "Statistical Analysis of Latency Through Semantic Profiling", EuroSys 2017);
-    none are given where nothing varies.
-    """
-    requests = _requests(rows)
-    if len(requests.latency) < 2 or np.ptp(requests.latency) < _SMALLEST_GAP_S:
-        return ()
-    centred = requests.latency - requests.latency.mean()
-    shares = requests.parts @ centred / float(centred @ centred)
-    return tuple((requests.stages[k], float(shares[k])) for k in np.argsort(-shares))
-
-
 def _requests(rows: pd.DataFrame) -> _Requests:
     latency = rows["latency_s"].to_numpy(dtype=np.float64)
     finite = np.isfinite(latency)
