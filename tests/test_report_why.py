@@ -11,17 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate, some_counts
-from report_diagnosed import (
-    a_diagnosed_summary,
-    a_step,
-    some_causes,
-    some_steps,
-)
+from report_diagnosed import a_diagnosed_summary, a_step, some_causes, some_steps
 from report_texts import texts
 
 from harness.diagnosis import Cause, Sentence, Steadiness
 from harness.findings import Estimate, Loss, Summary
-from harness.report import console, html, json_report, steps_text, why
+from harness.report import console, html, json_report, said, steps_text
 from harness.report.definitions import GROUPS
 
 
@@ -123,7 +118,7 @@ def test_no_more_than_six_sentences_are_shown() -> None:
 def test_a_cause_stands_with_its_remedy_and_its_evidence_and_without_its_code() -> None:
     for name, text in texts(a_diagnosed_summary(causes=some_causes()[1:])).items():
         told = text[text.index("Why, and what to try first") :]
-        parts = ("Large images take long", "Resize the image", "80 of 90 slow requests send")
+        parts = ("Large images take long", "resize the image", "80 of 90 slow requests send")
         places = [told.index(part) for part in parts]
         assert places == sorted(places), name
     assert 'id="cause-upload"' in page_of(a_diagnosed_summary())
@@ -138,7 +133,7 @@ def test_causes_of_one_kind_have_anchors_of_their_own() -> None:
     codes = ("lock", "lock", "lock-2", "<b>", "", "LOCK")
     causes = tuple(dataclasses.replace(some_causes()[0], code=code) for code in codes)
 
-    assert why.anchors(causes) == ("cause-lock", "cause-lock-2", "cause-lock-2-2", "cause-b", "cause-known",
+    assert said.anchors(causes) == ("cause-lock", "cause-lock-2", "cause-lock-2-2", "cause-b", "cause-known",
                                    "cause-lock-3")  # fmt: skip
 
 

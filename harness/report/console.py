@@ -63,7 +63,7 @@ def render(summary: Summary, *, width: int | None = None, colour: bool) -> str:
     )
     parts = [
         _head(summary), console_why.sentences(summary), console_why.causes(summary),
-        console_why.steps(summary, console.width), _stages(summary, console.width),
+        console_why.gains(summary), console_why.steps(summary, console.width), _stages(summary, console.width),
         console_why.tail(summary, console.width), console_why.work(summary, console.width),
         _latency(summary, console.width), _names(summary), _models(summary), _slos(summary), _errors(summary),
         _health(summary), _warnings(summary),

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.diagnosis import Steadiness
 from harness.findings import Summary
-from harness.report import steps_text, why, work_text
+from harness.report import gains_text, said, steps_text, why, work_text
 from harness.report.console_tables import blank, indented, table
 from harness.report.palette import DARK
 from harness.report.steps_text import StepLine
@@ -26,30 +26,49 @@ _STATE_STYLES = {
 
 def sentences(summary: Summary) -> RenderableType | None:
     """The verdict in words, the figures behind each sentence below it."""
-    if not summary.sentences:
+    lines = said.said_lines(summary)
+    if not lines:
         return None
     grid = Table.grid(padding=(0, 1))
-    for sentence in summary.sentences[: why.MOST_SENTENCES]:
-        grid.add_row(Text("•", "dim"), Text(visible(sentence.text, 600)))
-        for line in sentence.evidence:
-            grid.add_row("", indented(visible(line, 400), 2))
+    for line in lines:
+        told = Text(visible(line.text, 600))
+        if line.remedy:
+            told = Text.assemble(told, " ", (said.TRY_FIRST, "bold"), f" {visible(line.remedy, 600)}")
+        grid.add_row(Text("•", "dim"), told)
+        for figure in line.evidence:
+            grid.add_row("", indented(visible(figure, 400), 2))
     return grid
 
 
 def causes(summary: Summary) -> RenderableType | None:
-    """Each cause with what to try first and what shows it; or the one sentence that there is none."""
-    none = why.no_cause(summary)
+    """Each cause that no sentence tells, with what to try first and what shows it; or the one sentence that there is
+    none.
+    """
+    none = said.no_cause(summary)
     if none:
         return Text(none)
-    if not summary.causes:
+    lines = said.cause_lines(summary)
+    if not lines:
         return None
     grid = Table.grid(padding=(0, 1))
-    for i, cause in enumerate(summary.causes, 1):
-        grid.add_row(Text(f"{i}."), Text(visible(cause.sentence, 600)))
-        grid.add_row("", Text.assemble(("Try first: ", "bold"), visible(cause.remedy, 600)))
-        for line in why.further_evidence(summary, cause):
-            grid.add_row("", indented(visible(line, 400), 2))
-    return Group(Text("Why, and what to try first", "bold"), grid)
+    for line in lines:
+        grid.add_row(Text(f"{line.number}."), Text(visible(line.sentence, 600)))
+        grid.add_row("", Text.assemble((f"{said.TRY_FIRST} ", "bold"), visible(line.remedy, 600)))
+        for figure in line.further:
+            grid.add_row("", indented(visible(figure, 400), 2))
+    return Group(Text(said.causes_title(summary), "bold"), grid)
+
+
+def gains(summary: Summary) -> RenderableType | None:
+    """What the usual changes would give, and what those figures stand on; or why nobody can say."""
+    answers = gains_text.gain_table(summary)
+    if answers is None:
+        refusal = gains_text.no_gain(summary)
+        return Text(refusal, "dim") if refusal else None
+    made = table(gains_text.TITLE, answers.columns)
+    for line in answers.lines:
+        made.add_row(*map(Text, line))
+    return Group(made, *(Text(note, "dim") for note in answers.notes))
 
 
 # --- load steps -----------------------------------------------------------------------------------------------
@@ -69,13 +88,16 @@ def steps(summary: Summary, width: int) -> RenderableType | None:
     for line, row in zip(lines, rows, strict=True):
         made.add_row(*(Text(row[c], _STATE_STYLES[line.state] if c == "state" else "") for c in columns))
     notes = [indented(f"{line.level}: {visible(note, 400)}", 0) for line in lines for note in line.notes]
+    if any(line.completed_when for line in lines):
+        notes.append(indented("* completed in the second half of the step, when its queue had filled", 0))
     return Group(made, *notes, Text(steps_text.steps_note(columns), "dim"))
 
 
 def _step_cells(line: StepLine) -> dict[str, str]:
     percentiles = {name: cell.value for name, cell in zip(steps_text.PERCENTILES, line.percentiles, strict=True)}
     failed = line.failed + (f" ({line.failed_interval})" if line.failed_interval else "")
-    cells = {"step": line.level, "offered": line.offered, "completed": line.completed, "failed": failed}
+    completed = line.completed + ("*" if line.completed_when else "")
+    cells = {"step": line.level, "offered": line.offered, "completed": completed, "failed": failed}
     return {**cells, **percentiles, "in flight": line.in_flight, "gauge": line.gauge, "state": line.state.value}
 
 
@@ -100,13 +122,12 @@ def tail(summary: Summary, width: int) -> RenderableType | None:
     shown = [part for part in parts if part is not None]
     if not shown:
         return None
-    spaced = [piece for part in shown for piece in (part, Text())][:-1]
-    return Group(*spaced) if split else Group(Text("Why slow requests are slow", "bold"), *spaced)
+    return Group(*[piece for part in shown for piece in (part, Text())][:-1])
 
 
 def _split(split: why.TailTable, width: int) -> RenderableType:
     bar = max(6, min(30, width - 58))
-    made = blank("Why slow requests are slow", SIMPLE)
+    made = blank(why.SLOW, SIMPLE)
     made.show_footer = True
     made.add_column(Text("stage", "dim"), Text("= difference", "bold"), no_wrap=True)
     made.add_column(Text("share", "dim"), Text("100.0%", "bold"), justify="right", no_wrap=True)
@@ -130,12 +151,13 @@ def _blame(summary: Summary) -> RenderableType | None:
     groups = why.blame_groups(summary)
     if not groups:
         return None
-    made = table("Who held what requests waited for", ("held by", "share", "ms a request"))
+    made = table(why.HELD, ("held by", "share", "ms a request"))
     for group in groups:
         made.add_row(Text.assemble((group.resource, "bold"), (f" ({group.waited})", "dim")), "", "")
         for line in group.lines:
             made.add_row(indented(line.holder, 2, ""), Text(line.share), Text(line.ms))
-    return made
+    note = why.blame_note(summary)
+    return Group(made, Text(note, "dim")) if note else made
 
 
 def _contrasts(summary: Summary) -> RenderableType | None:
@@ -162,10 +184,11 @@ def _work(summary: Summary) -> RenderableType | None:
     lines = work_text.work_lines(summary)
     if not lines:
         return None
-    made = table("Works or waits", work_text.WORK_COLUMNS, words=())
+    columns = work_text.work_columns(summary)
+    made = table("Works or waits", columns, words=())
     for line in lines:
-        made.add_row(*map(Text, (line.label, line.wall, line.cpu, line.waits, line.busy, line.n)))
-    return Group(made, Text(work_text.WORK_NOTE, "dim"))
+        made.add_row(*map(Text, line.cells[: len(columns)]))
+    return Group(made, Text(work_text.work_note(summary), "dim"))
 
 
 def _growth(summary: Summary, width: int) -> RenderableType | None:

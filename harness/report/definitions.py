@@ -18,6 +18,8 @@ TIMES: Definitions = (
 )  # fmt: skip
 
 STAGES: Definitions = (
+    ("server half", "What the service itself recorded of a request: the spans in which it waited and worked. The other"
+     " half is what the load generator saw. Only with both are the stages inside the service known."),
     ("backlog", "Scheduled, but no client session had taken it yet: the load generator's own delay."),
     ("transfer", "connect + upload + download."),
     ("connect", "From taking the request until just before the first byte is written: name lookup, TCP, TLS. Zero on a"
@@ -54,7 +56,8 @@ COUNTS: Definitions = (
      " that was answered."),
     ("censored", "Still unanswered when the run ended; ranks like a failed one."),
     ("warm-up", "Sent before the measured phase; in no statistic."),
-    ("offered, completed", "Scheduled requests, and ok answers, per second of the measured phase."),
+    ("offered, completed", "Scheduled requests, and ok answers, per second of the measured phase, or of a load step. Of"
+     " an unstable step, completed is of its second half alone, when the queue had filled: what the service carries."),
 )  # fmt: skip
 
 STEPS: Definitions = (
@@ -87,6 +90,11 @@ REASONS: Definitions = (
     ("works, waits", "A stage works while its thread is on the CPU; the rest of its time it waits, for a lock, the"
      " network or a core."),
     ("busy", "The part of a stage's time in which its thread was on the CPU."),
+    ("what a fix would give", "The requests of this run go once more, as they came, through the queue they waited in"
+     " most, with one thing changed and all else as recorded. Only where the same replay with nothing changed gives"
+     " back the waits that were measured is there an answer."),
+    ("carries at most", "The rate of this mix of requests at which that queue would never be empty. Latency grows long"
+     " before it."),
     ("cause", "One of a catalogue of known causes, named only when this run has evidence for it."),
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from harness.findings import RequestRow, Summary
 from harness.model import STAGES, TRANSFER
-from harness.report import figures, steps_text, why, work_text
+from harness.report import figures, gains_text, said, steps_text, why, work_text
 from harness.report.definitions import GROUPS
 from harness.report.figures import decimals_for, ms
 from harness.report.health_text import generator_line, shows_workers, stamps_line
@@ -77,19 +77,27 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
             started=_instant(summary.started_ns),
             counts=counts_line(summary),
             confidence=confidence(summary),
-            sentences=summary.sentences[: why.MOST_SENTENCES],
-            causes=list(zip(why.anchors(summary.causes), summary.causes, strict=True)),
-            no_cause=why.no_cause(summary),
+            sentences=said.said_lines(summary),
+            causes=said.cause_lines(summary),
+            causes_title=said.causes_title(summary),
+            no_cause=said.no_cause(summary),
+            try_first=said.TRY_FIRST,
+            gains=gains_text.gain_table(summary),
+            gains_title=gains_text.TITLE,
+            no_gain=gains_text.no_gain(summary),
             steps=steps_text.step_lines(summary),
             steps_note=steps_text.steps_note(steps_text.columns(summary)),
             steps_columns=steps_text.columns(summary),
             tail=why.tail_table(summary),
-            tail_cause=why.cause_of_bottleneck(summary),
+            tail_title=why.title(summary),
+            tail_cause=said.cause_of_bottleneck(summary),
             blame=why.blame_groups(summary),
+            blame_title=why.HELD,
+            blame_note=why.blame_note(summary),
             contrasts=why.contrast_lines(summary),
             work=work_text.work_lines(summary),
-            work_columns=work_text.WORK_COLUMNS,
-            work_note=work_text.WORK_NOTE,
+            work_columns=work_text.work_columns(summary),
+            work_note=work_text.work_note(summary),
             growth=work_text.growth_lines(summary),
             growth_levels=work_text.growth_levels(summary),
             stages=table,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.findings import HealthState, Loss, Summary
@@ -30,7 +30,15 @@ class Light:
 
 def lights(summary: Summary) -> tuple[Light, ...]:
     """The four lights, in the order they are shown."""
-    return (_generator(summary), _server_halves(summary), _clock(summary), _errors(summary))
+    found = (_generator(summary), _server_halves(summary), _clock(summary), _errors(summary))
+    return tuple(_unrepeated(summary, light) for light in found)
+
+
+def _unrepeated(summary: Summary, light: Light) -> Light:
+    """Without what stands above the lights already, among the reasons of the verdict."""
+    if light.state is LightState.GOOD or not any(light.phrase in reason for reason in summary.reasons):
+        return light
+    return replace(light, phrase="not to be trusted, for the reasons above")
 
 
 def _generator(summary: Summary) -> Light:

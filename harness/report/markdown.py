@@ -47,6 +47,7 @@ def _head(summary: Summary) -> str:
         bullets(map(escaped, summary.reasons)),
         markdown_why.sentences(summary),
         markdown_why.causes(summary),
+        markdown_why.gains(summary),
     ]
     return "\n\n".join(block for block in blocks if block)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.findings import Summary
-from harness.report import steps_text, why, work_text
+from harness.report import gains_text, said, steps_text, why, work_text
 from harness.report.markdown_text import bullets, escaped, named, nested, table
 from harness.report.steps_text import StepLine
 
@@ -11,24 +11,36 @@ from harness.report.steps_text import StepLine
 def sentences(summary: Summary) -> str:
     """The verdict in words, the figures behind each sentence as a list below it."""
     lines: list[str] = []
-    for sentence in summary.sentences[: why.MOST_SENTENCES]:
-        lines += [f"- {escaped(sentence.text, 600)}", *nested(map(escaped, sentence.evidence))]
+    for line in said.said_lines(summary):
+        remedy = f" **{said.TRY_FIRST}** {escaped(line.remedy, 600)}" if line.remedy else ""
+        lines += [f"- {escaped(line.text, 600)}{remedy}", *nested(map(escaped, line.evidence))]
     return "\n".join(lines)
 
 
 def causes(summary: Summary) -> str:
-    """Each cause with what to try first and what shows it; or the one sentence that there is none."""
-    none = why.no_cause(summary)
+    """Each cause that no sentence tells, with what to try first and what shows it; or the one sentence that there is
+    none.
+    """
+    none = said.no_cause(summary)
     if none:
         return none
-    if not summary.causes:
-        return ""
     lines: list[str] = []
-    for i, cause in enumerate(summary.causes, 1):
-        mark = f"{i}. "
-        below = [f"**Try first:** {escaped(cause.remedy, 600)}", *map(escaped, why.further_evidence(summary, cause))]
-        lines += [f"{mark}{escaped(cause.sentence, 600)}", *nested(below, " " * len(mark))]
-    return "### Why, and what to try first\n\n" + "\n".join(lines)
+    for line in said.cause_lines(summary):
+        mark = f"{line.number}. "
+        below = [f"**{said.TRY_FIRST}** {escaped(line.remedy, 600)}", *map(escaped, line.further)]
+        lines += [f"{mark}{escaped(line.sentence, 600)}", *nested(below, " " * len(mark))]
+    return f"### {said.causes_title(summary)}\n\n" + "\n".join(lines) if lines else ""
+
+
+def gains(summary: Summary) -> str:
+    """What the usual changes would give, and what those figures stand on; or why nobody can say."""
+    answers = gains_text.gain_table(summary)
+    if answers is None:
+        refusal = gains_text.no_gain(summary)
+        return f"<sub>{escaped(refusal, 500)}</sub>" if refusal else ""
+    told = table(answers.columns, [tuple(map(escaped, line)) for line in answers.lines])
+    notes = ". ".join(note[:1].upper() + note[1:] for note in map(escaped, answers.notes))
+    return f"### {gains_text.TITLE}\n\n{told}\n\n<sub>{notes}.</sub>"
 
 
 def steps(summary: Summary) -> str:
@@ -47,7 +59,7 @@ def steps(summary: Summary) -> str:
 def _step_cells(line: StepLine) -> dict[str, str]:
     pairs = zip(steps_text.PERCENTILES, line.percentiles, strict=True)
     percentiles = {name: cell.value + _aside(cell.interval) for name, cell in pairs}
-    rates = {"step": line.level, "offered": line.offered, "completed": line.completed}
+    rates = {"step": line.level, "offered": line.offered, "completed": line.completed + _aside(line.completed_when)}
     failed = line.failed + _aside(line.failed_interval)
     told = {"failed": failed, "in flight": line.in_flight, "gauge": line.gauge, "state": f"**{line.state.value}**"}
     return {**rates, **percentiles, **told}
@@ -60,7 +72,7 @@ def _aside(interval: str) -> str:
 def tail(summary: Summary) -> str:
     """The gap between slow and typical requests, who held what they waited for, and what slow ones share."""
     parts = [part for part in (_split(summary), _blame(summary), _contrasts(summary)) if part]
-    return "\n\n".join(["### Why slow requests are slow", *parts]) if parts else ""
+    return "\n\n".join([f"### {why.title(summary)}", *parts]) if parts else ""
 
 
 def _split(summary: Summary) -> str:
@@ -82,7 +94,10 @@ def _blame(summary: Summary) -> str:
     if not rows:
         return ""
     told = table(("waited for", "held by", "share", "ms a request"), rows, words=(0, 1))
-    return f"**Who held what requests waited for**\n\n{told}"
+    note = why.blame_note(summary)
+    below = f"\n\n<sub>{escaped(note[:1].upper() + note[1:])}.</sub>" if note else ""
+    alone = why.title(summary) == why.HELD  # then the heading says it
+    return (told if alone else f"**{why.HELD}**\n\n{told}") + below
 
 
 def _contrasts(summary: Summary) -> str:
@@ -96,13 +111,11 @@ def work(summary: Summary) -> str:
 
 
 def _work(summary: Summary) -> str:
-    rows = [
-        (escaped(line.label), line.wall, line.cpu, line.waits, line.busy, line.n)
-        for line in work_text.work_lines(summary)
-    ]
+    columns = work_text.work_columns(summary)
+    rows = [tuple(map(escaped, line.cells[: len(columns)])) for line in work_text.work_lines(summary)]
     if not rows:
         return ""
-    return f"### Works or waits\n\n{table(work_text.WORK_COLUMNS, rows)}\n\n<sub>{work_text.WORK_NOTE}.</sub>"
+    return f"### Works or waits\n\n{table(columns, rows)}\n\n<sub>{work_text.work_note(summary)}.</sub>"
 
 
 def _growth(summary: Summary) -> str:

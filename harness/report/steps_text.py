@@ -12,6 +12,8 @@ from harness.report.lines import LatencyCell
 from harness.units import format_count, format_rate
 
 PERCENTILES = ("p50", "p95", "p99")
+SECOND_HALF = "2nd half"
+"""An unstable step is judged when its queue has filled; the run's own rate is of all its time."""
 MOST_CHECKS = 5
 """Failed checks named per step; the others are summed up."""
 
@@ -23,6 +25,7 @@ class StepLine:
     level: str
     offered: str
     completed: str
+    completed_when: str  # which part of the step that rate is of; empty: all of it
     failed: str
     failed_interval: str
     percentiles: tuple[LatencyCell, ...]
@@ -81,6 +84,7 @@ def _line(level: str, step: StepFindings, decimals: int) -> StepLine:
         level=level,
         offered=format_rate(step.offered_per_s),
         completed=format_rate(step.completed_per_s),
+        completed_when=SECOND_HALF if step.state is Steadiness.UNSTABLE and step.completed_per_s is not None else "",
         failed=share(failed.value),
         failed_interval=share_interval(failed.low, failed.high) if failed.value is not None else "",
         percentiles=cells,

@@ -1,4 +1,4 @@
-"""Why the run is as slow as it is, as text: causes, the tail by stage, who held what, what slow requests share.
+"""Why slow requests are slow, as text: the tail by stage, who held what, what slow requests share.
 
 Written once, so that all reports agree. Names that came from outside are made safe to look at here.
 """
@@ -6,88 +6,34 @@ Written once, so that all reports agree. Names that came from outside are made s
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.analysis.holding.blame import OTHERS
 from harness.analysis.holding.charges import NO_STAGE
-from harness.diagnosis import CLEAR_SHARE, BlameFindings, Cause, Contrast, TailFindings
-from harness.findings import Loss, Summary
-from harness.model import Split
+from harness.diagnosis import CLEAR_SHARE, BlameFindings, Contrast, TailFindings
+from harness.findings import Summary
 from harness.report.figures import decimals_for, ms, share, share_interval
 from harness.report.lines import stage_label
 from harness.report.text import visible
 from harness.units import format_count, format_duration
 
-MOST_SENTENCES = 6
 MOST_CONTRASTS = 5
 MOST_HOLDERS = 6
 """Holders shown for one resource; the others are summed up."""
 MOST_RESOURCES = 6
+LEAST_SHARE = 0.01
+"""Of the mean latency. A shorter wait for a resource is not worth a table of who held it."""
+SMALL, SURELY_SMALL = 0.005, 0.02
+"""A share, and the far end of its interval. Stages and holders below that are summed up."""
 
 
-# --- causes ---------------------------------------------------------------------------------------------------
+SLOW, HELD = "Why slow requests are slow", "Who held what requests waited for"
 
 
-def has_server_halves(summary: Summary) -> bool:
-    """Whether the service gave an account of any ok request."""
-    return any(n for split, n in summary.counts.split if split != Split.NONE.value)
-
-
-def was_examined(summary: Summary) -> bool:
-    """Whether causes were looked for: the run measured something, and its summary is not older than the search."""
-    return summary.counts.scheduled > 0 and (bool(summary.steps) or summary.answered is not None)
-
-
-_SAID = ("No known cause", "Nothing is said about stages", "No request succeeded")
-"""How a sentence of the verdict begins that leaves nothing to add about causes."""
-
-
-def no_cause(summary: Summary) -> str:
-    """The one sentence in place of the causes.
-
-    Empty when there are some, when nobody looked for any, or when the verdict says as much in its own words.
-    """
-    if summary.causes or not was_examined(summary):
-        return ""
-    if any(sentence.text.startswith(_SAID) for sentence in summary.sentences[:MOST_SENTENCES]):
-        return ""
-    if not summary.counts.ok:
-        return "No request was answered as expected, so there is no answer whose time could be explained."
-    if not has_server_halves(summary):
-        return (
-            "Nothing could be looked at inside the service: it gave no account of these requests (no spans). "
-            "What the load generator sees by itself shows no known cause."
-        )
-    if summary.coverage is not None and summary.coverage.loss in (Loss.CLUSTERED, Loss.BIASED):
-        return (
-            "Nothing could be looked at inside the service: the requests it gave an account of are not like "
-            "those it did not."
-        )
-    return "No known cause shows in this run."
-
-
-def further_evidence(summary: Summary, cause: Cause) -> tuple[str, ...]:
-    """The evidence of a cause that does not stand below a sentence of the verdict already."""
-    shown = {line for sentence in summary.sentences[:MOST_SENTENCES] for line in sentence.evidence}
-    return tuple(line for line in cause.evidence if line not in shown)
-
-
-def anchors(causes: tuple[Cause, ...]) -> tuple[str, ...]:
-    """An id for each cause, made of its code; unique also when two causes share one."""
-    taken: list[str] = []
-    for cause in causes:
-        plain = f"cause-{re.sub(r'[^a-z0-9_-]', '', cause.code.lower())[:40] or 'known'}"
-        numbered = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
-        taken.append(next(name for name in numbered if name not in taken))
-    return tuple(taken)
-
-
-def cause_of_bottleneck(summary: Summary) -> str:
-    """The anchor of the cause that explains the bottleneck; empty without one."""
-    code = summary.bottleneck.cause if summary.bottleneck is not None else None
-    named = zip(summary.causes, anchors(summary.causes), strict=True)
-    return next((anchor for cause, anchor in named if cause.code == code), "")
+def title(summary: Summary) -> str:
+    """The heading over everything here: who held what does not need slow requests."""
+    return SLOW if summary.tail is not None or summary.contrasts else HELD
 
 
 # --- the tail -------------------------------------------------------------------------------------------------
@@ -124,23 +70,43 @@ def tail_table(summary: Summary) -> TailTable | None:
     if tail is None or not tail.shares:
         return None
     decimals = decimals_for(tail.slow_s)
-    ends = list(itertools.accumulate((s.share for s in tail.shares), initial=0.0))
+    rows = _rows(tail)
+    ends = list(itertools.accumulate((s.share for s in rows), initial=0.0))
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
     lines = tuple(
         TailLine(
             stage=found.stage,
-            label=visible(stage_label(found.stage), 40),
+            label=found.label,
             share=share(found.share),
-            interval=share_interval(found.low, found.high),
+            interval=found.interval,
             ms=ms(found.share * tail.gap_s, decimals),
             start=(min(begin, end) - low) / span,
             width=abs(end - begin) / span,
             less=end < begin,
         )
-        for found, (begin, end) in zip(tail.shares, itertools.pairwise(ends), strict=True)
+        for found, (begin, end) in zip(rows, itertools.pairwise(ends), strict=True)
     )
     return TailTable(_headline(tail), _answer(tail), lines, ms(tail.gap_s, decimals))
+
+
+class _Row(NamedTuple):
+    stage: str
+    label: str
+    share: float
+    interval: str
+
+
+def _rows(tail: TailFindings) -> list[_Row]:
+    """The stages in their order; several that surely have next to nothing of the gap as one, in the end."""
+    small = [s for s in tail.shares[1:] if abs(s.share) < SMALL and max(abs(s.low), abs(s.high)) < SURELY_SMALL]
+    few = len(small) < 2
+    rows = [
+        _Row(s.stage, visible(stage_label(s.stage), 40), s.share, share_interval(s.low, s.high))
+        for s in tail.shares
+        if few or s not in small
+    ]
+    return rows if few else [*rows, _Row("other", f"{len(small)} more stages", sum(s.share for s in small), "")]
 
 
 def _headline(tail: TailFindings) -> str:
@@ -187,32 +153,53 @@ class BlameGroup:
 
 def blame_groups(summary: Summary) -> tuple[BlameGroup, ...]:
     """Holders by resource: the resource waited for longest first, and of each the holder with the largest share."""
-    by_resource: dict[str, list[BlameFindings]] = {}
-    for found in summary.blame:
-        by_resource.setdefault(found.resource, []).append(found)
-    longest = sorted(by_resource.items(), key=lambda item: -sum(b.wait_s for b in item[1]))
-    return tuple(_group(resource, holders) for resource, holders in longest[:MOST_RESOURCES])
+    kept = [waits for waits in _by_resource(summary) if _is_long(summary, waits)]
+    several = len({b.name for b in summary.blame if b.name not in (None, OTHERS)}) > 1
+    return tuple(_group(waits, several) for waits in kept[:MOST_RESOURCES])
 
 
-def _group(resource: str, holders: list[BlameFindings]) -> BlameGroup:
+def blame_note(summary: Summary) -> str:
+    """The resources that were waited for too shortly to be shown beside the others; empty without one."""
+    if not blame_groups(summary):
+        return ""
+    names = [visible(waits[0].resource, 60) for waits in _by_resource(summary) if not _is_long(summary, waits)]
+    shown = [*names[:MOST_RESOURCES], *([f"{len(names) - MOST_RESOURCES:,} more"] if names[MOST_RESOURCES:] else [])]
+    return f"left out, each less than {LEAST_SHARE:.0%} of the mean latency: {', '.join(shown)}" if names else ""
+
+
+def _by_resource(summary: Summary) -> list[list[BlameFindings]]:
+    found: dict[str, list[BlameFindings]] = {}
+    for blamed in summary.blame:
+        found.setdefault(blamed.resource, []).append(blamed)
+    return sorted(found.values(), key=lambda holders: -sum(b.wait_s for b in holders))
+
+
+def _is_long(summary: Summary, holders: list[BlameFindings]) -> bool:
+    mean_s = summary.latency.mean.value
+    return mean_s is None or sum(b.wait_s for b in holders) >= LEAST_SHARE * mean_s
+
+
+def _group(holders: list[BlameFindings], several: bool) -> BlameGroup:
     ranked = sorted(holders, key=lambda b: -b.wait_s)
     whole = sum(b.wait_s for b in ranked)
-    lines = [_holder_line(holder_text(b), b.share, b.wait_s, whole) for b in ranked[:MOST_HOLDERS]]
-    rest = ranked[MOST_HOLDERS:]
+    kept = max(1, sum(b.share >= SMALL for b in ranked[:MOST_HOLDERS]))
+    kept += len(ranked) == kept + 1  # a row for "1 more" may as well name it
+    lines = [_holder_line(holder_text(b, several), b.share, b.wait_s, whole) for b in ranked[:kept]]
+    rest = ranked[kept:]
     if rest:
         more = f"{len(rest):,} more"
         lines.append(_holder_line(more, sum(b.share for b in rest), sum(b.wait_s for b in rest), whole))
     n = max(b.n for b in ranked)
     waited = f"{format_duration(whole)} a request; {format_count(n)} request{'' if n == 1 else 's'} waited"
-    return BlameGroup(visible(resource, 60), waited, tuple(lines))
+    return BlameGroup(visible(ranked[0].resource, 60), waited, tuple(lines))
 
 
 def _holder_line(holder: str, part: float, wait_s: float, whole_s: float) -> HolderLine:
     return HolderLine(holder, share(part), min(max(part, 0.0), 1.0), ms(wait_s, decimals_for(whole_s)))
 
 
-def holder_text(found: BlameFindings) -> str:
-    """Who held the resource: `inference (detector) of receipt, its own kind`."""
+def holder_text(found: BlameFindings, several: bool = True) -> str:
+    """Who held the resource: `inference (detector) of receipt, its own kind`; of `several` kinds of request."""
     if found.stage is None:
         return "nobody known: a batch being filled, a late event loop"
     if found.name == OTHERS and found.model is None:
@@ -220,9 +207,9 @@ def holder_text(found: BlameFindings) -> str:
     text = stage_label(visible(found.stage, 40))
     if found.model is not None:
         text += f" ({visible(found.model, 40)})"
-    if found.name is not None:
+    if found.name is not None and several:
         text += f" of {visible(found.name, 40)}"
-    return f"{text}, its own kind" if found.own else text
+    return f"{text}, its own kind" if found.own and several else text
 
 
 # --- slow against typical -------------------------------------------------------------------------------------

@@ -14,6 +14,17 @@ from harness.report.text import visible
 WORK_COLUMNS = ("stage", "time (ms)", "CPU", "waiting", "busy", "n")
 
 
+def work_columns(summary: Summary) -> tuple[str, ...]:
+    """The columns of the table: n only where it is not the same for all stages."""
+    return WORK_COLUMNS if len({w.n for w in summary.work}) > 1 else WORK_COLUMNS[:-1]
+
+
+def work_note(summary: Summary) -> str:
+    """What the table says, with n where no column has it."""
+    counted = {w.n for w in summary.work}
+    return f"{WORK_NOTE}; n = {counted.pop():,}" if len(counted) == 1 else WORK_NOTE
+
+
 @dataclass(frozen=True, slots=True)
 class WorkLine:
     """One stage, wall clock against thread CPU; `busy` is their ratio, `weight` the same as a number for a bar."""
@@ -26,6 +37,11 @@ class WorkLine:
     busy: str
     weight: float
     n: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order of WORK_COLUMNS."""
+        return (self.label, self.wall, self.cpu, self.waits, self.busy, self.n)
 
 
 def work_lines(summary: Summary) -> tuple[WorkLine, ...]:
