@@ -40,7 +40,7 @@ def test_the_mean_stands_in_where_n_carries_no_p99() -> None:
 
     assert table.columns[2] == "mean (ms)"
     assert table.lines[0][2] == "182.4 → 120.0"
-    assert table.notes[1].startswith("n = 94 (measured, ok, with server half), too few for a p99")
+    assert table.notes[1].startswith("stands on n = 94 requests (measured, ok, with server half), too few for a p99")
 
 
 def test_the_table_says_how_well_the_replay_fits_and_what_it_assumes() -> None:

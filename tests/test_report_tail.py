@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_holders_that_the_analysis_summed_up_are_called_others() -> None:
     def told(stage: str) -> str:
         return why.holder_text(BlameFindings("lock", stage, None, "others", False, 0.1, 0.2, 9))
 
-    assert (told("other"), told("inference")) == ("others", "others, in inference")
+    assert (told("other"), told("inference")) == ("all others together", "others, in inference")
 
 
 # --- works or waits, and what grows ----------------------------------------------------------------------------
@@ -114,3 +115,57 @@ def test_growth_is_told_between_the_lowest_and_the_highest_load() -> None:
 def test_growth_without_its_steps_is_told_by_their_numbers() -> None:
     assert work_text.growth_levels(a_summary(growth=some_growth())) == ("step 1", "step 3")
     assert work_text.growth_levels(a_summary()) == ("", "")
+
+
+def test_a_wait_too_short_to_matter_is_named_and_not_shown() -> None:
+    short = BlameFindings("event_loop", None, None, None, False, 0.0015, 1.0, 9)  # 1% of the mean 182.4 ms is 1.8 ms
+    summary = a_diagnosed_summary(blame=(*some_blame(), short))
+
+    assert [group.resource for group in why.blame_groups(summary)] == ["model_lock", "batcher"]
+    for name, text in texts(summary).items():
+        assert re.search(r"eft out, each less than 1% of the mean latency: event(_|&#95;)loop", text), name
+    assert why.blame_note(a_diagnosed_summary()) == why.blame_note(a_summary(blame=(short,))) == ""
+
+
+def test_where_all_requests_are_of_one_kind_holders_do_not_name_it() -> None:
+    alike = tuple(dataclasses.replace(b, name="receipt", own=True) for b in some_blame()[:3])
+    (group,) = why.blame_groups(a_summary(blame=alike))
+
+    assert group.lines[0].holder == "inference (text-recognition)"
+
+
+def test_how_many_hold_a_resource_at_a_time_is_said_where_it_is_known() -> None:
+    one, three = (
+        why.blame_groups(a_summary(blame=tuple(dataclasses.replace(b, at_once=n) for b in some_blame()[:3])))[0]
+        for n in (1, 3)
+    )
+    assert one.waited == "80.0 ms a request; 1,410 requests waited; held by one at a time"
+    assert three.waited.endswith("held by up to 3 at a time")
+
+
+def test_stages_that_surely_have_none_of_the_gap_are_one_row() -> None:
+    tiny = tuple(TailShare(stage, share, -0.001, 0.004) for stage, share in (("backlog", 0.003), ("other", 0.001)))
+    wide = TailShare("inference", 0.002, -0.1, 0.3)  # nobody can say that this is small
+    tail = dataclasses.replace(some_tail(), shares=(TailShare("queue", 0.994, 0.9, 1.0), *tiny, wide))
+    table = why.tail_table(a_summary(tail=tail))
+
+    assert table is not None
+    assert [(line.label, line.share) for line in table.lines] == [
+        ("queue", "99.4%"), ("inference", "0.2%"), ("2 more stages", "0.4%"),
+    ]  # fmt: skip
+    assert sum(line.width for line in table.lines) == pytest.approx(1.0)
+
+
+def test_without_slow_requests_to_explain_the_heading_is_of_the_holders() -> None:
+    for name, text in texts(a_diagnosed_summary(tail=None, contrasts=())).items():
+        assert why.SLOW not in text, name
+        assert text.count(why.HELD) == 1
+
+
+def test_n_is_a_column_only_where_it_differs() -> None:
+    same = a_diagnosed_summary(work=a_diagnosed_summary().work[:2])
+
+    assert work_text.work_columns(a_diagnosed_summary())[-1] == "n"
+    assert work_text.work_columns(same)[-1] == "busy"
+    for name, text in texts(same).items():
+        assert "of its own counts as waiting; n = 1,794" in re.sub(r"\s+", " ", text), name

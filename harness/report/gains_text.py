@@ -67,7 +67,7 @@ def _moves(now_s: float | None, then_s: float | None) -> str:
 def _notes(answers: list[WhatIfFindings], has_p99: bool) -> tuple[str, ...]:
     first = answers[0]
     missing = "" if has_p99 else ", too few for a p99"
-    of = f"n = {format_count(first.n)} (measured, ok, with server half){missing}; {OF_THESE}"
+    of = f"stands on n = {format_count(first.n)} requests (measured, ok, with server half){missing}; {OF_THESE}"
     refused = [f"{visible(f.change, 120)}: no answer, {visible(f.refusal, 300)}" for f in answers if f.refusal]
     return (_calibration(first), of, f"assumes that {ASSUMES}", *refused)
 

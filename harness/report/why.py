@@ -180,7 +180,7 @@ def _is_long(summary: Summary, holders: list[BlameFindings]) -> bool:
 
 
 def _group(holders: list[BlameFindings], several: bool) -> BlameGroup:
-    ranked = sorted(holders, key=lambda b: -b.wait_s)
+    ranked = sorted(holders, key=lambda b: (_are_others(b), -b.wait_s))  # what is left stands last, however much
     whole = sum(b.wait_s for b in ranked)
     kept = max(1, sum(b.share >= SMALL for b in ranked[:MOST_HOLDERS]))
     kept += len(ranked) == kept + 1  # a row for "1 more" may as well name it
@@ -191,6 +191,8 @@ def _group(holders: list[BlameFindings], several: bool) -> BlameGroup:
         lines.append(_holder_line(more, sum(b.share for b in rest), sum(b.wait_s for b in rest), whole))
     n = max(b.n for b in ranked)
     waited = f"{format_duration(whole)} a request; {format_count(n)} request{'' if n == 1 else 's'} waited"
+    at_once = next((b.at_once for b in ranked if b.at_once is not None), None)
+    waited += f"; held by {'one' if at_once == 1 else f'up to {at_once:,}'} at a time" if at_once else ""
     return BlameGroup(visible(ranked[0].resource, 60), waited, tuple(lines))
 
 
@@ -202,14 +204,21 @@ def holder_text(found: BlameFindings, several: bool = True) -> str:
     """Who held the resource: `inference (detector) of receipt, its own kind`; of `several` kinds of request."""
     if found.stage is None:
         return "nobody known: a batch being filled, a late event loop"
-    if found.name == OTHERS and found.model is None:
-        return OTHERS if found.stage == NO_STAGE else f"others, in {stage_label(visible(found.stage, 40))}"
+    if _are_others(found):
+        return (
+            "all others together" if found.stage == NO_STAGE else f"others, in {stage_label(visible(found.stage, 40))}"
+        )
     text = stage_label(visible(found.stage, 40))
     if found.model is not None:
         text += f" ({visible(found.model, 40)})"
     if found.name is not None and several:
         text += f" of {visible(found.name, 40)}"
     return f"{text}, its own kind" if found.own and several else text
+
+
+def _are_others(found: BlameFindings) -> bool:
+    """Whether it stands for the smaller holders of the resource together."""
+    return found.name == OTHERS and found.model is None
 
 
 # --- slow against typical -------------------------------------------------------------------------------------
