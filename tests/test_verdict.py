@@ -13,7 +13,7 @@ from harness.analysis.bottleneck import bottleneck
 from harness.analysis.slow.tail import attribute_tail
 from harness.analysis.statistics.quantiles import latency_findings
 from harness.analysis.verdict import Around, write
-from harness.diagnosis import Cause, Level, Sentence, Steadiness, WhatIfFindings
+from harness.diagnosis import Cause, Contrast, Level, Sentence, Steadiness, WhatIfFindings
 from harness.findings import Counts, LatencyFindings
 from tests import simulated_queues as queues
 from tests.facts_builders import a_step, calls_of, facts_of, rows_of, vitals_of, waits_of, worked
@@ -134,13 +134,14 @@ def test_a_run_that_was_overloaded_has_no_latency_and_one_with_several_steps_nam
 # --- the bottleneck ----------------------------------------------------------------------------------------
 
 
-def test_the_bottleneck_is_the_stage_of_the_first_cause_that_has_one() -> None:
+def test_the_bottleneck_is_the_stage_of_the_first_cause_and_none_where_that_has_no_stage() -> None:
     rows = queues.ledger_rows(queues.simulate(4_000, 0.7, 1))
     facts = facts_of(rows, tail=attribute_tail(rows))
     generator = replace(LOCK, code="generator", stage=None)
 
-    found = bottleneck(facts, (generator, LOCK), taken_late=False)
+    found = bottleneck(facts, (LOCK, generator), taken_late=False)
 
+    assert bottleneck(facts, (generator, LOCK), taken_late=False) is None
     assert found is not None
     assert (found.stage, found.resource, found.cause, found.n) == ("queue", "model_lock", "lock", 4_000)
     assert found.share_of_tail is not None
@@ -200,3 +201,23 @@ def test_a_run_that_cannot_be_replayed_promises_nothing() -> None:
     said = texts(write(facts_of(rows_of(20, inference=100.0)), (), (refused,), Around()))
 
     assert not any("What a fix" in text for text in said)
+
+
+def test_what_slow_requests_have_in_common_is_said_but_not_what_is_only_a_sign_of_waiting() -> None:
+    def contrast(attribute: str) -> Contrast:
+        return Contrast(attribute, "x", 20, 21, 1, 200, 0.9, 1e-9, 0.5, 0.1, f"They have the same {attribute}.")
+
+    several = (contrast("in_flight"), contrast("bytes_received"), contrast("process"), contrast("models"))
+
+    said = write(facts_of(rows_of(20, inference=100.0), contrasts=several), (), (), Around())
+
+    assert Sentence("They have the same process.", ("They have the same models.",)) in said
+    assert not any("in_flight" in text or "bytes_received" in text for text in texts(said))
+
+
+def test_a_mean_that_is_worth_too_few_independent_requests_for_an_interval_says_so() -> None:
+    series = np.repeat([0.1, 0.9], 40)
+
+    said = write(facts_of(rows_of(20, inference=100.0), latency=latency_findings(series)), (), (), Around())
+
+    assert said[1].evidence[0] == "mean 500 ms, n = 80 (worth too few independent ones for an interval)"

@@ -22,9 +22,10 @@ def bottleneck(facts: Facts, causes: Sequence[Cause], taken_late: bool) -> Bottl
 
     Some waiting is what random arrivals bring: without a cause a queue is no bottleneck.
     """
-    cause = next((c for c in causes if c.stage is not None), None)
-    tail = facts.tail
-    if cause is not None and cause.stage is not None:
+    cause, tail = next(iter(causes), None), facts.tail
+    if cause is not None:
+        if cause.stage is None:  # no stage is to blame for a full machine, and the next best one is not the first
+            return None
         found = Bottleneck(
             cause.stage, cause.resource, cause.model, None, None, len(facts.rows), cause.sentence, cause.code
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.facts import Facts
+from harness.analysis.slow.contrast_words import SYMPTOMS
 from harness.analysis.slow.tail import LEAST_SLOW
 from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare, WhatIfFindings
 from harness.findings import Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
@@ -27,6 +28,7 @@ STAGE_WORDS = {
     "other": "service time that no stage claims",
     "unsplit": "time without a server half",
 }
+_SIGNS = (*SYMPTOMS, "bytes_received")  # an answer carries its timings, and is longer when it took long
 TAKEN_LATE_WORDS = "waiting before the service takes the request (shown as upload)"
 """What `transfer` is when small requests take long to arrive: see doubts.TAKEN_LATE."""
 
@@ -72,10 +74,11 @@ def _all(facts: Facts, causes: Sequence[Cause], gains: Sequence[WhatIfFindings],
     yield 11, _chain(facts)
     if len(facts.rows):
         yield 7, _tail(facts, around.taken_late)
+    yield 9 if causes else 8, _in_common(facts)
     if not causes and len(facts.rows) >= LEAST_FOR_NONE:
         yield 8, _no_cause(facts)
     yield 8, _gain(gains)
-    yield 9, _unknown(facts)
+    yield 10, _unknown(facts)
 
 
 # --- what happened -----------------------------------------------------------------------------------------
@@ -136,7 +139,8 @@ def _named(latency: LatencyFindings) -> tuple[tuple[str, Estimate], ...]:
 def _with_n(estimate: Estimate) -> str:
     if estimate.value is None:
         return f"is not given: {estimate.refusal}"
-    return f"{_with_interval(estimate)}, n = {estimate.n:,}"
+    unsure = " (worth too few independent ones for an interval)" if estimate.low is None else ""
+    return f"{_with_interval(estimate)}, n = {estimate.n:,}{unsure}"
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -221,6 +225,12 @@ def _tail(facts: Facts, taken_late: bool) -> Sentence:
     return Sentence(
         tail_text(facts.tail, facts.resources, taken_late), tuple(_share_line(s) for s in facts.tail.shares[:5])
     )
+
+
+def _in_common(facts: Facts) -> Sentence | None:
+    """The first thing slow requests have in common that is no mere sign of their waiting."""
+    told = [c for c in facts.contrasts if c.attribute not in _SIGNS]
+    return Sentence(told[0].sentence, tuple(c.sentence for c in told[1:])) if told else None
 
 
 def tail_text(tail: TailFindings, waits: Sequence[WaitFindings] = (), taken_late: bool = False) -> str:
