@@ -55,12 +55,13 @@ def test_random_loss_makes_no_false_alarm_and_loss_of_the_slow_is_always_seen(
     for seed in range(300):
         rng = np.random.default_rng(seed)
         at_s, latency_s = service(rng, 600, 20.0)
-        random[covered(at_s, latency_s, rng.random(600) >= 0.2).loss] += 1
+        if seed < 150:  # thousands of draws each, where the loss of the slow needs none
+            random[covered(at_s, latency_s, rng.random(600) >= 0.2).loss] += 1
         slowest[covered(at_s, latency_s, latency_s < np.quantile(latency_s, 0.8)).loss] += 1
 
     print(f"{service.__name__}: random loss {dict(random)}, slowest fifth {dict(slowest)}")  # noqa: T201 - the evidence
-    assert random[Loss.BIASED] <= 3
-    assert random[Loss.CLUSTERED] <= 3
+    assert random[Loss.BIASED] <= 2
+    assert random[Loss.CLUSTERED] <= 2
     assert slowest == {Loss.BIASED: 300}
 
 
