@@ -14,7 +14,7 @@ demo: $(STAMP) ## stress the sample service for under a minute and leave a repor
 	@$(BIN)/harness demo
 
 test: $(STAMP) ## run the test suite
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff, mypy --strict, codespell
 	@$(BIN)/ruff check .
