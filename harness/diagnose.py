@@ -29,6 +29,8 @@ from harness.ledger import Ledger
 from harness.model import CLAIMS, LoadProfile, RunWarning
 from harness.spans.columns import process_name
 
+_LARGEST = 1e15
+"""No figure of a process is beyond it, bytes of memory included."""
 VITALS = ("at_ns", "process", "name", "value")
 
 
@@ -120,8 +122,8 @@ def _of_rows(cpu_s: NDArray[np.float64], request_id: NDArray[np.int64], rows: pd
 def _vitals(seen: Observed) -> pd.DataFrame:
     """What the service said about itself in the measured phase, on our clock."""
     told = seen.vitals.select(["at_ns", "service", "pid", "name", "value"])
-    finite = pc.is_finite(told.column("value"))
-    frame: pd.DataFrame = told.filter(finite).to_pandas()
+    possible = pc.less_equal(pc.abs(told.column("value")), _LARGEST)  # not so: NaN, infinity, damage
+    frame: pd.DataFrame = told.filter(pc.fill_null(possible, False)).to_pandas()
     whose = zip(frame["service"], frame["pid"], strict=True)
     frame["process"] = [process_name(service, None if pd.isna(pid) else int(pid)) for service, pid in whose]
     offset_ns = _offsets(seen.joined.halves, seen.ledger)

@@ -154,7 +154,6 @@ def _distorted(split_rows: pd.DataFrame, ledger: Ledger) -> str | None:
     contradiction = any(offset is not None and offset.contradiction_ns for _, offset in ledger.offsets)
     if not contradiction or split_rows.empty:
         return None
-    clipped = float(split_rows["clipped_s"].mean() / split_rows["latency_s"].mean())
-    if clipped <= doubts.MUCH_CLIPPED:
+    if doubts.share_of_latency(split_rows, "clipped") <= doubts.MUCH_CLIPPED:
         return None
     return "the clocks of client and service contradict each other"

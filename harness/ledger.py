@@ -250,7 +250,7 @@ def _of_intervals(
     return {
         "request_id": client.request_id[request],
         "start_ns": intervals.start_ns[rows] - shift.offset_ns[request],
-        "duration_s": (intervals.end_ns[rows] - intervals.start_ns[rows]) / 1e9,
+        "duration_s": np.maximum(intervals.end_ns[rows] - intervals.start_ns[rows], 0) / 1e9,
         "batch_id": _texts(intervals.batches, intervals.batch_of[rows]),
     }
 

@@ -336,3 +336,13 @@ def test_the_waits_for_a_batcher_are_split_by_what_they_were_about() -> None:
     assert batcher.kinds == (("window", pytest.approx(0.025)), ("busy", pytest.approx(0.010)))
     assert lock.kinds == ()
     assert wait_findings(waits.drop(columns="kind"), rows)[0].kinds == ()
+
+
+def test_the_rarest_of_very_many_kinds_of_requests_are_taken_together() -> None:
+    rows = ledger_rows(inference=[0.1] * 400).assign(ok=True, name=["usual"] * 200 + [f"n{i}" for i in range(200)])
+
+    found = name_findings(rows, rows)
+
+    assert len(found) == 100
+    assert {f.name: f.ok for f in found}["102 others"] == 102
+    assert sum(f.ok for f in found) == 400

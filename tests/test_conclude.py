@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from harness.chunks import schema_of
 from harness.conclude import Conclusion, conclude
 from harness.described import load_line
 from harness.errors import RunFolderError
 from harness.findings import Loss, Summary, Verdict
-from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step
+from harness.model import Arrivals, LoadProfile, Replay, Sample, Scenario, Span, SpanSpec, Step, Vital
 from harness.report import console
 from harness.report.files import FORMATS, render_as
 from harness.run_folder import RunFolder
@@ -42,6 +44,8 @@ def concluded(tmp_path: Path, samples: list[Sample], recorded: list[Span], **cha
     folder.write_table("spans", spans_table(*recorded))
     record = {"run_id": "r", "status": "finished", "started_ns": at(0), "loopback": True, "load": {"readings": [CPU]}}
     record |= changes.pop("record", {})
+    vitals = [asdict(vital) for vital in changes.pop("vitals", ())]
+    folder.write_table("vitals", pa.Table.from_pylist(vitals, schema_of(Vital)))
     return conclude(folder, a_scenario(**changes), record)
 
 
@@ -68,6 +72,16 @@ def many(n: int) -> tuple[list[Sample], list[Span]]:
     return [sample for sample, _ in pairs], [span for _, spans in pairs for span in spans]
 
 
+def at_once(n: int) -> tuple[list[Sample], list[Span]]:
+    """Requests whose every instant is the same, and whose spans end before they begin."""
+    instant = {
+        f"{name}_ns": at(100) for name in ("scheduled", "start", "send", "sent", "first_byte", "done", "done_user")
+    }
+    pairs = [split(i, **instant, connected_ns=None) for i in range(n)]
+    backwards = [replace(span, start_ns=at(100), end_ns=at(90)) for _, spans in pairs for span in spans]
+    return [sample for sample, _ in pairs], backwards
+
+
 RUNS: dict[str, tuple[list[Sample], list[Span]]] = {
     "empty": ([], []),
     "one request": many(1),
@@ -78,6 +92,7 @@ RUNS: dict[str, tuple[list[Sample], list[Span]]] = {
     "two requests": many(2),
     "all failed but one": ([*many(1)[0], *(failed(i) for i in range(1, 80))], many(1)[1]),
     "all equal, as many as a tail needs": many(400),
+    "no time at all": at_once(60),
     "only warm-up": ([a_sample(i, phase="warmup") for i in range(5)], []),
 }
 
@@ -428,3 +443,30 @@ def test_waits_that_change_little_are_not_worth_a_warning(tmp_path: Path) -> Non
 def test_two_requests_with_one_id_are_a_damaged_folder(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="several requests with one request_id"):
         concluded(tmp_path, [a_sample(0), a_sample(0)], [])
+
+
+def test_a_model_without_a_name_is_no_model_and_absurd_vitals_are_left_out(tmp_path: Path) -> None:
+    samples, spans = many(60)
+    unnamed = [
+        replace(span, attributes='{"harness.stage":"inference","harness.model":""}') if span.name == "det" else span
+        for span in spans
+    ]
+    absurd = [Vital(at(1000 + i), "api", 1, "harness.requests.in_flight", 1e300, "1", None) for i in range(20)]
+
+    found = concluded(tmp_path, samples, unnamed, vitals=absurd).summary
+
+    assert found.models == ()
+    assert found.steps[0].gauge is None
+
+
+def test_waits_of_spans_that_end_before_they_begin_are_none(tmp_path: Path) -> None:
+    samples, spans = many(60)
+    waits = [
+        a_span("wait", 30, 10, stage="queue", attributes={"harness.resource": "gpu"}, trace_id=s.trace_id,
+               parent_id=s.span_id, span_id=f"c{i:015x}")
+        for i, s in enumerate(span for span in spans if span.kind == "server")
+    ]  # fmt: skip
+
+    found = concluded(tmp_path, samples, [*spans, *waits]).summary
+
+    assert all(wait.mean_wait_s >= 0.0 for wait in found.waits)

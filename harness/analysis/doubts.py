@@ -74,10 +74,16 @@ def find(
     return [warning for warning in checks if warning is not None]
 
 
+def share_of_latency(rows: pd.DataFrame, column: str) -> float:
+    """A column's part of the mean latency; 0 where requests took no time at all."""
+    latency_s = float(rows["latency_s"].sum())
+    return float(rows[f"{column}_s"].sum()) / latency_s if latency_s > 0 else 0.0
+
+
 def _large_other(split_rows: pd.DataFrame) -> RunWarning | None:
     if len(split_rows) == 0:
         return None
-    share = float(split_rows["other_s"].mean() / split_rows["latency_s"].mean())
+    share = share_of_latency(split_rows, "other")
     if share <= LARGE_OTHER:
         return None
     return RunWarning(
@@ -106,7 +112,7 @@ def _clipped(split_rows: pd.DataFrame) -> RunWarning | None:
     clipped = split_rows["clipped_s"].to_numpy(dtype=np.float64)
     if len(clipped) == 0:
         return None
-    if float(clipped.mean() / split_rows["latency_s"].mean()) <= MUCH_CLIPPED:
+    if share_of_latency(split_rows, "clipped") <= MUCH_CLIPPED:
         return None
     return RunWarning(
         "clipped",

@@ -18,7 +18,7 @@ ORDER = (
 """Display order; the parts of transfer stand below it. Every name of STAGES is in it once."""
 
 MOST_NAMES = 100
-"""Models and resources that are told apart."""
+"""Models, resources and kinds of requests that are told apart."""
 
 
 def stage_findings(rows: pd.DataFrame) -> tuple[StageFindings, ...]:
@@ -146,8 +146,15 @@ def _costs(intervals: pd.DataFrame, rows: pd.DataFrame, by: str) -> list[_Cost]:
 
 
 def name_findings(rows: pd.DataFrame, split_rows: pd.DataFrame) -> tuple[NameFindings, ...]:
-    """Each kind of request on its own, slowest mean first: `rows` are the measured ledger rows in time order."""
+    """Each kind of request on its own, slowest mean first; the rarest of more than MOST_NAMES together.
+
+    `rows` are the measured ledger rows in time order.
+    """
     found = []
+    common = rows["name"].value_counts()
+    if len(common) > MOST_NAMES:  # a service that makes up a name for each request
+        kept, others = common.index[: MOST_NAMES - 1], f"{len(common) - MOST_NAMES + 1:,} others"
+        rows, split_rows = (f.assign(name=f["name"].where(f["name"].isin(kept), others)) for f in (rows, split_rows))
     for name, group in rows.groupby("name", sort=False):
         ok = group[group["ok"]]
         latency, steps = ok["latency_s"].to_numpy(dtype=np.float64), ok["step"].to_numpy(dtype=np.int64)

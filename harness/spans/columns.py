@@ -109,7 +109,8 @@ class _Names:
     known: dict[str, int] = field(default_factory=dict)
 
     def number(self, text: object) -> int:
-        return UNKNOWN if text is None else self.known.setdefault(str(text), len(self.known))
+        # An empty name is none: it would be a blank in every table.
+        return UNKNOWN if text is None or text == "" else self.known.setdefault(str(text), len(self.known))
 
 
 @dataclass(frozen=True, slots=True)

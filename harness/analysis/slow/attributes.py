@@ -154,7 +154,7 @@ def _chains(place: Rows, calls: pd.DataFrame, n: int) -> pd.Categorical:
     chain = np.zeros(n, np.int64)
     np.bitwise_or.at(chain, place, np.int64(1) << code)
     different, which = np.unique(chain, return_inverse=True)
-    known = [str(name) for name in names]
+    known = [str(name) or "unnamed" for name in names]
     if len(known) > _MOST_MODELS:
         known = [*known[: _MOST_MODELS - 1], "others"]
     texts = ["+".join(name for bit, name in enumerate(known) if chain >> bit & 1) for chain in different.tolist()]
