@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from facts_builders import a_reading, attributes_of, facts_of, rows_of, vitals_of, waits_of
 
@@ -76,7 +77,54 @@ def test_requests_that_are_taken_late_by_an_unknown_service_need_more_workers() 
     rows = rows_of(upload=60.0, inference=40.0)
 
     assert codes(facts_of(rows, warnings=LATE)) == ["taken_late"]
-    assert codes(facts_of(rows, warnings=LATE, vitals=vitals_of(lag_ms=1.0))) == ["upload"]
+    assert codes(facts_of(rows, warnings=LATE, vitals=vitals_of(lag_ms=1.0))) == []
+
+
+def test_small_requests_that_wait_on_a_machine_without_a_free_core_are_not_told_to_send_less() -> None:
+    health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", 1.0, None, None),), ())
+    rows = rows_of(upload=500.0, inference=50.0)
+    (cause,) = find(facts_of(rows, warnings=LATE, vitals=vitals_of(lag_ms=370.0), health=health))
+
+    assert cause.code == "taken_late"
+    assert "no core left" in cause.sentence
+    assert "machines of their own" in cause.remedy
+
+
+def test_one_blocked_loop_of_four_is_found_and_its_process_named() -> None:
+    mine = np.arange(200) % 4 == 0
+    rows = rows_of(upload=np.where(mine, 400.0, 0.3), inference=30.0)
+    vitals = pd.concat([vitals_of(process=f"w/{i}", lag_ms=500.0 if i == 0 else 2.0) for i in range(4)])
+    (cause,) = find(facts_of(rows, vitals=vitals, warnings=LATE))
+
+    assert cause.code == "event_loop"
+    assert "1 of 4 service processes (w/0)" in cause.sentence
+    assert "in 100% of 12 readings" in cause.evidence[0]
+
+
+def test_an_await_that_nobody_marked_is_not_charged_to_a_loop_that_is_late_now_and_then() -> None:
+    other = 55.0 * np.random.default_rng(3).lognormal(0, 0.2, 200)
+    rows = rows_of(upload=0.5, inference=23.0, other=other, rate=3.0)
+
+    assert "event_loop" not in codes(facts_of(rows, vitals=vitals_of(lag_ms=23.5)))
+    assert codes(facts_of(rows, vitals=vitals_of(lag_ms=50.0))) == ["event_loop"]
+
+
+def test_four_readings_of_the_loop_say_nothing() -> None:
+    rows = rows_of(upload=60.0, other=50.0, inference=20.0)
+
+    assert "event_loop" not in codes(facts_of(rows, vitals=vitals_of(4, lag_ms=80.0)))
+    assert codes(facts_of(rows, vitals=vitals_of(5, lag_ms=80.0))) == ["event_loop"]
+
+
+def test_large_bodies_of_one_size_prove_no_wait_for_the_loop() -> None:
+    rows = rows_of(upload=60.0, inference=45.0, other=1.0, rate=3.0)
+
+    assert codes(facts_of(rows, attributes=attributes_of(rows, bytes_sent=4e5), vitals=vitals_of(lag_ms=46.0))) == [
+        "upload"
+    ]
+    assert codes(facts_of(rows, attributes=attributes_of(rows, bytes_sent=4e3), vitals=vitals_of(lag_ms=46.0))) == [
+        "event_loop"
+    ]
 
 
 # --- the way -----------------------------------------------------------------------------------------------
@@ -127,6 +175,28 @@ def test_a_way_that_is_slow_for_all_is_no_timer() -> None:
 
     assert "delayed_ack" not in codes(facts_of(rows_of(download=random.uniform(20, 60, 200), inference=20.0)))
     assert "delayed_ack" not in codes(facts_of(rows_of(download=np.where(np.arange(200) % 10 == 0, 40.5, 0.3))))
+
+
+def test_a_network_of_eighty_milliseconds_is_no_held_back_acknowledgement() -> None:
+    both, noise = np.full(200, 42.0), np.random.default_rng(3).normal(0, 0.4, 200)
+
+    assert "delayed_ack" not in codes(facts_of(rows_of(upload=both + noise, download=both - noise, inference=25.0)))
+    assert "delayed_ack" not in codes(facts_of(rows_of(download=both + noise, inference=25.0)))
+
+
+def test_answers_that_pause_by_design_are_no_held_back_acknowledgement() -> None:
+    streams = np.arange(200) % 3 == 0
+    rows = rows_of(download=np.where(streams, 40.5, 0.3), inference=20.0)
+
+    assert "delayed_ack" not in codes(facts_of(rows.assign(name=np.where(streams, "stream", "read"))))
+    assert codes(facts_of(rows)) == ["delayed_ack"]
+
+
+def test_most_of_the_time_is_more_than_half_of_it() -> None:
+    rows = [rows_of(**{stage: ms, "inference": 60.0}) for stage in ("upload", "download") for ms in (45.0, 61.0)]
+    said = [first(facts_of(r, attributes=attributes_of(r, bytes_sent=4e5))).sentence for r in rows]
+
+    assert ["most" in sentence for sentence in said] == [False, True, False, True]
 
 
 def test_connections_made_anew_are_told_with_how_many_there_were() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
-from harness.analysis.causes.loop import grows_with_bytes
-from harness.analysis.causes.scene import Scene
-from harness.analysis.doubts import SMALL_REQUEST
+from harness.analysis.causes.loop import grows_with_bytes, mostly_small
+from harness.analysis.causes.scene import Flags, Floats, Scene
+from harness.analysis.doubts import SMALL_REQUEST, TAKEN_LATE
 from harness.diagnosis import Cause
 from harness.units import format_bytes, format_duration, format_share
 
@@ -16,6 +17,11 @@ ACK_FROM_S, ACK_TO_S = 0.038, 0.046
 ACK_AROUND_S = 0.008
 ACK_SHARE = 0.15
 ACK_COST = 0.10
+ACK_MOST = 0.9
+"""A timer strikes some: where so many of a kind take this long, they are far away or told to wait."""
+ACK_NONE_S = 0.010
+"""Without the timer a small message is through in less."""
+ACK_WITHOUT = 0.05
 CLUSTERED = 3.0
 CONNECT = 0.25
 
@@ -25,14 +31,16 @@ def upload(scene: Scene) -> Cause | None:
     took_s = scene.mean("upload")
     if not scene.is_worth(took_s, MUCH):
         return None
-    speed = _speed(scene, "upload", "bytes_sent")
     grows = grows_with_bytes(scene, "upload", "bytes_sent")
+    if scene.has_warning(TAKEN_LATE) and mostly_small(scene) is not False and not grows:
+        return None  # so little is not long on the way: whatever they wait for, sending less changes nothing
+    speed = _speed(scene, "upload", "bytes_sent")
     return Cause(
         code="upload",
         stage="upload",
         resource=None,
         model=None,
-        sentence=f"The way to the service takes most of the time: {scene.of_mean(took_s)}{speed}.",
+        sentence=f"The way to the service takes {_part(scene, took_s)} of the time: {scene.of_mean(took_s)}{speed}.",
         remedy="send less (smaller or compressed images), or bring clients and service closer together",
         evidence=(
             f"upload: {scene.counted(took_s)}{speed}",
@@ -53,11 +61,16 @@ def download(scene: Scene) -> Cause | None:
         stage="download",
         resource=None,
         model=None,
-        sentence=f"The way back takes most of the time, or the client reads slowly: {scene.of_mean(took_s)}{speed}.",
+        sentence=f"The way back takes {_part(scene, took_s)} of the time, or the client reads slowly: "
+        f"{scene.of_mean(took_s)}{speed}.",
         remedy="answer with less (fewer fields, compression), and look at the link and at how fast clients read",
         evidence=(f"download: {scene.counted(took_s)}{speed}",),
         cost_s=took_s,
     )
+
+
+def _part(scene: Scene, seconds: float) -> str:
+    return "most" if scene.share(seconds) > 0.5 else "much"
 
 
 def _speed(scene: Scene, stage: str, attribute: str) -> str:
@@ -73,11 +86,14 @@ def _speed(scene: Scene, stage: str, attribute: str) -> str:
 
 def delayed_ack(scene: Scene) -> Cause | None:
     """Small messages that take 40 ms, and hardly ever a little less or more."""
+    if all(ACK_FROM_S <= float(np.median(scene.column(s))) < ACK_TO_S for s in ("upload", "download")):
+        return None  # as long there as back: that is the distance
     for stage, attribute in (("upload", "bytes_sent"), ("download", "bytes_received")):
         if stage not in scene.means:
             continue
         took, sizes = scene.column(stage), scene.attribute(attribute)
         small = sizes <= SMALL_REQUEST if sizes is not None else np.ones(len(took), np.bool_)
+        small &= ~_always(scene, small, took)
         hit = small & (took >= ACK_FROM_S) & (took < ACK_TO_S)
         below = small & (took >= ACK_FROM_S - ACK_AROUND_S) & (took < ACK_FROM_S)
         above = small & (took >= ACK_TO_S) & (took < ACK_TO_S + ACK_AROUND_S)
@@ -86,8 +102,17 @@ def delayed_ack(scene: Scene) -> Cause | None:
             continue
         if scene.column(stage)[~hit & small].size and float(np.median(took[~hit & small])) > ACK_FROM_S / 2:
             continue  # the others are as slow: that is no timer
+        if float((took[small] < ACK_NONE_S).mean()) < ACK_WITHOUT:
+            continue
         return _delayed_ack(scene, stage, int(hit.sum()), share, cost_s)
     return None
+
+
+def _always(scene: Scene, small: Flags, took: Floats) -> Flags:
+    """Requests of names that nearly all take that long: a stream with a pause in it does so by design."""
+    hit = pd.Series(small & (took >= ACK_FROM_S) & (took < ACK_TO_S), index=scene.rows.index)
+    found: Flags = (hit.groupby(scene.rows["name"].to_numpy()).transform("mean") >= ACK_MOST).to_numpy(dtype=np.bool_)
+    return found
 
 
 def _delayed_ack(scene: Scene, stage: str, count: int, share: float, cost_s: float) -> Cause:
