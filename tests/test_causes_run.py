@@ -207,7 +207,7 @@ def test_a_healthy_service_has_no_cause() -> None:
     assert find(healthy()) == ()
 
 
-@pytest.mark.parametrize("n", [0, 1, 9])
+@pytest.mark.parametrize("n", [0, 1, 9, 29])
 def test_too_few_requests_have_no_cause(n: int) -> None:
     assert find(facts_of(rows_of(n, queue=500.0, inference=1.0))) == ()
 

@@ -23,7 +23,7 @@ THREADS, LOOP = "threadpool", "event_loop"
 BATCHER_KINDS = ("window", "busy")
 
 FULL_MACHINE = 0.95
-LEAST_REQUESTS = 10
+LEAST_REQUESTS = 30
 """Fewer requests are no ground for a cause."""
 GRAIN_S = 0.005
 """What costs the mean request less is the grain of machines and schedulers."""
