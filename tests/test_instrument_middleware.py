@@ -77,9 +77,11 @@ def test_a_request_never_sees_the_record_of_another(exporter: InMemorySpanExport
         await task(asgi_call(app, headers=[traceparent("2" * 32)]))
 
     asyncio.run(two())
-    traces = [f"{span.context.trace_id:032x}"[0] for span in exporter.get_finished_spans()]
+    traces = [(span.name == "inference", f"{span.context.trace_id:032x}"[0]) for span in exporter.get_finished_spans()]
 
-    assert traces == ["1", "1", "2", "2"]
+    # On a busy machine a request may have a wait of its own as well.
+    assert [trace for computed, trace in traces if computed] == ["1", "2"]
+    assert sorted({trace for computed, trace in traces if not computed}) == ["1", "2"]
 
 
 def test_two_traceparents_or_none_start_a_new_trace(exporter: InMemorySpanExporter) -> None:
