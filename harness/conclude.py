@@ -45,7 +45,7 @@ class Conclusion:
 
 def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
     """Everything that can be said about a stored run. `record` is its run.json."""
-    samples = _each_once(folder, folder.read_table("samples", Sample)).sort_by("scheduled_ns")
+    samples = _each_once(folder, _stored(folder, record)).sort_by("scheduled_ns")
     spec = with_preset(folder, scenario.spans)
     joined = join(samples, mapped_spans(folder, spec), spec.source)
     ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels(scenario.load))
@@ -55,6 +55,15 @@ def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]
     scenario = replace(scenario, spans=spec)
     seen = observed(scenario, record, samples, rows, ledger, joined, folder.read_table("vitals", Vital))
     return Conclusion(summarised(seen, scenario, record, measured(rows)), ledger, rows, seen)
+
+
+def _stored(folder: RunFolder, record: Mapping[str, object]) -> pa.Table:
+    """The samples. A run that ended by itself has the file, if only to say that there were none."""
+    samples = folder.read_table("samples", Sample)
+    ended = record.get("status") in ("finished", "interrupted")
+    if ended and not samples.num_rows and not (folder.path / "samples.parquet").exists():
+        raise RunFolderError(f"{folder.path} has no table 'samples'", "restore samples.parquet, or run it again")
+    return samples
 
 
 def _each_once(folder: RunFolder, samples: pa.Table) -> pa.Table:

@@ -470,3 +470,10 @@ def test_waits_of_spans_that_end_before_they_begin_are_none(tmp_path: Path) -> N
     found = concluded(tmp_path, samples, [*spans, *waits]).summary
 
     assert all(wait.mean_wait_s >= 0.0 for wait in found.waits)
+
+
+def test_an_ended_run_without_its_samples_is_damaged_and_not_empty(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+
+    with pytest.raises(RunFolderError, match="has no table 'samples'"):
+        conclude(folder, a_scenario(), {"run_id": "r", "status": "finished"})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.analysis.facts import Facts
-from harness.analysis.verdict import tail_text
+from harness.analysis.where import tail_text
 from harness.diagnosis import Cause, TailFindings
 from harness.findings import Bottleneck
 from harness.model import TRANSFER

@@ -6,31 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.facts import Facts
-from harness.analysis.slow.contrast_words import SYMPTOMS
-from harness.analysis.slow.tail import LEAST_SLOW
-from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, TailFindings, TailShare, WhatIfFindings
-from harness.findings import Counts, Estimate, LatencyFindings, StageFindings, WaitFindings
-from harness.units import format_count, format_duration, format_rate, format_share
+from harness.analysis.where import chain, in_common, mean, tail, with_interval, with_n
+from harness.diagnosis import Cause, Sentence, Steadiness, StepFindings, WhatIfFindings
+from harness.findings import Counts, Estimate, LatencyFindings
+from harness.units import format_count, format_duration, format_rate
 
 MOST = 6
 LEAST_FOR_NONE = 20
 """Fewer requests with a server half are no ground to say that no cause shows."""
-LEAST_SHARE = 0.01
-"""A smaller part of the mean is not worth a word."""
-STAGE_WORDS = {
-    "backlog": "waiting for a free client session",
-    "transfer": "transfer (connect, upload, download)",
-    "queue_est": "waiting before the service took the request (estimated)",
-    "queue": "waiting in the service's queues",
-    "preprocess": "preprocessing",
-    "inference": "inference",
-    "postprocess": "postprocessing",
-    "other": "service time that no stage claims",
-    "unsplit": "time without a server half",
-}
-_SIGNS = (*SYMPTOMS, "bytes_received")  # an answer carries its timings, and is longer when it took long
-TAKEN_LATE_WORDS = "waiting before the service takes the request (shown as upload)"
-"""What `transfer` is when small requests take long to arrive: see doubts.TAKEN_LATE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +53,11 @@ def _all(facts: Facts, causes: Sequence[Cause], gains: Sequence[WhatIfFindings],
         return
     for place, cause in enumerate(causes[:2]):
         yield 2 + 8 * place, Sentence(f"{cause.sentence} Try first: {cause.remedy}.", cause.evidence)
-    yield 4, _mean(facts, around.taken_late)
-    yield 11, _chain(facts)
+    yield 4, mean(facts, around.taken_late)
+    yield 11, chain(facts)
     if len(facts.rows):
-        yield 7, _tail(facts, around.taken_late)
-    yield 9 if causes else 8, _in_common(facts)
+        yield 7, tail(facts, around.taken_late)
+    yield 9 if causes else 8, in_common(facts)
     if not causes and len(facts.rows) >= LEAST_FOR_NONE:
         yield 8, _no_cause(facts)
     yield 8, _gain(gains)
@@ -86,7 +69,9 @@ def _all(facts: Facts, causes: Sequence[Cause], gains: Sequence[WhatIfFindings],
 
 def _answers(counts: Counts) -> Sentence:
     told = f"{format_count(counts.ok)} of {format_count(counts.scheduled)} requests were answered as expected"
-    if counts.scheduled and not counts.ok:
+    if not counts.scheduled:
+        return Sentence(f"Nothing was measured: the run ended after {format_count(counts.warmup)} warm-up requests.")
+    if not counts.ok:
         told = f"No request succeeded, of {format_count(counts.scheduled)}"
     if counts.offered_per_s is not None:
         told += f" ({format_rate(counts.offered_per_s)} offered)"
@@ -119,10 +104,10 @@ def _latency(latency: LatencyFindings, steps: Sequence[StepFindings]) -> Sentenc
         )
     if latency.p50.value is not None:
         told += f", half {'of all ' if others > 0 else ''}took at most {format_duration(latency.p50.value)}"
-    evidence = tuple(f"{name} {_with_n(estimate)}" for name, estimate in _named(latency))
+    evidence = tuple(f"{name} {with_n(estimate)}" for name, estimate in _named(latency))
     for name, estimate in (("p99", latency.p99), ("p95", latency.p95)):
         if estimate.value is not None:
-            return Sentence(f"{told}, {name} is {_with_interval(estimate)}.", evidence)
+            return Sentence(f"{told}, {name} is {with_interval(estimate)}.", evidence)
     return Sentence(f"{told}{',' if others > 0 else ';'} no p95: {latency.p95.refusal}.", evidence)
 
 
@@ -136,21 +121,12 @@ def _named(latency: LatencyFindings) -> tuple[tuple[str, Estimate], ...]:
     )
 
 
-def _with_n(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return f"is not given: {estimate.refusal}"
-    unsure = " (worth too few independent ones for an interval)" if estimate.low is None else ""
-    return f"{_with_interval(estimate)}, n = {estimate.n:,}{unsure}"
-
-
-def _with_interval(estimate: Estimate) -> str:
-    text = format_duration(estimate.value)
-    if estimate.low is not None and estimate.high is not None:
-        text += f" (95% interval {format_duration(estimate.low)} to {format_duration(estimate.high)})"
-    return text
-
-
 _LOUD = (Steadiness.UNSTABLE, Steadiness.DRIFTING, Steadiness.WARMING)
+
+
+def _step_name(step: StepFindings) -> str:
+    level = f"{step.level:g} users" if step.offered_per_s is None else format_rate(step.level)
+    return f"{step.step + 1} ({level})"
 
 
 def _unsteady(steps: Sequence[StepFindings]) -> Sentence | None:
@@ -160,106 +136,13 @@ def _unsteady(steps: Sequence[StepFindings]) -> Sentence | None:
         return None
     first = min(loud, key=lambda step: (_LOUD.index(step.state), step.step))
     alike = [step for step in loud if step.state is first.state]
-    where = "The run" if len(steps) == 1 else f"Load step {', '.join(str(step.step + 1) for step in alike)}"
+    where = "The run" if len(steps) == 1 else f"Load step {' and '.join(map(_step_name, alike))}"
     consequence = {
         Steadiness.UNSTABLE: "was overloaded: more requests came than were answered, so it has no percentiles",
         Steadiness.DRIFTING: "never settled: its figures are of a service that was still changing",
         Steadiness.WARMING: "began unlike it went on: its first part is in the figures",
     }[first.state]
     return Sentence(f"{where} {consequence}.", tuple(step.sentence for step in loud))
-
-
-# --- where the time goes -----------------------------------------------------------------------------------
-
-
-def _mean(facts: Facts, taken_late: bool) -> Sentence | None:
-    whole = [s for s in facts.stages if s.part_of is None and s.share is not None]
-    largest = sorted(whole, key=lambda s: -(s.share or 0.0))[:3]
-    ranked = [*largest[:1], *(s for s in largest[1:] if (s.share or 0.0) >= LEAST_SHARE)]
-    if not ranked:
-        return None
-    first, *rest = [f"{_words(s.stage, facts.resources, taken_late)} {format_share(s.share)}" for s in ranked]
-    others = f", then {' and '.join(rest)}" if rest else ""
-    took = format_duration(ranked[0].mean.value)
-    told = f"Largest part of the mean request: {first} ({took}{_at_work(facts, ranked[0])}){others}"
-    return Sentence(f"{told}; n = {len(facts.rows):,}.", tuple(map(_stage_line, ranked)))
-
-
-def _at_work(facts: Facts, stage: StageFindings) -> str:
-    """Whether the stage works or waits, where its CPU time is known."""
-    work = facts.works(stage.stage)
-    return f", {format_share(work.busy)} of it at work on a processor" if work is not None else ""
-
-
-def _stage_line(stage: StageFindings) -> str:
-    return f"{stage.stage}: mean {_with_n(stage.mean)}"
-
-
-def _words(stage: str, waits: Sequence[WaitFindings], taken_late: bool) -> str:
-    """The stage in words; `queue` with the resource most of it was spent on, if one was."""
-    if stage == "transfer" and taken_late:
-        return TAKEN_LATE_WORDS
-    resource = main_resource(waits) if stage == "queue" else None
-    return STAGE_WORDS[stage] + (f" (mostly for {resource})" if resource is not None else "")
-
-
-def main_resource(waits: Sequence[WaitFindings]) -> str | None:
-    """The resource that more than half of all waiting was for, if there is one and it has a name."""
-    if not waits or waits[0].mean_per_request_s <= sum(w.mean_per_request_s for w in waits) / 2:
-        return None
-    return waits[0].resource
-
-
-def _chain(facts: Facts) -> Sentence | None:
-    if len(facts.models) < 2:
-        return None
-    top = facts.models[0]
-    each = f"{format_duration(top.mean_call_s)} a call, {top.calls_per_request:.3g} calls a request"
-    told = f"In the chain of {len(facts.models)} models, {top.model} costs most: {format_share(top.share)} of the mean"
-    return Sentence(f"{told} ({each}).", tuple(f"{m.model}: {m.calls:,} calls" for m in facts.models[:5]))
-
-
-def _tail(facts: Facts, taken_late: bool) -> Sentence:
-    if facts.tail is None:
-        return Sentence(_no_tail(len(facts.rows)))
-    return Sentence(
-        tail_text(facts.tail, facts.resources, taken_late), tuple(_share_line(s) for s in facts.tail.shares[:5])
-    )
-
-
-def _in_common(facts: Facts) -> Sentence | None:
-    """The first thing slow requests have in common that is no mere sign of their waiting."""
-    told = [c for c in facts.contrasts if c.attribute not in _SIGNS]
-    return Sentence(told[0].sentence, tuple(c.sentence for c in told[1:])) if told else None
-
-
-def tail_text(tail: TailFindings, waits: Sequence[WaitFindings] = (), taken_late: bool = False) -> str:
-    """Which stage makes the slow requests slow, or that no single one does."""
-    top = tail.shares[0]
-    slow = "p99 is" if tail.of.startswith("p99") else "The slowest 5% take"
-    gap = f"{slow} {format_duration(tail.gap_s)} {'above the median' if slow == 'p99 is' else 'longer than typical'}"
-    interval = f"95% interval {_percent(top.low)} to {_percent(top.high)}, n = {tail.n:,}"
-    if tail.clear is not None:
-        # More than all of it: the stage grew by more than the latency, because others shrank.
-        share = "all" if top.share > 0.995 else _percent(top.share)
-        return f"{gap}: {share} of that is {_words(top.stage, waits, taken_late)} ({interval})."
-    first = f"{_words(top.stage, waits, taken_late)} comes first, {_percent(top.share)}"
-    return f"{gap}; no single stage explains it ({first}; {interval})."
-
-
-def _share_line(share: TailShare) -> str:
-    return f"{share.stage}: {_percent(share.share)} of it ({_percent(share.low)} to {_percent(share.high)})"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f}%"
-
-
-def _no_tail(n: int) -> str:
-    need = LEAST_SLOW * 20
-    if n >= need:
-        return "Slow requests do not differ from typical ones enough to say what makes them slow."
-    return f"Too few requests to say what makes the slow ones slow: needs {need}, has {n:,}."
 
 
 # --- what a fix would give ---------------------------------------------------------------------------------
