@@ -61,15 +61,15 @@ def gauge(values: list[float], process: str = "a", every_s: float = 1.0) -> pd.D
 
 
 def test_a_steady_step_has_its_percentiles_and_its_rates() -> None:
-    requests, rows, load = a_run(0.5)
+    requests, rows, load = a_run(0.2)
 
     (found,) = step_findings(requests, rows, load, NO_VITALS)
 
     assert found.state is Steadiness.STEADY
-    assert found.level == pytest.approx(0.5 / HOLD_S)
+    assert found.level == pytest.approx(0.2 / HOLD_S)
     assert found.scheduled == found.ok == len(requests)
     assert found.completed_per_s == found.offered_per_s == pytest.approx(len(requests) / STEP_S)
-    assert found.latency.p50.value == pytest.approx(float(requests["latency_s"].median()), rel=0.02)
+    assert found.latency.p50.value == pytest.approx(float(requests["latency_s"].median()), rel=0.05)
     assert found.failed.value == 0.0
     assert found.checks == ()
 
@@ -129,7 +129,7 @@ def test_a_run_that_was_stopped_within_a_step_has_the_rates_of_the_time_it_laste
 def test_requests_that_failed_rank_as_slowest_and_are_not_among_the_answered() -> None:
     requests, rows, load = a_run(0.3)
     bad = np.arange(len(requests)) % 4 == 0
-    requests = failing(requests, bad, error="timeout", status=np.nan)
+    requests = failing(requests, bad, error="timeout", status=np.nan, latency_s=1.0)
 
     (found,) = step_findings(requests, rows[~bad], load, NO_VITALS)
 

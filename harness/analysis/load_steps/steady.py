@@ -16,16 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.load_steps.outrun import LEAST_REQUESTS, Flags, given_up, outrun
 from harness.analysis.load_steps.slope import CONFIDENCE, half_width, slopes
 from harness.analysis.load_steps.stretches import Stretch, odd_stretches
 from harness.diagnosis import Steadiness
 from harness.findings import Estimate
-from harness.units import format_count, format_duration, format_rate
+from harness.units import format_count, format_duration
 
 Values = NDArray[np.float64]
-
-LEAST_REQUESTS = 30
-"""Fewer cannot be told apart in time."""
 
 _BIN = 5  # requests whose median is one point
 _MOST_BINS = 240
@@ -33,11 +31,11 @@ _MOST_POINTS = 40  # of the slope
 _LEAST_POINTS = 8
 _LEAST_DRIFT = 0.05
 _LARGE = math.log(3.0)  # nobody believes that to be chance, also where it cannot be told from it
-_WIDE = 3.0  # factor
+_WIDE = 2.0  # factor: where less would not show, nobody can call a step steady
+_BELIEVED = 10.0  # factor: a larger change is a jump, and no line through it says how large
+_SEEN = 0.9  # of the step: a slope seen in less of it is told of that part
+_MOST_LOST = 0.05  # of the requests: what is left is no sample of them
 _SETTLED_BY = 2.0 / 3.0  # of the step: what changes later has not been seen to settle
-_STEADY_SHARE = 0.98
-_LEAST_GROWTH = 10.0  # requests in flight
-_GROWTH_WIDENED = 1.0  # it is not the only thing asked
 _AT_BEGIN = 0.05  # of the step: an odd stretch that begins earlier is of its begin
 _AT_END = 0.9  # an odd stretch that begins later may be a stall or not
 _WORTH_A_WORD = 2.0  # times the margin of an odd stretch in the middle: queues have their ups and downs
@@ -55,23 +53,33 @@ class Steady:
 
 
 def judge(
-    at_s: Values, latency_s: Values, done_s: Values, step_s: float, closed_loop: bool, changing: bool = False
+    at_s: Values,
+    latency_s: Values,
+    done_s: Values,
+    step_s: float,
+    closed_loop: bool,
+    changing: bool = False,
+    gave_up: Flags | None = None,
 ) -> Steady:
     """Judge one step from its requests in time order, seconds from the begin of the step.
 
     `latency_s` is infinite for a failed request, `done_s` NaN (or infinite) for one that never ended. `changing`: the
-    load itself changes within the step, so that latency may, too.
+    load itself changes within the step, so that latency may, too. `gave_up`: the client stopped waiting.
     """
-    if not closed_loop:
-        outrun = _outrun(at_s, done_s, step_s)
-        if outrun is not None:
-            return Steady(Steadiness.UNSTABLE, outrun)
+    lost = np.zeros(len(at_s), np.bool_) if gave_up is None else gave_up
+    if not closed_loop and step_s > 0.0:
+        outran = outrun(at_s, done_s, step_s) or given_up(at_s, latency_s, done_s, lost, step_s)
+        if outran is not None:
+            return Steady(Steadiness.UNSTABLE, outran)
     if changing:
         return Steady(Steadiness.UNTESTED, "the load changes within the step: not asked whether latency does")
     usable = np.isfinite(latency_s)
     n = int(usable.sum())
     if n < LEAST_REQUESTS or not step_s > 0.0:
         return Steady(Steadiness.UNTESTED, f"needs {LEAST_REQUESTS} answered requests, has {format_count(n)}")
+    if lost.sum() > _MOST_LOST * len(lost):
+        some = f"{format_count(int(lost.sum()))} of {format_count(len(lost))} requests timed out"
+        return Steady(Steadiness.UNTESTED, f"{some}: how long they would have taken is not known")
     return _judged(_points(at_s[usable], latency_s[usable]), step_s)
 
 
@@ -111,23 +119,29 @@ def _judged(points: _Points, step_s: float) -> Steady:
     settled = 0.0 if head is None else _between(at, head.stop)
     if 2.0 * settled < step_s / 2.0:  # what settles ever more slowly does not drift
         kept &= at >= 2.0 * settled
-    drift = _drift(at[kept], points.level[kept], step_s, n)
+    seen_s = _seen(at[kept], step_s)
+    found = _drift(at[kept], points.level[kept], seen_s, n)
+    changed = "" if found is None else _changed(found, "the step" if seen_s == step_s else _part(seen_s))
+    drift = None if found is None or _is_jump(found) else found
     aside = "".join(f"; {_aside(s, points)}" for s in middle if s.margin >= _WORTH_A_WORD or _is_stall(s, points))
     if tail:
         return Steady(Steadiness.DRIFTING, f"{_last_change(tail, at)}{aside}", None, drift)
     if head is not None and settled > _SETTLED_BY * step_s:
         return Steady(Steadiness.DRIFTING, f"{_head(head, at)}: too late to be called settled{aside}", None, drift)
-    if drift is not None and _drifts(drift):
+    if found is not None and _drifts(found):
         before = f" after the first {format_duration(settled)}" if head is not None else ""
-        return Steady(Steadiness.DRIFTING, f"{_drifted(drift)}{before}{aside}", None, drift)
+        return Steady(Steadiness.DRIFTING, f"{changed}{before}{aside}", None, drift)
     if head is not None:
         return Steady(Steadiness.WARMING, f"{_head(head, at)}, then it was steady{aside}", settled, drift)
-    if drift is None:
+    if found is None:
         told = f"too few requests stand for themselves to tell, n = {format_count(n)}"
         return Steady(Steadiness.UNTESTED, f"{told}{aside}")
-    if abs(math.log1p(max(drift.value or 0.0, -1.0 + 1e-9))) > _LARGE:
-        return Steady(Steadiness.UNTESTED, f"{_drifted(drift)}: too much to be called steady{aside}", None, drift)
-    return Steady(Steadiness.STEADY, f"{_not_beyond_chance(drift)}{aside}", None, drift)
+    if abs(_log(found.value)) > _LARGE:
+        return Steady(Steadiness.UNTESTED, f"{changed}: too much to be called steady{aside}", None, drift)
+    factor = math.exp(min(50.0, _log(found.high) - _log(found.value)))
+    if factor > _WIDE:
+        return Steady(Steadiness.UNTESTED, f"{_not_beyond_chance(found.n, factor)}{aside}", None, drift)
+    return Steady(Steadiness.STEADY, f"{changed}{aside}", None, drift)
 
 
 def _without(n: int, stretches: Sequence[Stretch]) -> NDArray[np.bool_]:
@@ -182,8 +196,14 @@ def _between(at: Values, position: int) -> float:
 # --- drift -------------------------------------------------------------------------------------------------
 
 
-def _drift(at: Values, level: Values, step_s: float, n: int) -> Estimate | None:
-    """Relative change over the step by the Theil-Sen slope, with an interval; None for too few points."""
+def _seen(at: Values, step_s: float) -> float:
+    """The time that the points stand for: the step, or the part of it that they are in."""
+    spread_s = float(np.ptp(at)) * len(at) / (len(at) - 1) if len(at) > 1 else 0.0
+    return step_s if spread_s >= _SEEN * step_s else spread_s
+
+
+def _drift(at: Values, level: Values, seen_s: float, n: int) -> Estimate | None:
+    """Relative change over the time seen by the Theil-Sen slope, with an interval; None for too few points."""
     group = max(1, len(at) // _MOST_POINTS)
     points = len(at) // group
     if points < _LEAST_POINTS:
@@ -195,7 +215,7 @@ def _drift(at: Values, level: Values, step_s: float, n: int) -> Estimate | None:
     residuals = residuals - residuals.mean()
     half = half_width(x, residuals)
     value, low, high = (
-        math.expm1(max(-50.0, min(50.0, each * step_s))) for each in (slope, slope - half, slope + half)
+        math.expm1(max(-50.0, min(50.0, each * seen_s))) for each in (slope, slope - half, slope + half)
     )
     return Estimate(value, low, high, n, CONFIDENCE)
 
@@ -206,53 +226,42 @@ def _drifts(drift: Estimate) -> bool:
     return abs(drift.value) > _LEAST_DRIFT and (drift.low > 0.0 or drift.high < 0.0)
 
 
-# --- more come than are answered ---------------------------------------------------------------------------
-
-
-def _outrun(at_s: Values, done_s: Values, step_s: float) -> str | None:
-    """Why the step is unstable; None when it is not. Judged on its second half."""
-    if len(at_s) < LEAST_REQUESTS or not step_s > 0.0:
-        return None
-    ends = np.sort(done_s[np.isfinite(done_s)])
-    grid = np.linspace(step_s / 2.0, step_s, 41)
-    flying = (np.searchsorted(at_s, grid, "right") - np.searchsorted(ends, grid, "right")).astype(np.float64)
-    came = float(np.searchsorted(at_s, step_s, "right") - np.searchsorted(at_s, step_s / 2.0, "right"))
-    answered = came - (flying[-1] - flying[0])
-    quarters = flying[1:].reshape(4, 10).mean(axis=1)
-    if came <= 0.0 or answered >= _STEADY_SHARE * came or not (np.diff(quarters) > 0.0).all():
-        return None
-    slope = float(slopes(grid, flying[None, :])[0])
-    residuals = flying - slope * grid
-    low = slope - half_width(grid, residuals - residuals.mean(), _GROWTH_WIDENED)
-    if low <= 0.0 or slope * step_s / 2.0 < _LEAST_GROWTH:
-        return None
-    half = step_s / 2.0
-    rates = f"{format_rate(came / half)} came and {format_rate(answered / half)} were answered"
-    return (
-        f"{rates} in the second half of the step: "
-        f"{flying[0]:,.0f} requests were in flight at its begin, {flying[-1]:,.0f} at its end"
-    )
-
-
 # --- sentences ---------------------------------------------------------------------------------------------
 
 
-def _drifted(drift: Estimate) -> str:
+def _part(seen_s: float) -> str:
+    return f"{format_duration(seen_s)} of the step"
+
+
+def _changed(drift: Estimate, over: str) -> str:
+    n = format_count(drift.n)
+    if _is_jump(drift):
+        way = "rose" if _log(drift.value) > 0.0 else "fell"
+        return f"typical latency {way} by more than a factor of {_BELIEVED:g} over {over}, n = {n}"
     value, low, high = (_percent(each) for each in (drift.value, drift.low, drift.high))
-    return f"typical latency changed by {value} over the step ({low} to {high}), n = {format_count(drift.n)}"
+    return f"typical latency changed by {value} over {over} ({low} to {high}), n = {n}"
 
 
-def _not_beyond_chance(drift: Estimate) -> str:
-    """Of a steady step; an interval of many times the value says no more than how much would have been seen."""
-    factor = (1.0 + (drift.high or 0.0)) / (1.0 + (drift.value or 0.0))
-    if factor <= _WIDE:
-        return _drifted(drift)
-    shows = f"only a change by more than a factor of {factor:,.{0 if factor >= 10.0 else 1}f} would show"
-    return f"typical latency did not change beyond chance over the step, n = {format_count(drift.n)}: {shows}"
+def _not_beyond_chance(n: int, factor: float) -> str:
+    """An interval of many times the value says no more than how much would have been seen."""
+    least = f"{factor:.1f}" if factor < _BELIEVED else f"{_BELIEVED:g} or more"
+    shows = f"only a change by more than a factor of {least} would show"
+    return f"typical latency did not change beyond chance over the step, n = {format_count(n)}: {shows}"
+
+
+def _is_jump(drift: Estimate) -> bool:
+    return abs(_log(drift.value)) > math.log(_BELIEVED)
+
+
+def _log(change: float | None) -> float:
+    return math.log1p(max(change or 0.0, -1.0 + 1e-9))
 
 
 def _percent(change: float | None) -> str:
-    return "-" if change is None else f"{100.0 * change:+,.1f}%"
+    if change is None:
+        return "-"
+    most = _BELIEVED - 1.0
+    return f"more than {100.0 * most:+,.0f}%" if change > most else f"{100.0 * change:+,.1f}%"
 
 
 def _times(shift: float) -> str:

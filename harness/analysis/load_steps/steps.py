@@ -26,6 +26,7 @@ UNSTABLE = "the step is unstable: more requests came than were answered"
 """Why an unstable step has no figures; its sentence says more."""
 
 MOST_CHECKS = 10
+TIMEOUT = "timeout"
 
 _GONE_AFTER = 10.0  # mean gaps without a sign of life: the run was stopped
 
@@ -68,7 +69,8 @@ def _step(
     ranked = np.where(ok, took, np.inf)
     at_s = (rows["scheduled_ns"].to_numpy(dtype=np.int64) - begin_ns) / 1e9
     done_s = np.where(ended, at_s + took, np.nan)
-    state = judge(at_s, ranked, done_s, length_s, closed, changing=planned.to is not None)
+    gave_up = ended & (rows["error"] == TIMEOUT).to_numpy(dtype=np.bool_)
+    state = judge(at_s, ranked, done_s, length_s, closed, planned.to is not None, gave_up)
     unstable = state.state is Steadiness.UNSTABLE
     per_s = _per_s(done_s[ok], length_s, unstable) if len(rows) else None
     stages = known_stages(halves)
