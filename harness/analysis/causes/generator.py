@@ -16,6 +16,7 @@ DOUBTFUL = ("event_loop", "taken_late", "upload", "download", "delayed_ack", "co
 """Causes that the generator's own delays look like."""
 MUCH = 0.20
 LEAST_S = 0.002
+WORTH_A_WORD = 0.01
 
 
 def generator(facts: Facts, scene: Scene | None) -> Cause | None:
@@ -30,10 +31,12 @@ def generator(facts: Facts, scene: Scene | None) -> Cause | None:
     if not touched and not any(r.state is HealthState.INVALID for r in bad):
         return None
     worst = next((r for r in bad if r.state is HealthState.INVALID), bad[0])
-    lost = f"; {scene.of_mean(backlog_s)} were lost before the send" if scene is not None and backlog_s > 0 else ""
+    share = scene.share(backlog_s) if scene is not None else 0.0
+    told = scene is not None and share >= WORTH_A_WORD
+    lost = f"; {scene.of_mean(backlog_s)} were lost before the send" if scene is not None and told else ""
     return Cause(
         code="generator",
-        stage="backlog",
+        stage="backlog" if share >= MUCH else None,
         resource=None,
         model=None,
         sentence=f"The load generator could not keep up ({_shown(worst)}): this says more about it than about the "

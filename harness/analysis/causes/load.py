@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from harness.analysis.causes.scene import Floats, Scene
 from harness.analysis.facts import Facts
-from harness.diagnosis import Cause, Steadiness
+from harness.diagnosis import Cause, Steadiness, StepFindings
 from harness.units import format_bytes, format_duration, format_rate, format_share
 
 GC_SHARE = 0.10
@@ -18,26 +19,32 @@ MEMORY_GROWTH = 0.20
 MEMORY_LEAST_B = 50 * 2**20
 MEMORY_GOES_ON = 0.30
 """Of the growth in the second half: less is a service that fills its caches."""
+REAL_GAP = 0.95
+"""Of what came: who answers more than that answers about as much as comes, within what a rate is known to."""
+LIMITS = (
+    "thread_pool", "lock", "batcher_busy", "event_loop", "cpu_saturated", "gil", "oversubscribed", "machine_full",
+    "payload", "stage_waits", "stage_dominates",
+)  # fmt: skip
+"""Causes that say what there is too little of. A slow way or a cold start limits no rate."""
 RESENT = "resent"
 RESENT_COST = 0.10
 
 
 def overload(facts: Facts, limiting: Cause | None) -> Cause | None:
-    """More comes than is answered. `limiting` is the cause that says what is at its limit."""
+    """More comes than is answered. `limiting` is the first other cause: it is named where it limits the rate."""
     unstable = [step for step in facts.steps if step.state is Steadiness.UNSTABLE]
     if not unstable:
         return None
     step = unstable[0]
-    most = max((s.completed_per_s for s in facts.steps if s.completed_per_s is not None), default=None)
-    carries = f": it answers about {format_rate(most)}" if most is not None else ""
     offered = f" ({format_rate(step.offered_per_s)} offered)" if step.offered_per_s is not None else ""
-    resource = limiting.resource if limiting is not None else None
+    limit = limiting if limiting is not None and limiting.code in LIMITS else None
+    resource = limit.resource if limit is not None else None
     return Cause(
         code="overload",
-        stage=limiting.stage if limiting is not None else None,
+        stage=limit.stage if limit is not None else None,
         resource=resource,
         model=None,
-        sentence=f"More requests come than the service answers{offered}{carries}.",
+        sentence=f"More requests come than the service answers{offered}{_carries(facts.steps, step)}.",
         remedy="lower the rate to what the service carries, or add capacity"
         + (f" where it is used up ({resource})" if resource else ""),
         evidence=tuple(s.sentence for s in unstable),
@@ -45,23 +52,42 @@ def overload(facts: Facts, limiting: Cause | None) -> Cause | None:
     )
 
 
+def _carries(steps: Sequence[StepFindings], unstable: StepFindings) -> str:
+    """The most that was answered in any step, where that is clearly less than what came."""
+    answered = [s.completed_per_s for s in steps if s.completed_per_s is not None]
+    if unstable.offered_per_s is not None:
+        answered = [each for each in answered if each <= REAL_GAP * unstable.offered_per_s]
+    return f": it answers about {format_rate(max(answered))}" if answered else ""
+
+
 def gc_pauses(scene: Scene) -> Cause | None:
-    """Seconds of garbage collection per second: nothing else of the process runs meanwhile."""
+    """Seconds of garbage collection per second: nothing else of the process runs meanwhile. Each process stops alone;
+    told is the one that stops for longest."""
     pauses = scene.readings("harness.gc.pause")
-    if len(pauses) < LEAST_READINGS:
+    if pauses.empty:
         return None
-    share = float(pauses["value"].mean())  # a reading a second
-    if share < GC_SHARE:
+    of_each = pauses.groupby("process", dropna=False)["value"].agg(["mean", "size"])  # a reading a second
+    judged = of_each[of_each["size"] >= LEAST_READINGS]
+    stopped = judged[judged["mean"] >= GC_SHARE]
+    if stopped.empty:
         return None
+    position = int(stopped["mean"].to_numpy().argmax())
+    worst, readings = stopped.index[position], int(stopped["size"].iloc[position])
+    share = float(stopped["mean"].iloc[position])
+    some = f" in {len(stopped)} of {len(judged)} processes" if len(judged) > 1 else ""
+    up_to = "up to " if len(stopped) > 1 else ""
     return Cause(
         code="gc",
         stage=None,
         resource="gc",
         model=None,
-        sentence=f"Garbage collection stops the service for {format_share(share)} of the time.",
+        sentence=f"Garbage collection stops the service{some} for {up_to}{format_share(share)} of the time.",
         remedy="make less garbage per request, call gc.freeze() once the models are loaded, or gc.set_threshold()",
-        evidence=(f"{format_duration(share)} of pauses in a second on average, {len(pauses)} readings",),
-        cost_s=share * scene.latency_s,
+        evidence=(
+            f"process {worst}: {format_duration(share)} of pauses in a second on average, {readings} readings; "
+            f"n = {len(judged)} process{'es' if len(judged) > 1 else ''}",
+        ),
+        cost_s=float(stopped["mean"].sum()) / len(judged) * scene.latency_s,
     )
 
 
