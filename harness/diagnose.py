@@ -99,7 +99,7 @@ def diagnose(seen: Observed) -> Diagnosis:
         vitals=vitals,
     )
     run = Recorded(seen.load.arrivals, seen.samples, halves, seen.ledger.rows, facts.steps)
-    return Diagnosis(facts, causes.find(facts), gains(run) if len(rows) else ())
+    return Diagnosis(facts, causes.find(facts), gains(run, vitals=seen.vitals) if len(rows) else ())
 
 
 def levels(load: LoadProfile) -> tuple[float, ...]:

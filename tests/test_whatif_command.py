@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,12 @@ def test_json_has_all_changes_together_and_each_alone(run: Path, whatif: Whatif)
 
     assert ended.code == 0
     shown = json.loads(ended.stdout)
-    together = "inference x 0.8 and preprocess x 0.5 and one more worker (2 -> 3)"
+    together = "inference x 0.8 and preprocess x 0.5 and one more worker than the 2 that fit this run"
     assert [change["change"] for change in shown["changes"]] == [
-        together, "inference x 0.8", "preprocess x 0.5", "one more worker (2 -> 3)",
+        together, "inference x 0.8", "preprocess x 0.5", "one more worker than the 2 that fit this run",
     ]  # fmt: skip
     assert shown["n"] == N
-    assert all(c["then"]["p99_s"] < c["now"]["p99_s"] for c in shown["changes"])
+    assert all(c["then"]["mean_s"] < c["now"]["mean_s"] for c in shown["changes"])
     assert [change["servers"] for change in shown["changes"]] == [3, 2, 2, 3]
 
 
@@ -146,9 +147,10 @@ def test_without_a_change_the_usual_ones_are_tried_best_first(run: Path, whatif:
 
     changes = json.loads(ended.stdout)["changes"]
     assert {change["change"] for change in changes} == {
-        *(f"{stage} x {factor}" for stage in queues.WORK for factor in ("0.8", "0.5")), "one more worker (2 -> 3)",
+        *(f"{stage} x {factor}" for stage in queues.WORK for factor in ("0.8", "0.5")),
+        "one more worker than the 2 that fit this run",
     }  # fmt: skip
-    gains = [change["now"]["p99_s"] - change["then"]["p99_s"] for change in changes]
+    gains = [change["now"]["mean_s"] - change["then"]["mean_s"] for change in changes]
     assert gains == sorted(gains, reverse=True)
 
 
@@ -240,6 +242,7 @@ def test_without_a_p99_the_sentence_has_the_mean_and_the_text_says_why() -> None
 
     assert "p50 45.0 ms -> 23.0 ms and mean 60.0 ms -> 40.0 ms" in text
     assert "needs 368 requests, has 100: p50 and mean only" in text
+    assert "needs 368 independent requests, these 500 are worth fewer" in whatif_text.render([replace(few, n=500)], "r")
 
 
 def test_an_answer_that_there_is_not_is_a_row_and_a_sentence() -> None:

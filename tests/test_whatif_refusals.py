@@ -132,8 +132,15 @@ def test_hardly_any_request_is_refused(n: int) -> None:
     assert "request" in refusal(replace(run, rows=run.rows.head(n)))
 
 
-def test_a_handful_of_equal_requests_is_answered() -> None:
-    apart = replace(queues.simulate(10, 0.01, 11), stages_s=np.full((10, 3), 0.001))
+@pytest.mark.parametrize("n", [10, 60, 99])
+def test_too_few_to_tell_what_was_not_recorded_are_refused(n: int) -> None:
+    assert refusal(a_run(queues.simulate(n, 0.3, 11))) == (
+        f"needs about 100 requests to tell whether they share something that was not recorded, has {n}"
+    )
+
+
+def test_equal_requests_that_never_meet_are_answered() -> None:
+    apart = replace(queues.simulate(100, 0.01, 11), stages_s=np.full((100, 3), 0.001))
 
     found = calibrated(replace(apart, start_s=apart.arrive_s))
 

@@ -84,7 +84,10 @@ def _calibration(found: WhatIfFindings) -> str:
 
 
 def _refused_p99(n: int) -> str:
-    return f"needs {needed(0.99):,} requests, has {n:,}: p50 and mean only"
+    least = needed(0.99)
+    if n >= least:
+        return f"needs {least:,} independent requests, these {n:,} are worth fewer: p50 and mean only"
+    return f"needs {least:,} requests, has {n:,}: p50 and mean only"
 
 
 def as_json(answers: Sequence[WhatIfFindings], run: str, warnings: Sequence[str] = ()) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from harness.analysis.replaying import calibration
 from harness.analysis.replaying.calibration import Queue, per_request
 from harness.analysis.replaying.visits import Floats, Parts, Rows, Times, parts
-from harness.analysis.statistics.quantiles import needed
+from harness.analysis.statistics.quantiles import estimate_quantile, needed
 from harness.diagnosis import Steadiness, StepFindings
 from harness.join import CHANNELS, SERVER_TIMING, Halves
 from harness.ledger import with_server_half
@@ -28,6 +28,8 @@ FULL = 0.99  # utilisation
 LONG_LINE = 0.1
 """Of the requests: with so many in line at its end, a longer test would have had longer waits."""
 LEAST_LINE = 10
+LEAST_TO_TELL = 100
+"""Fewer leave no two groups, beside many others and beside few, that could be told apart."""
 SCALABLE = ("preprocess", "inference", "postprocess", "other", "upload", "download")
 
 
@@ -56,6 +58,7 @@ class Calibrated:
     outside_s: Floats  # on the way to the service and back
     way_back_s: Floats  # of it, where that is known apart; else all of it
     came_per_s: float | None  # how many of them
+    has_p99: bool  # whether they carry a p99, by the rule of every latency that is reported
 
 
 def calibrate(run: Recorded) -> Calibrated | str:
@@ -91,6 +94,7 @@ def calibrate(run: Recorded) -> Calibrated | str:
         replayed_s=replayed_s,
         outside_s=outside_s,
         came_per_s=(len(rows) - 1) / lasted_s if lasted_s > 0 else None,
+        has_p99=estimate_quantile(latency_s, 0.99, strata=rows["step"].to_numpy(np.int64)).value is not None,
         way_back_s=np.minimum(outside_s, np.nan_to_num(rows["download_s"].to_numpy(dtype=np.float64), nan=math.inf)),
     )
     return _unlike_a_queue(run, found) or found
@@ -144,6 +148,11 @@ def _unlike_a_queue(run: Recorded, found: Calibrated) -> str | None:
             return refusal
         if _utilisation(found) >= FULL or _line_at_end(found) > max(LEAST_LINE, LONG_LINE * len(found.counted)):
             return f"{queue.resource} is busy all the time: its queue grows with the length of the test"
+    if len(found.counted) < LEAST_TO_TELL:
+        return (
+            f"needs about {LEAST_TO_TELL} requests to tell whether they share something that was not recorded, "
+            f"has {format_count(len(found.counted))}"
+        )
     for stretch in _kept(run, found):
         grown = calibration.growth((stretch.end_ns - stretch.begin_ns) / 1e9, stretch.others)
         if grown is not None and grown.many_s - grown.few_s > OF_A_REQUEST * mean_s:

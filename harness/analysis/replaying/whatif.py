@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 
+from harness.analysis.replaying import cores
 from harness.analysis.replaying.calibration import Queue, per_request
 from harness.analysis.replaying.replay import shortened
 from harness.analysis.replaying.replayable import Calibrated, Recorded, calibrate
 from harness.analysis.replaying.visits import Floats, Times
-from harness.analysis.statistics.quantiles import needed, quantile
+from harness.analysis.statistics.quantiles import quantile
 from harness.diagnosis import Level, WhatIfFindings
 from harness.model import CLAIMS
 from harness.units import format_rate
@@ -26,6 +28,8 @@ USUAL_STAGES = ("preprocess", "inference", "postprocess")
 USUAL_FACTORS = (0.8, 0.5)
 """What is asked when nobody asks: stages that take at least LEAST_SHARE of the mean latency."""
 LEAST_SHARE = 0.01
+LEAST_GAIN = 0.05
+"""Of the p99 or the mean: nobody calls less a fix."""
 THREADS = "threadpool"
 
 
@@ -63,10 +67,13 @@ def _gain(found: WhatIfFindings) -> float:
     return found.now.p99_s - found.then.p99_s
 
 
-def gains(run: Recorded, factor: float = 0.8, most: int = 2) -> tuple[WhatIfFindings, ...]:
+def gains(
+    run: Recorded, factor: float = 0.8, most: int = 2, vitals: pa.Table | None = None
+) -> tuple[WhatIfFindings, ...]:
     """What the longest stages of the service, so much faster, and one more worker would give: what gives most first.
 
-    One entry with a refusal when the run cannot be replayed.
+    Left out is what gives hardly anything, and a worker that the processor cannot carry by `vitals` (rows of
+    model.Vital). One entry with a refusal when the run cannot be replayed.
     """
     found = calibrate(run)
     if isinstance(found, str):
@@ -74,10 +81,26 @@ def gains(run: Recorded, factor: float = 0.8, most: int = 2) -> tuple[WhatIfFind
     longest = sorted(
         (s for s in USUAL_STAGES if s in found.seconds), key=lambda s: float(found.seconds[s].sum()), reverse=True
     )
-    changes = [Change(((stage, factor),)) for stage in longest[:most]]
-    if found.queue is not None:
-        changes.append(Change(servers=found.queue.servers + 1))
-    return by_gain(answer(found, change) for change in changes)
+    answers = [answer(found, Change(((stage, factor),))) for stage in longest[:most]]
+    queue = found.queue
+    if queue is not None:
+        more = answer(found, Change(servers=queue.servers + 1))
+        carried = cores.carries(run.halves.intervals, vitals, (queue.servers + 1) * queue.pools)
+        if carried is not False:
+            unsure = "" if carried else ", if a core is free"
+            answers.append(replace(more, change=f"{more.change}{unsure}"))
+    return tuple(each for each in by_gain(answers) if _is_worth_it(each))
+
+
+def _is_worth_it(found: WhatIfFindings) -> bool:
+    """Whether it takes a notable part off the p99 or the mean; what has no answer is told with its refusal."""
+    now, then = found.now, found.then
+    if now is None or then is None:
+        return True
+    pairs = [(now.mean_s, then.mean_s)]
+    if now.p99_s is not None and then.p99_s is not None:
+        pairs.append((now.p99_s, then.p99_s))
+    return any(before - after >= LEAST_GAIN * before > 0.0 for before, after in pairs)
 
 
 def refused(change: str, why: str) -> WhatIfFindings:
@@ -110,15 +133,15 @@ def answer(found: Calibrated, change: Change) -> WhatIfFindings:
         n=len(found.counted),
         measured_wait_s=_middle_and_tail(found.waited_s),
         replayed_wait_s=_middle_and_tail(found.replayed_s),
-        now=_level(rest_s + found.replayed_s),
-        then=_level(np.maximum(0.0, rest_s - less_s) + replayed_s) if refusal is None else None,
+        now=_level(rest_s + found.replayed_s, found.has_p99),
+        then=_level(np.maximum(0.0, rest_s - less_s) + replayed_s, found.has_p99) if refusal is None else None,
         most_per_s=most,
         refusal=refusal,
     )
 
 
 def described(change: Change, queue: Queue | None) -> str:
-    """In words: `inference x 0.8`, `one more worker (2 -> 3)`, `one more request inside gpu (1 -> 2)`."""
+    """In words: `inference x 0.8`, `one more worker than the 2 that fit this run`."""
     texts = [f"{stage} x {factor:g}" for stage, factor in change.stages]
     if change.servers is not None:
         now = queue.servers if queue is not None else None
@@ -126,13 +149,17 @@ def described(change: Change, queue: Queue | None) -> str:
         lock = queue is not None and queue.resource != THREADS  # who holds a lock or a device is no worker
         held = f" inside {queue.resource}" if queue is not None and lock else ""
         if now is not None and change.servers == now + 1:
-            texts.append(f"one more {'request' if lock else 'worker'}{held}{per} ({now} -> {change.servers})")
+            texts.append(f"one more {'request' if lock else 'worker'}{held}{per} than the {_fitted(now)}")
         else:
             texts.append(
                 f"{'requests' if lock else 'workers'}{held}{per} {f'{now} -> ' if now is not None else ''}"
                 f"{change.servers}"
             )
     return " and ".join(texts) or "nothing"
+
+
+def _fitted(servers: int) -> str:
+    return f"{servers} that {'fits' if servers == 1 else 'fit'} this run"
 
 
 def _less_s(found: Calibrated, change: Change) -> Floats:
@@ -185,9 +212,9 @@ def _too_many(found: Calibrated, queue: Queue | None, most_per_s: float | None) 
     )
 
 
-def _level(latency_s: Floats) -> Level:
+def _level(latency_s: Floats, has_p99: bool) -> Level:
     ordered = np.sort(latency_s)
-    p99 = quantile(ordered, 0.99) if len(ordered) >= needed(0.99) else None
+    p99 = quantile(ordered, 0.99) if has_p99 else None
     return Level(float(ordered.mean()), quantile(ordered, 0.5), p99)
 
 
