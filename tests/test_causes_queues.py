@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from facts_builders import calls_of, facts_of, rows_of, simulated_facts, vitals_of, waits_of, worked
+from facts_builders import attributes_of, calls_of, facts_of, rows_of, simulated_facts, vitals_of, waits_of, worked
 from simulated_queues import simulate
 
 from harness.analysis.causes import find
@@ -133,6 +133,30 @@ def test_a_wait_without_a_name_is_no_lock() -> None:
     assert codes(facts_of(rows, waits=waits_of(rows, "x").assign(resource=None))) == []
 
 
+def test_a_lock_that_is_free_most_of_the_time_is_no_cause_whatever_random_arrivals_wait() -> None:
+    def at(rate: float, **changes: object) -> list[str]:
+        rows = rows_of(queue=30.0, inference=60.0, rate=rate)  # a third of the time
+        return codes(facts_of(rows, waits=waits_of(rows, "gpu"), **changes))
+
+    assert (at(6.0), at(12.0)) == ([], ["lock"])  # in use for 0.36 and 0.72 of the time
+    two = BlameFindings("gpu", "inference", None, "read", True, 0.03, 1.0, 200, at_once=2)
+    assert at(12.0, blame=(two,)) == []
+
+
+def test_a_lock_of_each_process_is_in_use_for_its_part_of_the_requests() -> None:
+    rows = rows_of(queue=30.0, inference=60.0, rate=12.0)
+    of_two = attributes_of(rows, process=np.where(np.arange(200) % 2 == 0, "a", "b"))
+
+    assert codes(facts_of(rows, waits=waits_of(rows, "gpu"), attributes=of_two)) == []
+
+
+def test_more_than_one_at_a_time_is_advised_with_care() -> None:
+    cause = first(with_lock(90.0))
+
+    assert "if what it guards can bear that" in cause.remedy
+    assert "in use about" in " ".join(cause.evidence)
+
+
 # --- batches -----------------------------------------------------------------------------------------------
 
 
@@ -160,9 +184,10 @@ def test_a_short_window_is_no_cause_and_a_batcher_no_lock() -> None:
 
 def test_runs_without_kinds_of_waits_are_read() -> None:
     rows = rows_of(queue=50.0, inference=50.0)
+    often = rows_of(queue=50.0, inference=50.0, rate=15.0)
 
     assert codes(facts_of(rows, waits=waits_of(rows, "threadpool").drop(columns="kind"))) == []
-    assert codes(facts_of(rows, waits=waits_of(rows, "index_lock").drop(columns="kind"))) == ["lock"]
+    assert codes(facts_of(often, waits=waits_of(often, "index_lock").drop(columns="kind"))) == ["lock"]
 
 
 def test_a_queue_that_nobody_recorded_is_no_cause() -> None:

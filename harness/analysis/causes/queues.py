@@ -19,6 +19,8 @@ MOST = 0.55
 BUSY = 0.60
 """Random arrivals wait at any load. Below this share of the time in use, that is all there is to it: at half load a
 single server makes a third of the latency waiting."""
+LOCK_BUSY = 0.50
+"""The same of a lock: what is held outside the named stage is not counted, so that it is in use for longer."""
 HOLDS = 0.25
 """A wait inside the pool that is so much of the time a thread is held makes the wait for threads."""
 DEFAULT_THREADS = 40
@@ -126,7 +128,12 @@ def lock(scene: Scene, pool: Pool) -> Cause | None:
     behind_s = pool.wait_s if wait_s >= HOLDS * pool.hold_s else 0.0  # see stands_before
     if not scene.is_worth(wait_s, 0.0) or not scene.is_worth(wait_s + behind_s, MUCH):
         return None
+    busy = _lock_busy(scene, resource)
+    if scene.share(wait_s + behind_s) < MOST and busy is not None and busy < LOCK_BUSY:
+        return None
     evidence = [f"waiting for {resource}: {scene.counted(wait_s)}", *blamed(scene, resource)]
+    if busy is not None:
+        evidence.append(f"{resource} was in use about {format_share(min(1.0, busy))} of the time")
     if behind_s >= LONG_WAIT_S:
         evidence.append(f"waiting for a thread, which others keep while they wait for it: {scene.counted(behind_s)}")
     return Cause(
@@ -135,10 +142,23 @@ def lock(scene: Scene, pool: Pool) -> Cause | None:
         resource=resource,
         model=_holding_model(scene, resource),
         sentence=f"Requests wait for {resource}, which others hold: {scene.of_mean(wait_s)}.",
-        remedy=f"hold {resource} for less of the work, or allow more than one at a time",
+        remedy=f"hold {resource} for less of the work, or allow more than one at a time, if what it guards can "
+        "bear that",
         evidence=tuple(evidence),
         cost_s=wait_s,
     )
+
+
+def _lock_busy(scene: Scene, resource: str) -> float | None:
+    """The share of the time in which the lock is held by as many as can hold it: holding time per request, that of
+    the stage named for it or else of the models, times requests per second. Each process has a lock of its own."""
+    blame = next((b for b in scene.facts.blame if b.resource == resource and b.stage in WORK), None)
+    hold_s = scene.mean(blame.stage if blame is not None and blame.stage is not None else "inference")
+    lasted_s = float(np.ptp(scene.rows["scheduled_ns"].to_numpy(dtype=np.int64))) / 1e9
+    if hold_s <= 0 or lasted_s <= 0:
+        return None
+    at_once = blame.at_once if blame is not None and blame.at_once else 1
+    return hold_s * (len(scene.rows) - 1) / lasted_s / (at_once * scene.processes)
 
 
 def stands_before(scene: Scene, pool: Pool, held: Cause) -> bool:

@@ -105,6 +105,18 @@ class Scene:
         values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return values
 
+    def processes_of(self) -> pd.Series[str] | None:
+        """Of each request the process that answered it; None where that is not known."""
+        if self.attributes is None or "process" not in self.attributes:
+            return None
+        return self.attributes["process"].astype("string")
+
+    @property
+    def processes(self) -> int:
+        """How many answered, as far as that is known; at least one."""
+        of = self.processes_of()
+        return max(1, int(of.nunique())) if of is not None else 1
+
     @property
     def is_crowded(self) -> bool:
         """Whether the machine of the generator had no core left. On the same one the service's threads stand still
