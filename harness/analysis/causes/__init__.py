@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harness.analysis.causes import load, loop, processor, queues, service, transfer
+from harness.analysis.causes import load, loop, processor, queues, service, transfer, workers
 from harness.analysis.causes.generator import DOUBTFUL, generator
 from harness.analysis.causes.payload import payload
 from harness.analysis.causes.scene import Scene, after, scene_of
@@ -105,5 +105,8 @@ def _inside(
     full = None if stretched or held or threads else processor.cpu_saturated(scene, cpu)
     most = None if late or slow or one_kind or stretched else service.stage_dominates(scene)
     taken = processor.machine_full(scene, cpu) if stretched is None else None
-    others = (one_kind, queues.batch(scene), threads, full, most, taken)
+    apart = None if one_kind or late else workers.slow_process(scene)
+    if apart is not None and most is not None and most.stage == apart.stage:
+        most = None  # it does so by that process alone
+    others = (one_kind, apart, queues.batch(scene), threads, full, most, taken)
     return [*charged, *(cause for cause in others if cause is not None)]
