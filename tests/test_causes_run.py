@@ -30,7 +30,7 @@ CODES = {
     "thread_pool", "lock", "batch_window", "batcher_busy", "event_loop", "taken_late", "upload", "download",
     "delayed_ack", "cold_start", "payload", "oversubscribed", "cpu_saturated", "gil", "stage_waits", "stage_dominates",
     "generator", "connections", "gc", "retries", "overload", "memory_growth",
-    "machine_full",
+    "machine_full", "slow_process",
 }  # fmt: skip
 
 
@@ -92,6 +92,30 @@ def test_a_step_that_settles_is_a_cold_start_when_its_work_was_slower_at_first()
     assert (codes(at_first(2.0)), codes(at_first(1.2))) == (["cold_start"], [])
 
 
+def test_costly_requests_that_come_first_by_chance_are_no_cold_start() -> None:
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        times = np.where(random.random(60) < 0.04, 8.0, 1.0)
+        rows = rows_of(60, seed=seed, inference=random.lognormal(3, 0.2, 60) * times, rate=5.0)
+        assert "cold_start" not in codes(facts_of(rows))
+
+
+def test_a_kind_that_is_as_slow_later_was_not_slow_because_it_came_first() -> None:
+    large = (np.arange(200) < 4) | (np.arange(200) % 20 == 0)
+    rows = rows_of(inference=np.where(large, 1500.0, 10.0), rate=1.0)
+    size = np.where(large, 1e6, 1e4)
+    unlike = np.where(np.arange(200) < 4, 3.0, 1.0)  # these are slow for what they are
+
+    assert "cold_start" not in codes(facts_of(rows, attributes=attributes_of(rows, bytes_sent=size)))
+    slow = rows_of(inference=np.where(large, 1500.0, 10.0) * unlike, rate=1.0)
+    assert "cold_start" in codes(facts_of(slow, attributes=attributes_of(slow, bytes_sent=size)))
+
+
+def test_the_very_first_request_alone_is_a_start_when_it_is_slow_by_far() -> None:
+    assert codes(cold(slow=1, worst_ms=600.0)) == ["cold_start"]  # 610 ms against 10
+    assert codes(cold(slow=1, worst_ms=600.0, n=49)) == []  # too few to tell
+
+
 # --- payloads ----------------------------------------------------------------------------------------------
 
 
@@ -148,6 +172,24 @@ def test_others_behind_a_costly_kind_wait_for_it_and_not_for_more_threads() -> N
     size = np.where(facts.rows["name"] == "large", 1e6, 1e4)
 
     assert codes(replace(facts, attributes=attributes_of(facts.rows, bytes_sent=size)))[0] == "payload"
+
+
+def test_sizes_of_one_mix_are_no_kind_however_wide_it_is() -> None:
+    for seed in range(20):
+        size = np.random.default_rng(seed).lognormal(0, 0.8, 300)
+        rows = rows_of(300, seed=seed, rate=4.0, inference=20.0 * size)
+        assert codes(facts_of(rows, attributes=attributes_of(rows, bytes_sent=2e5 * size))) == []
+
+
+def test_waiting_behind_a_costly_kind_is_spoken_of_only_where_somebody_waits() -> None:
+    quiet = first(poisoned())
+    simulated = simulate(300, 0.7, 5, large=0.05, large_factor=20.0, means_s=(0.002, 0.05, 0.001), cv=0.1)
+    facts = simulated_facts(simulated)
+    size = np.where(facts.rows["name"] == "large", 1e6, 1e4)
+    waiting = first(replace(facts, attributes=attributes_of(facts.rows, bytes_sent=size)))
+
+    assert ["behind" in cause.remedy for cause in (quiet, waiting)] == [False, True]
+    assert ["behind" in " ".join(cause.evidence) for cause in (quiet, waiting)] == [False, True]
 
 
 # --- the load ----------------------------------------------------------------------------------------------

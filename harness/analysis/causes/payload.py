@@ -22,7 +22,12 @@ LEAST = 3
 FEW = 8
 ALMOST_ALL = 0.8
 """Of the kind, that take longer than nine of ten others. Of fewer than FEW it must be all, and 19 of 20 others."""
+GAP = 1.5
+"""So many times as long as the slowest of the others: in a mix that runs from small to large without a gap, the large
+ones are no kind of their own."""
 COST = 0.15
+WAITS_BEHIND = 0.05
+"""From this share of the latency on that others wait behind them, it is worth a remedy."""
 MOST_KINDS = 50
 LARGER = 2.0
 
@@ -61,11 +66,14 @@ def payload(scene: Scene, pool: Pool) -> tuple[Cause, float] | None:
     squares = sum((scene.column(stage) for stage in WORK), np.zeros(len(own))) ** 2
     behind = float(squares[top.flags].sum() / squares.sum()) if squares.sum() > 0 else 0.0
     cost_s = top.excess_s + behind * pool.wait_s
-    return (_told(scene, top, cost_s), behind) if scene.is_worth(cost_s, COST) else None
+    return (_told(scene, top, cost_s, behind * pool.wait_s), behind) if scene.is_worth(cost_s, COST) else None
 
 
 def _is_poison(kind: Kind, own: Floats) -> bool:
     if kind.flags.sum() < LEAST or kind.share > RARE or kind.own_s < TIMES * kind.others_s:
+        return False
+    among = 1.0 - min(0.05, kind.share / 4)  # of a mix without a gap the slowest others are as rare as the kind
+    if float(np.quantile(own[kind.flags], 0.1)) < GAP * float(np.quantile(own[~kind.flags], among)):
         return False
     few = kind.flags.sum() < FEW
     usual = float(np.quantile(own[~kind.flags], 0.95 if few else 0.9))
@@ -112,11 +120,13 @@ def _cut(values: Floats, own: Floats) -> float | None:
     return float(ordered[begins[np.argmax(apart * np.abs(apart) * begins * (n - begins))]])
 
 
-def _told(scene: Scene, kind: Kind, cost_s: float) -> Cause:
+def _told(scene: Scene, kind: Kind, cost_s: float, behind_s: float) -> Cause:
     flags = kind.flags
     stages = {name: scene.column(name) for name in (*WORK, "upload", "download", "other")}
     stage = max(stages, key=lambda name: float(stages[name][flags].mean() - stages[name][~flags].mean()))
     what = f"{kind.attribute} {kind.value}"
+    waited = scene.is_worth(behind_s, WAITS_BEHIND)
+    apart = ", or give them workers of their own, so that others do not wait behind them" if waited else ""
     times = f"{kind.own_s / kind.others_s:.1f} times" if kind.others_s > 0 else "many times"
     return Cause(
         code="payload",
@@ -127,13 +137,12 @@ def _told(scene: Scene, kind: Kind, cost_s: float) -> Cause:
             f"One kind of request costs {times} what the others do: those with {what}, {format_share(kind.share)} of "
             f"all, take {format_duration(kind.own_s)} against {format_duration(kind.others_s)}, waiting left out."
         ),
-        remedy="limit or reduce such requests (size, number of items), or give them workers of their own, so that "
-        "others do not wait behind them",
+        remedy=f"limit or reduce such requests (size, number of items){apart}",
         evidence=(
             f"n = {format_count(int(flags.sum()))} with {what}, {format_count(int((~flags).sum()))} others",
             f"mostly {stage}: {format_duration(float(stages[stage][flags].mean()))} against "
             f"{format_duration(float(stages[stage][~flags].mean()))}",
-            f"cost, with waiting behind them: {scene.counted(cost_s)}",
+            f"cost{', with waiting behind them' if waited else ''}: {scene.counted(cost_s)}",
             *(c.sentence for c in scene.facts.contrasts if c.attribute == kind.attribute),
         ),
         cost_s=cost_s,

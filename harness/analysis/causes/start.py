@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from harness.analysis.causes.scene import WORK, Floats, Scene
 from harness.diagnosis import Cause, Steadiness
@@ -22,6 +23,14 @@ LATE_SLOW = 0.02
 LATEST_START = 10
 LATEST_END = 0.5
 COST = 0.10
+LEAST_ROWS = 50
+"""Of fewer, a costly request or two at the start are no more than chance."""
+NEARLY_ALL = 0.7
+"""Of the first requests: a start is slow for nearly all that come in it, chance strikes one here and there."""
+LEAST_SLOW = 3
+BY_FAR = 10.0
+"""The very first request alone is a start when it works so many times as long as its kind does later."""
+LEAST_OF_KIND = 5
 BACK = 2.0
 
 
@@ -39,10 +48,12 @@ def cold_start(scene: Scene) -> ColdStart | None:
     work = scene.column("other") + sum((scene.column(stage) for stage in WORK), np.zeros(len(scene.rows)))
     latency = scene.latencies()
     half = len(work) // 2
+    if len(work) < LEAST_ROWS:
+        return None
     usual, usual_latency = float(np.median(work[half:])), float(np.median(latency[half:]))
     if usual <= 0:
         return None
-    settled = _slow_until(work, usual) or _warming_until(scene, work, usual)
+    settled = _slow_until(work, _usual_of_kind(scene, work, usual)) or _warming_until(scene, work, usual)
     if settled is None:
         return None
     back = np.flatnonzero(latency[settled:] <= BACK * usual_latency)
@@ -55,17 +66,40 @@ def cold_start(scene: Scene) -> ColdStart | None:
     return ColdStart(_told(scene, work, settled, usual, cost_s), int(scene.rows["scheduled_ns"].iloc[settled]))
 
 
-def _slow_until(work: Floats, usual: float) -> int | None:
-    """Number of requests up to the last slow one of the start; None when slow ones go on, or do not begin there."""
+def _usual_of_kind(scene: Scene, work: Floats, usual: float) -> Floats:
+    """What each request's kind (name and size) takes later: a costly kind that comes first is no start."""
     half = len(work) // 2
-    chance = BEYOND_CHANCE * float(np.quantile(work[half:], 1.0 - LATE_SLOW))
-    slow = np.flatnonzero(work >= max(MUCH_SLOWER * usual, usual + LEAST_MORE_S, chance))
+    kind = scene.rows["name"].astype(str).reset_index(drop=True)
+    sizes = scene.attribute("bytes_sent")
+    if sizes is not None:  # classes of twice the bytes
+        classes = np.round(np.log2(np.maximum(1.0, np.nan_to_num(sizes)))).astype(int)
+        kind = kind + " " + pd.Series(classes).astype(str)
+    later = pd.Series(work[half:]).groupby(kind[half:].to_numpy()).agg(["median", "size"])
+    known = later.loc[later["size"] >= LEAST_OF_KIND, "median"]
+    found: Floats = kind.map(known).fillna(usual).to_numpy(dtype=np.float64)
+    return np.maximum(found, 1e-9)
+
+
+def _slow_until(work: Floats, usual: Floats) -> int | None:
+    """Number of requests up to the last slow one of the start; None when slow ones go on, or do not begin there.
+    `usual` is what each would take later."""
+    half = len(work) // 2
+    times = work / usual
+    chance = BEYOND_CHANCE * float(np.quantile(times[half:], 1.0 - LATE_SLOW))
+    is_slow = (times >= max(MUCH_SLOWER, chance)) & (work >= usual + LEAST_MORE_S)
+    slow = np.flatnonzero(is_slow)
     early = slow[slow < half]
     if not len(early) or early[0] >= LATEST_START or (slow >= half).mean() * len(slow) > LATE_SLOW * half:
         return None
     # The start ends where slow ones are no longer close to each other.
     gaps = np.flatnonzero(np.diff(early) > max(LATEST_START, early[0] + 1) * 2)
-    return int(early[gaps[0]] if len(gaps) else early[-1]) + 1
+    end = int(early[gaps[0]] if len(gaps) else early[-1]) + 1
+    if is_slow[:end].sum() >= LEAST_SLOW and is_slow[:end].mean() >= NEARLY_ALL:
+        return end
+    if not is_slow[0] or times[0] < max(BY_FAR, BY_FAR * chance / MUCH_SLOWER):
+        return None
+    fast = np.flatnonzero(~is_slow[:end])
+    return int(fast[0]) if len(fast) else end
 
 
 def _warming_until(scene: Scene, work: Floats, usual: float) -> int | None:
