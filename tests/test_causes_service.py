@@ -129,12 +129,28 @@ def computing(busy: float, **vitals: Any) -> Facts:
 
 def test_threads_of_a_library_that_take_each_others_time_are_oversubscribed() -> None:
     # 0.9 cores at 10 requests a second: 90 ms each, of which 22 in threads that carry requests.
-    cause = first(computing(0.2, cpu=0.9, limit=2.0, threads=60))
+    cause = first(computing(0.2, cpu=0.9, limit=1.0, threads=60))
 
     assert (cause.code, cause.stage, cause.resource) == ("oversubscribed", "inference", "cpu")
     assert cause.cost_s == pytest.approx(0.080)
     assert "60 threads in the service" in " ".join(cause.evidence)
     assert "intra_op_num_threads=1" in cause.remedy
+
+
+@pytest.mark.parametrize("limit", [2.0, 8.0])
+def test_threads_of_a_library_that_find_free_cores_are_no_fault_and_no_waiting(limit: float) -> None:
+    assert codes(computing(0.2, cpu=0.9, limit=limit, threads=60)) == []
+
+
+@pytest.mark.parametrize("machine", [0.5, 1.0])
+def test_a_stage_without_processor_time_may_have_used_all_of_it_so_no_library_did(machine: float) -> None:
+    # 1.2 cores at 10 requests a second: 120 ms each; preprocess may have used 90 of them, and what is left is little.
+    health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", machine, None, None),), ())
+    rows = rows_of(400, preprocess=90.0, inference=100.0)
+    known = {"work": (worked("inference", 100.0, 0.01),), "vitals": vitals_of(cpu=1.2, limit=2.0), "health": health}
+
+    assert "oversubscribed" not in codes(facts_of(rows, **known))
+    assert "oversubscribed" not in codes(facts_of(rows, **known | {"vitals": vitals_of(cpu=1.2, limit=1.2)}))
 
 
 def test_on_a_full_machine_threads_of_a_library_are_told_by_how_much_they_work() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.analysis.causes.queues import Pool
-from harness.analysis.causes.scene import WAITS, WORK, Scene
-from harness.analysis.causes.service import library_s
+from harness.analysis.causes.scene import GRAIN_S, WAITS, WORK, Scene
+from harness.analysis.causes.service import idle, library_s, unknown_s
 from harness.analysis.causes.vitals import MOSTLY, Processor
 from harness.diagnosis import Cause, WorkFindings
 from harness.units import format_duration, format_share
@@ -16,6 +16,9 @@ FULL_COST = 0.20
 ONE_CORE = 0.70
 """Of the readings that say one core, for the interpreter's lock to be what limits."""
 AT_ONCE = 1.5
+PART_UNKNOWN = 0.10
+"""Of the time outside queues: more of it without CPU time may be what fills the processor."""
+WAITS_ITSELF = 0.5
 
 
 def _all_work(scene: Scene) -> WorkFindings | None:
@@ -30,18 +33,33 @@ def oversubscribed(scene: Scene, processor: Processor | None) -> Cause | None:
     """More threads want to run than there are cores: they take each other's time.
 
     Threads of a library (ONNX, OpenMP) work while the thread that called it waits: processor time that no stage's
-    own thread spent tells that from a stage that waits for something outside.
+    own thread spent tells that from a stage that waits for something outside. Where cores are free they do no harm.
     """
-    if processor is None:
+    if processor is None or not _is_short(scene, processor):
         return None
     apart_s = scene.latency_s - scene.mean(*WAITS)
     for work in (scene.facts.works("inference"), _all_work(scene)):
         if work is None or work.busy > STRETCHED or work.wall_s < MUCH * apart_s:
             continue
         outside = library_s(scene, processor, work)
-        if (outside is not None or processor.is_full) and scene.is_worth(work.waits_s, 0.0):
+        if outside is None and not (processor.is_full and _all_stand_still(scene, apart_s)):
+            continue
+        if scene.is_worth(work.waits_s, 0.0):
             return _oversubscribed(scene, processor, work, outside)
     return None
+
+
+def _is_short(scene: Scene, processor: Processor) -> bool:
+    """Whether the service lacks cores: most readings near its limit, or a crowded machine and no idle service."""
+    return processor.is_full or (scene.is_crowded and processor.used >= MUCH * processor.limit)
+
+
+def _all_stand_still(scene: Scene, apart_s: float) -> bool:
+    """Whether all stages suffer: CPU known for nearly all, and none that waits far more than the others do."""
+    if unknown_s(scene) > PART_UNKNOWN * apart_s:
+        return False
+    found = [idle(scene, stage) for stage in WORK]
+    return not any(i and i.usual is not None and i.wait_s > WAITS_ITSELF * i.work.waits_s >= GRAIN_S for i in found)
 
 
 def _oversubscribed(scene: Scene, processor: Processor, work: WorkFindings, outside: float | None) -> Cause:
@@ -81,7 +99,7 @@ def gil(scene: Scene, pool: Pool, processor: Processor | None) -> Cause | None:
     inside = max([in_use, *(step.in_flight or 0.0 for step in scene.facts.steps)])
     if work.busy > STRETCHED or processor.around_one < ONE_CORE or inside < AT_ONCE:
         return None
-    if not scene.is_worth(work.waits_s, MUCH):
+    if not scene.is_worth(work.waits_s, MUCH) or library_s(scene, processor, work) is not None:
         return None
     return Cause(
         code="gil",

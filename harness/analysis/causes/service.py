@@ -38,6 +38,7 @@ class Idle:
     work: WorkFindings
     wait_s: float
     busy: float  # the cold start left out
+    usual: float | None  # how busy the other stages are, at least LEAST_BUSY; None: they are too short to compare
 
 
 def idle(scene: Scene, stage: str) -> Idle | None:
@@ -53,19 +54,26 @@ def idle(scene: Scene, stage: str) -> Idle | None:
     cold_s = max(0.0, everywhere - scene.mean(stage)) if everywhere is not None else 0.0
     wall_s = work.wall_s - cold_s
     wait_s = min(wall_s - work.cpu_s / usual, scene.mean(stage))
-    return Idle(work, wait_s, work.cpu_s / wall_s) if wait_s > 0 else None
+    compared = usual if others_s >= LEAST_COMPARED_S else None
+    return Idle(work, wait_s, work.cpu_s / wall_s, compared) if wait_s > 0 else None
 
 
 def library_s(scene: Scene, processor: Processor | None, work: WorkFindings) -> float | None:
     """Processor time per request of threads that work while the one of the stage waits for them; None where it does
-    not explain the waiting, or is not known. What is claimed by no stage may have been work, too."""
+    not explain the waiting, or is not known. What is claimed by no stage may have been work, too, and so may stages
+    whose CPU time is not known."""
     spent = per_request(scene, processor) if processor is not None else None
     if spent is None or not scene.facts.work:
         return None
-    carried_s = sum(w.cpu_s for w in scene.facts.work)
+    carried_s = sum(w.cpu_s for w in scene.facts.work) + unknown_s(scene)
     others_s = spent - carried_s - scene.mean("other")
     far_more = scene.is_crowded and others_s >= max(FAR_MORE * carried_s, GRAIN_S, PART * work.waits_s)
     return others_s if others_s >= ELSEWHERE * work.waits_s or far_more else None
+
+
+def unknown_s(scene: Scene) -> float:
+    """Time per request in stages that may have worked all of it: nobody knows their CPU time."""
+    return scene.mean(*(stage for stage in WORK if scene.facts.works(stage) is None))
 
 
 def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
