@@ -47,12 +47,14 @@ def test_a_service_that_answers_hardly_anybody_in_time_is_overloaded_and_carries
 def test_what_is_carried_is_told_only_where_it_is_clearly_less_than_what_comes() -> None:
     close = facts_of(rows_of(0), steps=(a_step(UNSTABLE, offered_per_s=10.04, completed_per_s=9.96),))
     less = facts_of(rows_of(0), steps=(a_step(UNSTABLE, offered_per_s=20.0, completed_per_s=12.0),))
+    none = facts_of(rows_of(0), steps=(a_step(UNSTABLE, offered_per_s=20.0, completed_per_s=0.0),))
 
-    told = [cause.sentence for facts in (close, less) if (cause := overload(facts, None)) is not None]
+    told = [cause.sentence for facts in (close, less, none) if (cause := overload(facts, None)) is not None]
 
     assert told == [
         "More requests come than the service answers (10/s offered).",
         "More requests come than the service answers (20/s offered): it answers about 12/s.",
+        "More requests come than the service answers (20/s offered): it answers hardly any of them.",
     ]
 
 

@@ -271,7 +271,7 @@ def test_an_interval_too_wide_to_read_is_said_in_words() -> None:
     assert found.state is Steadiness.UNTESTED
     assert found.sentence == (
         "typical latency did not change beyond chance over the step, n = 200: "
-        "only a change by more than a factor of 10 or more would show"
+        "only a change by a factor of 10 or more would show"
     )
 
 

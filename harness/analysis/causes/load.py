@@ -21,6 +21,7 @@ MEMORY_GOES_ON = 0.30
 """Of the growth in the second half: less is a service that fills its caches."""
 REAL_GAP = 0.95
 """Of what came: who answers more than that answers about as much as comes, within what a rate is known to."""
+HARDLY_ANY = 0.01
 LIMITS = (
     "thread_pool", "lock", "batcher_busy", "event_loop", "cpu_saturated", "gil", "oversubscribed", "machine_full",
     "payload", "stage_waits", "stage_dominates",
@@ -57,6 +58,8 @@ def _carries(steps: Sequence[StepFindings], unstable: StepFindings) -> str:
     answered = [s.completed_per_s for s in steps if s.completed_per_s is not None]
     if unstable.offered_per_s is not None:
         answered = [each for each in answered if each <= REAL_GAP * unstable.offered_per_s]
+        if answered and max(answered) < HARDLY_ANY * unstable.offered_per_s:
+            return ": it answers hardly any of them"
     return f": it answers about {format_rate(max(answered))}" if answered else ""
 
 

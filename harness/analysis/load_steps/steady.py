@@ -244,8 +244,8 @@ def _changed(drift: Estimate, over: str) -> str:
 
 def _not_beyond_chance(n: int, factor: float) -> str:
     """An interval of many times the value says no more than how much would have been seen."""
-    least = f"{factor:.1f}" if factor < _BELIEVED else f"{_BELIEVED:g} or more"
-    shows = f"only a change by more than a factor of {least} would show"
+    least = f"more than a factor of {factor:.1f}" if factor < _BELIEVED else f"a factor of {_BELIEVED:g} or more"
+    shows = f"only a change by {least} would show"
     return f"typical latency did not change beyond chance over the step, n = {format_count(n)}: {shows}"
 
 
