@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from facts_builders import a_reading, a_step, calls_of, facts_of, rows_of, vitals_of, worked
 
 from harness.analysis.causes import find
 from harness.analysis.facts import Facts
-from harness.diagnosis import Cause
+from harness.diagnosis import Cause, WorkFindings
 from harness.findings import Health, HealthState
 
 
@@ -89,6 +90,36 @@ def test_on_a_machine_without_a_free_core_nobody_can_tell_what_a_stage_waits_for
 
     assert (codes(on(0.9)), codes(on(0.99))) == (["stage_waits"], ["machine_full"])
     assert codes(on(0.99, busy=0.9)) == []
+
+
+def crowded(rows: pd.DataFrame, *work: WorkFindings) -> Facts:
+    health = Health(HealthState.HEALTHY, (a_reading("cpu_machine", 1.0, None, None),), ())
+    return facts_of(rows, work=work, vitals=vitals_of(cpu=0.02, limit=2.0), health=health)
+
+
+def test_a_crowded_machine_is_not_blamed_for_a_stage_that_always_waits_and_hardly_works() -> None:
+    rows = rows_of(preprocess=6.0, inference=50 + np.random.default_rng(1).normal(0, 0.25, 200))
+    others_run = crowded(rows, worked("preprocess", 6.0, 0.57), worked("inference", 50.0, 0.001))
+    alone = crowded(rows_of(inference=50.0), worked("inference", 50.0, 0.001))
+
+    assert (codes(others_run), codes(alone)) == (["stage_waits"], ["stage_waits"])
+    assert "all through the run" in first(alone).evidence[-1]
+
+
+def test_what_a_crowded_machine_stretches_beside_a_stage_that_waits_is_still_its_own() -> None:
+    facts = crowded(
+        rows_of(preprocess=60.0, inference=50.0), worked("preprocess", 60.0, 0.2), worked("inference", 50.0, 0.001)
+    )
+    full = next(cause for cause in find(facts) if cause.code == "machine_full")
+
+    assert {cause.code for cause in find(facts)} == {"stage_waits", "machine_full"}
+    assert full.cost_s == pytest.approx(0.048)  # of preprocess alone
+
+
+def test_on_a_crowded_machine_a_stage_that_takes_now_more_now_less_is_left_to_it() -> None:
+    waves = 50 + 45 * np.sin(np.arange(200) / 20)
+
+    assert codes(crowded(rows_of(inference=waves), worked("inference", 50.0, 0.001))) == ["machine_full"]
 
 
 # --- stages that dominate ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.causes.queues import Pool
 from harness.analysis.causes.scene import GRAIN_S, WAITS, WORK, Scene
-from harness.analysis.causes.service import idle, library_s, unknown_s
+from harness.analysis.causes.service import idle, library_s, stage_waits, unknown_s
 from harness.analysis.causes.vitals import MOSTLY, Processor
 from harness.diagnosis import Cause, WorkFindings
 from harness.units import format_duration, format_share
@@ -21,8 +21,8 @@ PART_UNKNOWN = 0.10
 WAITS_ITSELF = 0.5
 
 
-def _all_work(scene: Scene) -> WorkFindings | None:
-    found = [work for work in scene.facts.work if work.stage in WORK]
+def _all_work(scene: Scene, without: str | None = None) -> WorkFindings | None:
+    found = [work for work in scene.facts.work if work.stage in WORK and work.stage != without]
     wall_s, cpu_s = sum(work.wall_s for work in found), sum(work.cpu_s for work in found)
     if not found or wall_s <= 0:
         return None
@@ -145,9 +145,13 @@ def cpu_saturated(scene: Scene, processor: Processor | None) -> Cause | None:
 
 def machine_full(scene: Scene, processor: Processor | None) -> Cause | None:
     """The machine had no core left, the service used little of it, and its threads stood still: other programs, the
-    generator among them, took the processor. Told of the machine of the generator, where the service may run, too."""
-    work = _all_work(scene)
-    if not scene.is_crowded or work is None or processor is None or processor.used >= MOSTLY * processor.limit:
+    generator among them, took the processor. Told of the machine of the generator, where the service may run, too.
+    A stage that waits by itself is told apart."""
+    if not scene.is_crowded or processor is None or processor.used >= MOSTLY * processor.limit:
+        return None
+    alone = stage_waits(scene, processor)
+    work = _all_work(scene, without=alone.stage if alone is not None else None)
+    if work is None:
         return None
     if work.busy > STRETCHED or not scene.is_worth(work.waits_s, MUCH):
         return None

@@ -29,6 +29,11 @@ MOST = 0.50
 """A stage around the models that takes more than this is worth a look, whatever it does."""
 MAIN_MODEL = 0.6
 LASTING = 0.5
+HARDLY = 0.02
+"""A stage so little busy would be stretched fifty times over, were it for the processor."""
+HARDLY_OF_USUAL = 0.10
+EVEN = 0.20
+"""Standard deviation of the means of a run's tenths, over their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,11 @@ def unknown_s(scene: Scene) -> float:
 
 def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     """The stage that waits most for something that is not marked: I/O, the network, a sleep, a lock, a GPU."""
-    if scene.is_crowded or (processor is not None and processor.is_full):
+    if processor is not None and processor.is_full:
         return None
     found = [each for each in (idle(scene, stage) for stage in WORK) if each is not None]
+    if scene.is_crowded:
+        found = [each for each in found if _waits_itself(scene, each)]
     if not found:
         return None
     top = max(found, key=lambda each: each.wait_s)
@@ -103,6 +110,10 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
     ]
     if processor is not None:
         evidence.append(processor.text)
+    if scene.is_crowded:
+        evidence.append(
+            "the machine of the generator had no core left, but this stage took as long all through the run"
+        )
     return Cause(
         code="stage_waits",
         stage=stage,
@@ -117,6 +128,20 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
         evidence=tuple(evidence),
         cost_s=top.wait_s,
     )
+
+
+def _waits_itself(scene: Scene, found: Idle) -> bool:
+    """Whether a machine without a free core does not explain a stage's waiting: that stretches work, all of it by
+    similar factors and now more, now less. Not the stage that has next to none, unlike the others, and always waits."""
+    if found.busy > HARDLY or (found.usual is not None and found.busy > HARDLY_OF_USUAL * found.usual):
+        return False
+    return is_even(scene, found.work.stage)
+
+
+def is_even(scene: Scene, stage: str) -> bool:
+    """Whether a stage takes as long all through the run: the means of its tenths differ little."""
+    means = np.array([part.mean() for part in np.array_split(scene.column(stage), 10) if len(part)])
+    return bool(len(means) and means.mean() > 0 and means.std() <= EVEN * means.mean())
 
 
 def _lasts(scene: Scene, found: Idle) -> bool:
