@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from facts_builders import attributes_of, facts_of, rows_of
+from facts_builders import attributes_of, facts_of, rows_of, worked
 
 from harness.analysis.causes import find
 from harness.analysis.facts import Facts
@@ -42,6 +42,13 @@ def test_a_process_that_answers_the_costly_names_is_not_slow() -> None:
     rows = facts.rows.assign(name=np.where(np.arange(200) % 3 == 0, "read", "identify"))
 
     assert "slow_process" not in codes(replace(facts, rows=rows))
+
+
+def test_a_stage_that_waits_mostly_in_one_process_is_told_with_that_process() -> None:
+    waits = (worked("inference", 65.0, 0.02),)  # 45 of its 65 ms are the one process
+
+    assert codes(replace(of_processes(200.0), work=waits)) == ["slow_process"]
+    assert codes(replace(of_processes(39.0), work=waits)) == ["stage_waits"]
 
 
 def test_requests_of_unknown_or_single_processes_are_read() -> None:

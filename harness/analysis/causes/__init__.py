@@ -100,12 +100,14 @@ def _inside(
     slow = service.stage_waits(scene, cpu) if stretched is None else None
     if slow is not None and held is not None and queues.holds(scene, held, slow):
         slow = None  # what holds the lock and waits meanwhile is told with the lock
+    apart = None if one_kind or late else workers.slow_process(scene)
+    if apart is not None and slow is not None and slow.stage == apart.stage and apart.cost_s >= slow.cost_s / 2:
+        slow = None  # mostly there: the one process is the narrower place to look
     roots.append((slow, queues.explained(pool, slow.cost_s) if slow is not None and threads is None else 0.0))
     charged = [replace(c, cost_s=c.cost_s + share * pool.wait_s) for c, share in roots if c is not None]
     full = None if stretched or held or threads else processor.cpu_saturated(scene, cpu)
     most = None if late or slow or one_kind or stretched else service.stage_dominates(scene)
     taken = processor.machine_full(scene, cpu) if stretched is None else None
-    apart = None if one_kind or late else workers.slow_process(scene)
     if apart is not None and most is not None and most.stage == apart.stage:
         most = None  # it does so by that process alone
     others = (one_kind, apart, queues.batch(scene), threads, full, most, taken)
