@@ -185,7 +185,7 @@ class WhatIfFindings:
     Without `then`, `refusal` says why; without `now` no change of that run has an answer.
     """
 
-    change: str  # e.g. "inference x 0.8", "one more worker (2 -> 3)"
+    change: str  # e.g. "inference x 0.8", "one more worker than the 2 that fit this run"
     resource: str | None  # whose queue was replayed; None: nobody had to wait
     servers: int | None  # of each process, after the change
     pools: int  # processes that have such servers

@@ -191,12 +191,16 @@ def test_what_a_fix_would_give_is_said_of_the_change_that_gives_most() -> None:
         return WhatIfFindings(change, "threadpool", 1, 1, 400, waits, waits, now, then, 9.0, None)
 
     facts = facts_of(rows_of(20, inference=100.0))
-    answers = (gained("inference x 0.8", 0.21), gained("one more worker (1 -> 2)", 0.3), gained("upload x 9", None))
+    answers = (
+        gained("inference x 0.8", 0.21),
+        gained("one more worker than the 1 that fits this run", 0.3),
+        gained("upload x 9", None),
+    )
 
     said = write(facts, (), answers, Around())[-1]
 
     assert said.text == "What a fix would give, by a replay of this run: inference x 0.8: p99 400 ms to 210 ms."
-    assert said.evidence[0] == "one more worker (1 -> 2): p99 400 ms to 300 ms"
+    assert said.evidence[0] == "one more worker than the 1 that fits this run: p99 400 ms to 300 ms"
     assert "n = 400" in said.evidence[-1]
 
 

@@ -88,7 +88,8 @@ def _of_client(samples: pa.Table, at: Rows) -> dict[str, Any]:
 def _answered(picked: pa.Table) -> Floats:
     """Bytes of the answer without its timings: those take more digits when it took longer."""
     timings = pc.fill_null(pc.binary_length(picked.column("server_timing")), 0).to_numpy()
-    return np.maximum(picked.column("bytes_received").to_numpy() - timings, 0).astype(np.float64)
+    size: Floats = np.maximum(picked.column("bytes_received").to_numpy() - timings, 0).astype(np.float64)
+    return size
 
 
 def _in_flight(samples: pa.Table, at: Rows) -> Floats:
