@@ -122,6 +122,14 @@ def test_on_a_crowded_machine_a_stage_that_takes_now_more_now_less_is_left_to_it
     assert codes(crowded(rows_of(inference=waves), worked("inference", 50.0, 0.001))) == ["machine_full"]
 
 
+def test_steady_waiting_in_inference_may_be_a_model_that_runs_elsewhere() -> None:
+    steady = first(slow("inference", 100.0, 0.01))
+    uneven = first(slow("inference", np.linspace(20, 180, 200), 0.01, work=(worked("inference", 100.0, 0.01),)))  # type: ignore[arg-type]
+
+    assert "if the model of inference runs elsewhere" in steady.remedy
+    assert "runs elsewhere" not in uneven.remedy + first(slow("preprocess", 100.0, 0.1)).remedy
+
+
 # --- stages that dominate ----------------------------------------------------------------------------------
 
 
@@ -146,6 +154,18 @@ def test_time_that_nobody_claims_asks_for_marks() -> None:
 
     assert (cause.code, cause.stage) == ("stage_dominates", "other")
     assert "stage()" in cause.remedy
+
+
+def test_inference_that_was_never_marked_is_not_said_to_take_no_time() -> None:
+    cause = first(facts_of(rows_of(other=100.0, preprocess=2.0)))
+
+    assert (cause.code, cause.remedy[:21]) == ("stage_dominates", "mark the calls of the")
+    assert "inference: " not in " ".join(cause.evidence)
+    assert codes(facts_of(rows_of(other=60.0, preprocess=40.0))) == []
+
+
+def test_a_stage_that_is_the_job_is_told_as_a_fact_with_a_careful_remedy() -> None:
+    assert "if it is not what the service is for" in first(slow("preprocess", 80.0, 1.0)).remedy
 
 
 # --- processors --------------------------------------------------------------------------------------------
@@ -223,6 +243,20 @@ def test_a_half_used_processor_is_no_interpreter_lock() -> None:
     cpu = [0.4, 1.6, 0.7, 1.3, 1.0, 0.5, 1.5, 1.9, 0.2, 1.1, 0.6, 1.4]
 
     assert "gil" not in codes(computing(0.55, cpu=cpu, limit=2.0))
+
+
+def of_two(used: float, limit: float) -> Facts:
+    """Two processes with so much each, and a queue before their work."""
+    each = [vitals_of(process=f"{name}/1", cpu=used, limit=limit) for name in "ab"]
+    known = {"work": (worked("inference", 100.0, 0.95),), "vitals": pd.concat(each, ignore_index=True)}
+    return facts_of(rows_of(queue=50.0, inference=100.0), **known)
+
+
+def test_two_processes_that_may_be_on_machines_of_their_own_are_not_at_one_limit() -> None:
+    assert codes(of_two(0.45, 1.0)) == []
+    assert codes(of_two(0.49, 1.0)) == ["cpu_saturated"]
+    assert codes(of_two(0.95, 2.0)) == ["cpu_saturated"]
+    assert "by 2 processes, if they share them" in " ".join(first(of_two(0.95, 2.0)).evidence)
 
 
 def test_too_few_readings_say_nothing_about_the_processor() -> None:

@@ -27,6 +27,8 @@ LEAST_COMPARED_S = 0.005
 LEAST_BUSY = 0.3
 MOST = 0.50
 """A stage around the models that takes more than this is worth a look, whatever it does."""
+NEARLY_ALL = 0.80
+"""Without any inference marked, time that no stage claims is worth a word from here on."""
 MAIN_MODEL = 0.6
 LASTING = 0.5
 HARDLY = 0.02
@@ -123,10 +125,21 @@ def stage_waits(scene: Scene, processor: Processor | None) -> Cause | None:
             f"{where.capitalize() if not model else where} waits more than it works: {scene.of_mean(top.wait_s)} "
             f"its thread stood still there."
         ),
-        remedy=f"look into {where} for what it waits for without being marked: a call over the network, a file, a "
-        "lock, a sleep, a graphics card",
+        remedy=_remedy(scene, top, where),
         evidence=tuple(evidence),
         cost_s=top.wait_s,
+    )
+
+
+def _remedy(scene: Scene, found: Idle, where: str) -> str:
+    """A model that runs elsewhere makes its caller wait by nature: then each call waits alike, and no queue forms."""
+    hidden = "a call over the network, a file, a lock, a sleep, a graphics card"
+    calm = is_even(scene, found.work.stage) and scene.mean("queue", "queue_est") < MUCH * found.wait_s
+    if found.work.stage != "inference" or not calm:
+        return f"look into {where} for what it waits for without being marked: {hidden}"
+    return (
+        f"if the model of {where} runs elsewhere (a graphics card, another service), look there: the thread waits for "
+        f"its answer; otherwise look for what is not marked: {hidden}"
     )
 
 
@@ -172,10 +185,13 @@ def stage_dominates(scene: Scene) -> Cause | None:
     apart_s = scene.latency_s - scene.mean(*WAITS)
     if not scene.is_worth(took_s, 0.0) or took_s < MOST * apart_s or took_s <= scene.mean("inference"):
         return None
-    if stage != "other" and not scene.mean("inference"):
+    is_marked = scene.mean("inference") > 0
+    if not is_marked and (stage != "other" or took_s < NEARLY_ALL * apart_s):
         return None  # nothing says that there is a model at all
     work = scene.facts.works(stage)
-    evidence = [f"{stage}: {scene.counted(took_s)}", f"inference: {scene.counted(scene.mean('inference'))}"]
+    evidence = [f"{stage}: {scene.counted(took_s)}"]
+    if is_marked:
+        evidence.append(f"inference: {scene.counted(scene.mean('inference'))}")
     if work is not None:
         evidence.append(f"its thread worked {format_share(work.busy)} of that, n = {work.n:,}")
     unclaimed = stage == "other"
@@ -189,9 +205,11 @@ def stage_dominates(scene: Scene) -> Cause | None:
             if unclaimed
             else f"{stage.capitalize()} takes more than the models do: {scene.of_mean(took_s)}."
         ),
-        remedy="mark more of the code with stage(), or map more span names in the scenario's `stages:`"
+        remedy=("" if is_marked else 'mark the calls of the models with stage("inference"): no request has any; ')
+        + "mark more of the code with stage(), or map more span names in the scenario's `stages:`"
         if unclaimed
-        else f"make {stage} cheaper: smaller inputs, a faster library, work done once instead of per request",
+        else f"see whether {stage} has to take that long: if it is not what the service is for, try a faster library, "
+        "smaller inputs, or work done once instead of per request",
         evidence=tuple(evidence),
         cost_s=took_s,
     )
