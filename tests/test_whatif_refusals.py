@@ -32,7 +32,7 @@ def test_another_order_than_that_of_arrival_is_refused(servers: int, load: float
     urgent = (np.random.default_rng(3).random(N) < 0.8).tolist()
 
     for first in (lambda i, _: -i, lambda i, _: (not urgent[i], i), lambda _, hold: hold):
-        assert "the model does not fit" in refusal(a_run(in_order(simulated, servers, first)))
+        assert "the replay does not fit this run" in refusal(a_run(in_order(simulated, servers, first)))
 
 
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.85])

@@ -50,10 +50,19 @@ class Queue:
         return waits(visits, servers) + self.hand_over_ns
 
 
+LEAST_WAIT_S, LEAST_PART = 0.0005, 0.02
+"""Mean wait, also as a part of the time in the service, from which on somebody had to wait."""
+
+
 def main_resource(halves: Halves) -> int | None:
-    """The resource that requests wait for longest in sum, a position in `intervals.resources`."""
+    """The resource that requests wait for longest in sum, a position in `intervals.resources`.
+
+    None where that is next to nothing: how many can hold it shows only where it is short, and hand-overs take time too.
+    """
     total = waited_s(halves)
-    counts = [(seconds, -number) for number, seconds in enumerate(total) if seconds > 0]
+    least = max(LEAST_WAIT_S, LEAST_PART * float(halves.total_s[halves.known].mean())) if halves.known.any() else 0.0
+    least *= int(halves.known.sum())
+    counts = [(seconds, -number) for number, seconds in enumerate(total) if seconds > least]
     return -max(counts)[1] if counts else None
 
 
@@ -153,7 +162,7 @@ def misfit(measured_s: Floats, replayed_s: Floats, latency_s: Floats) -> str | N
         for values, p99 in ((replayed_s, slow[1]), (measured_s, slow[0]))
     )
     return (
-        f"the model does not fit: replayed as recorded, requests wait {replayed}, measured were {measured}; "
+        f"the replay does not fit this run: replayed as recorded, requests wait {replayed}, measured were {measured}; "
         f"a request is off by {format_duration(mean[0])} in the mean"
     )
 
@@ -170,7 +179,7 @@ def idle(queue: Queue) -> str | None:
     if hand_over <= MOST_HAND_OVER * hold:
         return None
     return (
-        f"the model does not fit: with {queue.servers} served at a time, {queue.resource} would stand idle for "
+        f"the replay does not fit this run: with {queue.servers} served at a time, {queue.resource} would stand idle for "
         f"{format_duration(hand_over)} before each request that waits (it holds for {format_duration(hold)})"
     )
 
@@ -224,7 +233,7 @@ def shared(what: str, found: Growth) -> str:
     """The refusal that a growth is worth."""
     more = format_share(found.many_s / found.few_s - 1.0) if found.few_s > 0 else "far"
     return (
-        f"the model does not fit: {what} takes {more} longer beside many other requests than beside few "
+        f"the replay does not fit this run: {what} takes {more} longer beside many other requests than beside few "
         f"({format_duration(found.few_s)} -> {format_duration(found.many_s)}): "
         "they share something that was not recorded"
     )

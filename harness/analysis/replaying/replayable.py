@@ -176,7 +176,7 @@ def _elsewhere(run: Recorded, found: Calibrated) -> str | None:
         if seconds > MUCH_ELSEWHERE * found.latency_s.mean():
             beside = f" beside {main}" if main is not None else ""
             return (
-                f"the model does not fit: requests also wait {format_duration(seconds)} (mean) for "
+                f"the replay does not fit this run: requests also wait {format_duration(seconds)} (mean) for "
                 f"{name or 'an unnamed resource'}{beside}, and a replay has one queue"
             )
     return None
