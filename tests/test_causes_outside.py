@@ -235,6 +235,10 @@ def test_an_invalid_generator_comes_first_and_silences_what_its_delays_look_like
     assert cause.remedy == "what to do"
 
 
+def test_a_generator_that_was_late_now_and_then_does_not_stand_before_what_the_service_does() -> None:
+    assert codes(late_generator(0.4, 3.0, HealthState.INVALID)) == ["upload", "generator"]
+
+
 def test_a_suspect_generator_is_a_cause_only_when_it_shows_in_the_latency() -> None:
     assert codes(late_generator(0.04, 1.0, HealthState.SUSPECT)) == ["upload"]
     assert codes(late_generator(0.04, 35.0, HealthState.SUSPECT)) == ["generator"]

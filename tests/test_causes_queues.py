@@ -190,6 +190,10 @@ def test_runs_without_kinds_of_waits_are_read() -> None:
     assert codes(facts_of(often, waits=waits_of(often, "index_lock").drop(columns="kind"))) == ["lock"]
 
 
-def test_a_queue_that_nobody_recorded_is_no_cause() -> None:
-    assert codes(facts_of(rows_of(queue=300.0, inference=50.0))) == []
+def test_a_queue_that_says_not_for_what_is_told_with_the_way_to_know() -> None:
+    cause = first(facts_of(rows_of(queue=300.0, inference=50.0)))
+
+    assert (cause.code, cause.resource) == ("queue", None)
+    assert "spans" in cause.remedy
+    assert codes(facts_of(rows_of(queue=30.0, inference=50.0))) == []  # random arrivals wait
     assert codes(facts_of(rows_of(queue=np.nan, inference=50.0))) == []

@@ -25,11 +25,13 @@ _HOLDERS = ("stage_waits", "stage_dominates")
 def find(facts: Facts) -> tuple[Cause, ...]:
     """The causes that the run has evidence for, what costs most first; () when there are none.
 
-    A generator that did not keep up comes before all others, and silences those that its delays look like. What comes
-    along with a cause, and does not say by itself what to do, comes last.
+    A generator that lost much of the time before it sent comes before all others, and silences those that its delays
+    look like; one that was late now and then comes behind. What comes along with a cause, and does not say by itself
+    what to do, comes last.
     """
     scene = scene_of(facts)
-    first = generator(facts, scene)
+    its = generator(facts, scene)
+    first, behind = (its, None) if its is not None and its.stage is not None else (None, its)
     found = _of_service(scene) if scene is not None else []
     if first is not None:
         found = [cause for cause in found if cause.code not in DOUBTFUL]
@@ -39,7 +41,7 @@ def find(facts: Facts) -> tuple[Cause, ...]:
         load.gc_pauses(scene) if scene is not None else None,
         load.memory_growth(facts),
     )
-    return tuple(cause for cause in (first, *found, *along) if cause is not None)
+    return tuple(cause for cause in (first, *found, behind, *along) if cause is not None)
 
 
 def _ordered(causes: Iterable[Cause]) -> list[Cause]:
@@ -110,5 +112,5 @@ def _inside(
     taken = processor.machine_full(scene, cpu) if stretched is None else None
     if apart is not None and most is not None and most.stage == apart.stage:
         most = None  # it does so by that process alone
-    others = (one_kind, apart, queues.batch(scene), threads, full, most, taken)
+    others = (one_kind, apart, queues.batch(scene), threads, queues.nameless(scene), full, most, taken)
     return [*charged, *(cause for cause in others if cause is not None)]

@@ -23,6 +23,7 @@ LOCK_BUSY = 0.50
 """The same of a lock: what is held outside the named stage is not counted, so that it is in use for longer."""
 HOLDS = 0.25
 """A wait inside the pool that is so much of the time a thread is held makes the wait for threads."""
+NAMED = 0.5
 DEFAULT_THREADS = 40
 LONG_WAIT_S = 0.001
 
@@ -206,6 +207,24 @@ def batch(scene: Scene) -> Cause | None:
         sentence=f"Requests wait while the model runs the batches ({name}) before theirs: {scene.of_mean(wait_s)}.",
         remedy="allow larger batches, a faster model or one more worker for them",
         evidence=tuple(evidence),
+        cost_s=wait_s,
+    )
+
+
+def nameless(scene: Scene) -> Cause | None:
+    """Much waiting inside the service of which nobody said what it was for: headers carry no names."""
+    wait_s = scene.mean("queue")
+    if not scene.is_worth(wait_s, MOST) or sum(scene.waits.values()) > NAMED * wait_s:
+        return None
+    return Cause(
+        code="queue",
+        stage="queue",
+        resource=None,
+        model=None,
+        sentence=f"Requests wait inside the service: {scene.of_mean(wait_s)}; for what, it does not say.",
+        remedy="let the service send its spans (`harness check SCENARIO --connect` has the lines): they name what is "
+        "waited for, a thread, a lock or a batch",
+        evidence=(f"queue: {scene.counted(wait_s)}",),
         cost_s=wait_s,
     )
 

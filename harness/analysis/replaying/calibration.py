@@ -179,8 +179,8 @@ def idle(queue: Queue) -> str | None:
     if hand_over <= MOST_HAND_OVER * hold:
         return None
     return (
-        f"the replay does not fit this run: with {queue.servers} served at a time, {queue.resource} would stand idle for "
-        f"{format_duration(hand_over)} before each request that waits (it holds for {format_duration(hold)})"
+        f"the replay does not fit this run: with {queue.servers} served at a time, {queue.resource} would stand idle "
+        f"for {format_duration(hand_over)} before each request that waits (it holds for {format_duration(hold)})"
     )
 
 
