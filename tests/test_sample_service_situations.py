@@ -49,7 +49,7 @@ def test_a_cold_model_is_loaded_once_and_then_a_lock_lets_one_in_at_a_time(fault
     assert durations(first[0])["inference"] > 590  # 500 to load, 100 in the lock
     assert all(stages["inference"] < 400 for stages in spent)
     assert spent[0].get("queue", 0.0) < 80
-    assert spent[3]["queue"] > 290  # three others before it
+    assert spent[3]["queue"] > 220  # three others of 100 ms before it, less what it came later
 
 
 def test_a_blocked_loop_keeps_others_waiting_and_is_nobodys_stage(faulty: str) -> None:
