@@ -9,8 +9,8 @@ from harness.findings import Summary
 from harness.model import Split
 from harness.report.figures import decimals_for, ms
 from harness.report.text import visible
-from harness.report.whatif_text import ASSUMES, OF_THESE
-from harness.units import MISSING, format_count, format_duration, format_rate
+from harness.report.whatif_text import ASSUMES, OF_THESE, calibration
+from harness.units import MISSING, format_count, format_rate
 
 TITLE = "What a fix would give"
 
@@ -69,16 +69,4 @@ def _notes(answers: list[WhatIfFindings], has_p99: bool) -> tuple[str, ...]:
     missing = "" if has_p99 else ", too few for a p99"
     of = f"stands on n = {format_count(first.n)} requests (measured, ok, with server half){missing}; {OF_THESE}"
     refused = [f"{visible(f.change, 120)}: no answer, {visible(f.refusal, 300)}" for f in answers if f.refusal]
-    return (_calibration(first), of, f"assumes that {ASSUMES}", *refused)
-
-
-def _calibration(found: WhatIfFindings) -> str:
-    """How well the replay gives back what was measured."""
-    if found.resource is None:
-        return "nobody had to wait, so there was no queue to replay: only the work itself becomes shorter"
-    replayed, measured = (
-        f"{format_duration(waits[0])} (p50) and {format_duration(waits[1])} (p99)"
-        for waits in (found.replayed_wait_s, found.measured_wait_s)
-    )
-    name = visible(found.resource, 60)
-    return f"replayed with nothing changed, requests wait {replayed} for {name}; measured were {measured}"
+    return (calibration(first), of, f"assumes that {ASSUMES}", *refused)

@@ -23,7 +23,7 @@ def render(answers: Sequence[WhatIfFindings], run: str, warnings: Sequence[str] 
         return f"no answer: {first.refusal}"
     lines = [f"what-if, {visible(run)}", "", *_table(answers), "", sentence(first), ""]
     lines += [
-        _line("calibration", _calibration(first)),
+        _line("calibration", calibration(first)),
         _line("requests", f"n = {format_count(first.n)} (measured, ok, with server half); {OF_THESE}"),
         _line("assumes", ASSUMES),
     ]
@@ -73,14 +73,16 @@ def _line(name: str, text: str) -> str:
     return f"  {name:<12} {text}"
 
 
-def _calibration(found: WhatIfFindings) -> str:
+def calibration(found: WhatIfFindings) -> str:
+    """How well the replay gives back what was measured."""
     if found.resource is None:
-        return "nobody had to wait: there is no queue to replay"
+        return "nobody had to wait, so there was no queue to replay: only the work itself becomes shorter"
     replayed, measured = (
         f"{format_duration(waits[0])} (p50) and {format_duration(waits[1])} (p99)"
         for waits in (found.replayed_wait_s, found.measured_wait_s)
     )
-    return f"replayed with nothing changed, requests wait {replayed} for {visible(found.resource)}; measured {measured}"
+    name = visible(found.resource, 60)
+    return f"replayed with nothing changed, requests wait {replayed} for {name}; measured were {measured}"
 
 
 def _refused_p99(n: int) -> str:
