@@ -36,15 +36,28 @@ class SloError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Which requests an SLO is about; None: not asked for. Without a phase the measured ones."""
+
+    name: str | None = None  # of a request of the mix
+    step: int | None = None  # of the load profile, from 0
+    phase: str | None = None  # a value of model.Phase
+    model: str | None = None  # of the chain: the time of its calls alone
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
-    """One limit on a statistic. `limit` is in seconds when `unit` is "s", a share of 1 when it is "ratio"."""
+    """One limit on a statistic. `limit` has the unit of the statistic: "s", "ratio" (a share of 1), "1/s" (a rate),
+    "" (a count or a plain number) or "B" (bytes).
+    """
 
     expression: str  # as written, blanks evened out
-    statistic: str  # "p95", "p99.9", "mean", "max", "share", "error_rate", "completed"
-    subject: str | None  # a name of SLO_SUBJECTS; None for error_rate and completed
+    statistic: str  # "p95", "p99.9", "mean", "max", "share", "rate", "count", "cv", "peak", "error_rate", ...
+    subject: str | None  # what the statistic is of; None for those that take no subject, such as error_rate
     op: str  # < <= > >=
     limit: float
     unit: str
+    where: Where = Where()
 
     @property
     def quantile(self) -> float | None:

@@ -12,9 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
     "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
-    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "record",
+    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "comparison", "record",
     "analysis",
-    "counting", "evidence", "gate", "described", "diagnose", "conclude", "generator", "report", "draft", "run", "demo",
+    "counting", "evidence", "gate", "described", "diagnose", "conclude", "versus", "baseline", "generator", "report",
+    "draft", "deciding", "run", "services", "pairs", "noise", "history", "demo", "pytest_plugin",
     "commands", "cli",
     "__main__",
 )  # fmt: skip
