@@ -262,3 +262,5 @@ class Summary:
     contrasts: tuple[Contrast, ...] = ()
     causes: tuple[Cause, ...] = ()  # what costs most first
     gains: tuple[WhatIfFindings, ...] = ()  # of the usual changes, what takes most off the p99 first
+    accepted: tuple[str, ...] = ()  # what makes the measurement invalid and was accepted, as the user asked
+    decided: str | None = None  # of a run that went on until its SLOs were decided: at which look, how sure
