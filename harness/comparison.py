@@ -69,16 +69,28 @@ class Blame:
 
 
 @dataclass(frozen=True, slots=True)
+class SideRun:
+    """What one run of a pair measured. A quantile that lies among failed requests is infinite."""
+
+    run_id: str
+    n: int  # measured requests that were due
+    failed: int  # of them without an answer as expected
+    values: tuple[tuple[str, float | None], ...]  # metric -> its value; None where it is not known
+    stages: tuple[tuple[str, float], ...]  # mean of each stage that is known and can be trusted
+    models: tuple[tuple[str, float], ...]  # mean per request of each model of the chain
+    invalid: tuple[str, ...]  # why this run cannot be judged; empty: it can
+
+
+@dataclass(frozen=True, slots=True)
 class PairFindings:
     """One pair: a run of each side, one after the other."""
 
     number: int  # from 1
     order: str  # "AB" or "BA"
-    a_run: str  # run ids
-    b_run: str
+    a: SideRun
+    b: SideRun
     counted: bool
     reason: str  # why it does not count; "" when it does
-    values: tuple[tuple[str, tuple[float | None, float | None]], ...]  # (metric, (of A, of B))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class AbFindings:
     load: str
     started_ns: int
     duration_s: float
+    interrupted: bool
     allowed: float  # slow-down that is allowed: 0.05 is +5 %
     strict_limit: float  # slow-down that has to be ruled out for `within`
     strict: bool  # undecided is not good enough
