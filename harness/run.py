@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -76,8 +76,14 @@ def execute(
     interrupt: Interrupt,
     listener: socket.socket | None = None,
     crew: Crew = ALONE,
+    reports: Sequence[str] = _WRITTEN,
+    label: str | None = None,
+    accept_suspect: bool = False,
 ) -> Outcome:
     """Run a scenario into a new folder below `parent`. `crew` says which processes send the load.
+
+    `reports` are the report formats that are written; the tables are written always. `label` tells apart the runs of
+    one scenario: it ends the name of the folder. With `accept_suspect` an invalid measurement is judged nevertheless.
 
     `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
     socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
@@ -91,8 +97,8 @@ def execute(
     odd = probe(scenario.spans)
     ports = arrive.bind(scenario.spans, listener)
     started = datetime.now(UTC)
-    folder = RunFolder.create(parent, scenario.name, started)
-    record = _first_record(scenario, folder, started, odd)
+    folder = RunFolder.create(parent, scenario.name if label is None else f"{scenario.name}-{label}", started)
+    record = {**_first_record(scenario, folder, started, odd), "accept_suspect": accept_suspect, "label": label}
     folder.write_json("run.json", record)
     with arrive.receiving(ports, folder.path) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
@@ -106,7 +112,7 @@ def execute(
         with suppress(RunFolderError):  # why nothing was measured matters more
             folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
-    return _finish(folder, scenario, record)
+    return _finish(folder, scenario, record, reports)
 
 
 def reopen(folder: RunFolder) -> Outcome:
@@ -235,7 +241,7 @@ def _stored_scenario(plan: object) -> Scenario:
 # --- the end -----------------------------------------------------------------------------------------------
 
 
-def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Outcome:
+def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object], reports: Sequence[str]) -> Outcome:
     """Conclude, then store. A disk that is full by now costs the files, not the answer."""
     asked, scenario = scenario.spans, replace(scenario, spans=with_preset(folder, scenario.spans))
     known = record["warnings"]
@@ -249,7 +255,7 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object])
         conclusion = conclude(folder, scenario, {**record, "warnings": [*known, *guessed, asdict(warning)]})
         return Outcome(folder, conclusion.summary, conclusion.rows)
     conclusion = conclude(folder, scenario, record)
-    unwritten = _stored(folder, conclusion)
+    unwritten = _stored(folder, conclusion, reports)
     return Outcome(folder, conclusion.summary, conclusion.rows, unwritten=unwritten)
 
 
@@ -261,14 +267,14 @@ def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -
         folder.seal(Vital, "vitals")
 
 
-def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
+def _stored(folder: RunFolder, conclusion: Conclusion, reports: Sequence[str]) -> tuple[str, ...]:
     """Write what was concluded, each file on its own; what could not be written, in words."""
     ledger = conclusion.ledger
     steps: list[Callable[[], object]] = [
         lambda: folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False)),
         lambda: folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False)),
         lambda: folder.write_table("waits", pa.Table.from_pandas(ledger.waits, preserve_index=False)),
-        *(partial(write_reports, conclusion.summary, conclusion.rows, (name,), folder.path) for name in _WRITTEN),
+        *(partial(write_reports, conclusion.summary, conclusion.rows, (name,), folder.path) for name in reports),
     ]
     return tuple(message for message in map(_failure_of, steps) if message is not None)
 

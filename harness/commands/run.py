@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 @click.option("--seed", metavar="N", help="Seed of arrivals, request mix and payloads.")
 @click.option("--slo", metavar="EXPR", multiple=True, help="One more limit, e.g. 'p95(latency) < 200ms'. Repeatable.")
 @crew_options
+@click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: object) -> int:
+def command(scenario: str, out: Path, as_json: bool, quiet: bool, accept_suspect: bool, **overrides: object) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
     from harness.scenario import load_scenario, plan
 
@@ -43,7 +44,8 @@ def command(scenario: str, out: Path, as_json: bool, quiet: bool, **overrides: o
 
     announce(plan_text.headline(loaded, plan(loaded)))
     with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
-        outcome = execute(loaded, out, _told(show, announce), interrupt, crew=crew)
+        told = _told(show, announce)
+        outcome = execute(loaded, out, told, interrupt, crew=crew, accept_suspect=accept_suspect)
     return finish(outcome, as_json)
 
 
