@@ -78,7 +78,9 @@ class SideRun:
     values: tuple[tuple[str, float | None], ...]  # metric -> its value; None where it is not known
     stages: tuple[tuple[str, float], ...]  # mean of each stage that is known and can be trusted
     models: tuple[tuple[str, float], ...]  # mean per request of each model of the chain
+    unstable: bool  # more came than was answered in time: its figures grow with the length of the run
     invalid: tuple[str, ...]  # why this run cannot be judged; empty: it can
+    accepted: tuple[str, ...] = ()  # what would make it invalid, accepted by --accept-suspect
 
 
 @dataclass(frozen=True, slots=True)
