@@ -6,9 +6,6 @@ import contextlib
 import errno
 import http.client
 import os
-import re
-import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,13 +13,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from harness.errors import HarnessError, Interrupted, UsageError
 from harness.interrupt import Interrupt
+from harness.services.command import Parsed, Start, check_program, parse_command
 from harness.units import quoted
 
 STOP_WITHIN_S = 10.0
@@ -31,10 +28,6 @@ _POLL_S = 0.05
 _ANSWER_WITHIN_S = 2.0
 _TAIL_BYTES = 4000
 _LONGEST_LINE = 300
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)=(.*)", re.DOTALL)
-_SHELL_WORDS = {"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"}
-_NO_SHELL = "there is no shell: put it into a script, or write sh -c '...'"
-_PORT_HINT = "write {port} where the port belongs: 'uvicorn app:app --port {port}' or 'PORT={port} ./serve'"
 
 # Its standard input ends when we end, however we end; then the group of the service has to go, too. A signal at the
 # parent's death (PR_SET_PDEATHSIG) would reach the first process alone, and comes when a thread ends.
@@ -52,29 +45,6 @@ try:
 except OSError:
     pass
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How to start the service. `{port}` in the command becomes a free port; it is also in the environment as PORT."""
-
-    command: str
-    ready: str | None = None  # a path such as /readyz that has to answer 2xx; None: a TCP connect is enough
-    ready_within_s: float = 60.0
-    cwd: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A command as words, with its leading NAME=VALUE words apart."""
-
-    words: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-
-    def with_port(self, port: int) -> Parsed:
-        """The same with `{port}` replaced."""
-        words = tuple(_placed(word, port) for word in self.words)
-        return Parsed(words, tuple((name, _placed(value, port)) for name, value in self.environment))
 
 
 class Service:
@@ -110,29 +80,6 @@ class Service:
             self.ended = f"the service {how}" + (f", not having ended within {STOP_WITHIN_S:g} s" if killed else "")
 
 
-def parse_command(text: str) -> Parsed:
-    """Words as a shell reads them, without a shell. Raises UsageError: nothing to run, no `{port}`, shell syntax."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        problem = "a quote is not closed" if "quotation" in str(error) else str(error).lower()
-        raise UsageError(f"the command {quoted(text)} cannot be read: {problem}", "check its quotes") from None
-    if "\0" in text:
-        raise UsageError("the command has a NUL character in it", "write it again by hand")
-    environment: list[tuple[str, str]] = []
-    while words and (match := _ASSIGNMENT.fullmatch(words[0])):
-        environment.append((match[1], match[2]))
-        del words[0]
-    if not words:
-        raise UsageError(f"the command {quoted(text)} names no program", _PORT_HINT)
-    shell = next((word for word in words if word in _SHELL_WORDS), None)
-    if shell is not None:
-        raise UsageError(f"the command {quoted(text)} uses {quoted(shell)}, which only a shell knows", _NO_SHELL)
-    if not any("{port}" in word for word in (*words, *(value for _, value in environment))):
-        raise UsageError(f"the command {quoted(text)} does not say where the port goes", _PORT_HINT)
-    return Parsed(tuple(words), tuple(environment))
-
-
 @contextmanager
 def running(start: Start, log: Path, interrupt: Interrupt, env: Mapping[str, str] | None = None) -> Iterator[Service]:
     """The service, ready to be measured; it is stopped at the end, and also when this process dies. It writes to `log`.
@@ -164,8 +111,8 @@ def last_line(log: Path) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return "no output"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_LONGEST_LINE] if lines else "no output"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no output"]
+    return "".join(c if c.isprintable() else "?" for c in lines[-1][:_LONGEST_LINE])
 
 
 class _PortTaken(Exception):  # noqa: N818 - a reason to try another port
@@ -204,7 +151,7 @@ def _started(
 def _spawn(words: tuple[str, ...], environ: Mapping[str, str], start: Start, log: Path) -> subprocess.Popen[bytes]:
     if start.cwd is not None and not start.cwd.is_dir():
         raise UsageError(f"the folder {start.cwd} to start the service in is not there", "check its path")
-    _check_program(words[0], environ, start.cwd)
+    check_program(words[0], environ, start.cwd)
     try:
         with log.open("wb") as output:
             return subprocess.Popen(  # noqa: S603 - the command is what the user asked to run
@@ -215,20 +162,6 @@ def _spawn(words: tuple[str, ...], environ: Mapping[str, str], start: Start, log
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         hint = "a script needs a first line like #!/bin/sh" if getattr(error, "errno", 0) == errno.ENOEXEC else None
         raise UsageError(f"{quoted(words[0])} cannot be started: {reason}", hint) from None
-
-
-def _check_program(program: str, environ: Mapping[str, str], cwd: Path | None) -> None:
-    if "/" not in program:
-        if shutil.which(program, path=environ.get("PATH")) is None:
-            hint = f"a shell knows {program!r} but there is none here: {_NO_SHELL}" if program == "cd" else None
-            raise UsageError(f"the program {quoted(program)} is not found", hint or "install it, or give its path")
-        return
-    path = (cwd or Path()) / program
-    if not path.is_file():
-        hint = "~ and $NAME are not replaced: there is no shell" if program[0] in "~$" else "check its path"
-        raise UsageError(f"the program {quoted(program)} is not found", hint)
-    if not os.access(path, os.X_OK):
-        raise UsageError(f"the program {quoted(program)} is not executable", f"chmod +x {shlex.quote(str(path))}")
 
 
 def _guard(group: int) -> subprocess.Popen[bytes]:
@@ -297,10 +230,6 @@ def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind((_HOST, 0))
         return int(sock.getsockname()[1])
-
-
-def _placed(text: str, port: int) -> str:
-    return text.replace("{port}", str(port))
 
 
 # --- the end -----------------------------------------------------------------------------------------------

@@ -1,0 +1,8 @@
+"""The service under test, started and stopped by a command."""
+
+from __future__ import annotations
+
+from harness.services.command import Parsed, Start, parse_command
+from harness.services.service import Service, running
+
+__all__ = ["Parsed", "Service", "Start", "parse_command", "running"]
