@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import ExitCode, HarnessError, NothingMeasured, UsageError
@@ -17,6 +17,9 @@ from harness.load.patience import OVERDUE_S, STOP_CREW_WITHIN_S, STOP_WITHIN_S, 
 from harness.model import RunWarning
 
 OnEvent = Callable[[Mapping[str, object]], None]
+Decide = Callable[[Mapping[str, Any], bool], float | None]
+"""Gets each line of progress of the load, and whether the measurement is invalid already. Returns the seconds from the
+start of the load at which the measured part may end, None as long as it has to go on."""
 
 _POLL_S = 0.25
 
@@ -30,42 +33,76 @@ class Loaded:
     interrupted: bool
     failed: HarnessError | None = None
     code: str = "load_process"  # of the warning about `failed`
+    enough_s: float | None = None  # seconds from the start of the load: it was asked to end there, before its plan
 
 
-def drive(order: Order, on_event: OnEvent, interrupt: Interrupt, crew: Crew, cost: Cost) -> Loaded:
-    """Run the load child to its end; it does not outlive the call. `on_event` gets its progress lines.
+def drive(
+    order: Order,
+    on_event: OnEvent,
+    interrupt: Interrupt,
+    crew: Crew,
+    cost: Cost,
+    decide: Decide | None = None,
+) -> Loaded:
+    """Run the load child to its end; it does not outlive the call. `on_event` gets its progress lines, and so does
+    `decide`, which may end the run before its plan does.
 
     The end line's readings are those of the load processes and of `cost` over the time that the load was on. A child
     that hangs is killed; what it has recorded until then stays.
     """
-    warnings: list[RunWarning] = []
-    asked = begun = False
-    patience = Patience(_limits(order, crew))
+    course = _Course(on_event, cost, decide, Patience(_limits(order, crew)))
     with _loading(order, crew) as child:
         while not child.over:
             for event in child.events(_POLL_S):
-                patience.heard()
+                course.patience.heard()
                 if event["kind"] == "progress":
-                    if "elapsed_s" in event and not begun:
-                        begun = True
-                        cost.begin()
-                        patience.begin()
-                    on_event(event)
+                    course.go_on(child, event, order.scenario.load.drain_s)
                 elif event["kind"] == "warning":
-                    warnings.append(_warned(event, on_event))
+                    course.warnings.append(_warned(event, on_event))
                 elif event["kind"] == "end":
-                    return Loaded(_with(cost, event), tuple(warnings), asked)
+                    return course.ended(_with(cost, event))
                 elif event["kind"] == "failed":
-                    return Loaded({}, tuple(warnings), asked, _failure(child, event))
-            if interrupt.stop and not asked:
-                asked = True
+                    return course.ended({}, _failure(child, event))
+            if interrupt.stop and not course.asked:
+                course.asked = True
                 child.request_stop()
-                patience.ask_to_stop()
+                course.patience.ask_to_stop()
             if interrupt.now:
                 child.kill()
-            elif patience.is_over():
-                return Loaded({}, tuple(warnings), asked, _blocked(child, on_event), "blocked")
-    return Loaded({}, tuple(warnings), asked)
+            elif course.patience.is_over():
+                return course.ended({}, _blocked(child, on_event), "blocked")
+    return course.ended({})
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has happened so far in a run that is on."""
+
+    on_event: OnEvent
+    cost: Cost
+    decide: Decide | None
+    patience: Patience
+    warnings: list[RunWarning] = field(default_factory=list)
+    begun: bool = False
+    asked: bool = False  # to stop
+    enough_s: float | None = None
+
+    def go_on(self, child: LoadProcess, progress: Mapping[str, Any], drain_s: float) -> None:
+        """One line of progress: the first one with a time says that the load is on, later ones may be enough."""
+        if "elapsed_s" in progress and not self.begun:
+            self.begun = True
+            self.cost.begin()
+            self.patience.begin()
+        self.on_event(progress)
+        if self.decide is None or self.enough_s is not None or self.asked or not self.begun:
+            return
+        self.enough_s = self.decide(progress, any(warning.invalidates for warning in self.warnings))
+        if self.enough_s is not None:
+            child.say_enough(self.enough_s)
+            self.patience.expect_end(drain_s + OVERDUE_S)
+
+    def ended(self, end: Mapping[str, Any], failed: HarnessError | None = None, code: str = "load_process") -> Loaded:
+        return Loaded(end, tuple(self.warnings), self.asked, failed, code, self.enough_s)
 
 
 def _limits(order: Order, crew: Crew) -> Limits:

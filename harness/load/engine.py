@@ -6,6 +6,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,7 +52,7 @@ class Engine:
         self._order = order
         self._load = order.scenario.load
         self._emit = emit
-        self._stopped = Event()
+        self._stopped, self._enough = Event(), Event()
         self._notices = Notices(emit)
         self._watch = FailureWatch(self._load.abort_above)
         self._health = Health()
@@ -125,6 +126,15 @@ class Engine:
             self._stopped_at = _clock()
         self._stopped.set()
 
+    def enough(self, until_s: float) -> None:
+        """No more arrivals, and the usual drain: the plan ends `until_s` seconds after the start of the load, which may
+        be a little in the past. What was sent since then is recorded like the rest."""
+        *others, last = self._load.steps
+        cut = replace(last, duration_s=last.duration_s - (self._load.end_s - until_s))
+        if self._stopped_at is None and 0 < cut.duration_s < last.duration_s:
+            self._load = replace(self._load, steps=(*others, cut))
+            self._enough.set()
+
     def run(self, wait_for_start: Callable[[], int | None] = lambda: None) -> dict[str, Any]:
         """The whole run; returns the end line. Raises HarnessError when the run cannot begin.
 
@@ -185,7 +195,7 @@ class Engine:
 
     def _send_and_drain(self) -> None:
         sender = gevent.spawn(self._send)
-        gevent.wait([sender, self._stopped], count=1)
+        gevent.wait([sender, self._stopped, self._enough], count=1)
         sender.kill()
         self._health.stop()  # an idle drain would dilute its shares
         if isinstance(self._loop, ClosedLoop):
@@ -250,6 +260,7 @@ class Engine:
         phase, step = phase_at(self._load, elapsed_s)
         return {
             "kind": "progress",
+            "started_ns": self._desk.timebase.at(self._t0),
             "elapsed_s": round(min(elapsed_s, self._load.end_s), 3),
             "total_s": round(self._load.end_s, 6),
             "phase": phase.value,
@@ -264,14 +275,13 @@ class Engine:
         at, load, live = self._desk.timebase.at, self._load, self._desk.live
         end = self._t0 + round(load.end_s * 1e9)
         until = min(end, self._stopped_at) if self._cut_short() and self._stopped_at else end
-        measured_from = self._t0 + round(load.warmup_s * 1e9)
         return {
             "kind": "end",
             "readings": self._health.readings(
                 self._desk.timebase.drift_ns, live.answers, live.kernel_stamped, out_of_resources=live.out_of_resources
             ),
             "started_ns": at(self._t0),
-            "measured_from_ns": at(min(measured_from, until)),
+            "measured_from_ns": at(min(self._t0 + round(load.warmup_s * 1e9), until)),
             "measured_until_ns": at(until),
             "ended_ns": at(ended_at),
             "interrupted": self._cut_short(),
@@ -283,7 +293,7 @@ class Engine:
 
     def _cut_short(self) -> bool:
         """Whether the run was stopped while something was still to be sent."""
-        if self._stopped_at is None:
+        if self._stopped_at is None or self._enough.is_set():
             return False
         if self._jobs.schedule is not None:
             return self._loop.due < len(self._jobs.schedule)

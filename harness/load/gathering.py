@@ -47,6 +47,10 @@ class Gathering:
         """End the run early."""
         self._stopped.set()
 
+    def enough(self, until_s: float) -> None:
+        """Have all workers end as planned, but now."""
+        self._roster.ask_to_end(until_s)
+
     def run(self) -> dict[str, Any]:
         """The end line. Raises HarnessError when the run cannot begin or no worker came to an end."""
         try:

@@ -78,9 +78,17 @@ class LoadProcess:
 
     def request_stop(self) -> None:
         """Ask for an early end: in-flight requests get about 2 s. Does nothing when the process is gone."""
+        self._tell("stop")
+
+    def say_enough(self, until_s: float) -> None:
+        """Ask for an end like the planned one: no more arrivals, and the usual drain. What is measured ends `until_s`
+        seconds after the start of the load. Does nothing when the process is gone."""
+        self._tell(f"enough {until_s!r}")
+
+    def _tell(self, line: str) -> None:
         assert self._child.stdin is not None  # noqa: S101
         with contextlib.suppress(OSError, ValueError):
-            self._child.stdin.write(b"stop\n")
+            self._child.stdin.write(line.encode() + b"\n")
             self._child.stdin.flush()
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""The load process's side of the pipes to its parent: JSON lines out, "stop" or the end of stdin in."""
+"""The load process's side of the pipes to its parent: JSON lines out; "enough", "stop" or the end of stdin in."""
 
 from __future__ import annotations
 
@@ -48,13 +48,22 @@ class Lines:
                 self._rest = b""
 
 
-def watch(fd: int, rest: bytes, stop: Callable[[], None]) -> None:
-    """Call `stop` on a line "stop", or when stdin ends."""
-    while b"stop" not in rest.split(b"\n"):
+def watch(
+    fd: int, rest: bytes, stop: Callable[[], None], enough: Callable[[float], None] = lambda until_s: None
+) -> None:
+    """Call `stop` on a line "stop" or when stdin ends, `enough` with the number of a line like "enough 90.0"."""
+    while True:
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            word, _, number = line.partition(b" ")
+            if word == b"enough":
+                enough(float(number))
+        if b"stop" in lines:
+            break
         chunk = gevent.os.tp_read(fd, 1 << 12) if not _pollable(fd) else _read_ready(fd)
         if not chunk:
             break
-        rest = rest.rpartition(b"\n")[2] + chunk
+        rest += chunk
     stop()
 
 

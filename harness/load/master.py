@@ -1,8 +1,8 @@
 """The master of several load processes: `python -m harness.load.master`.
 
-To its parent it is a load process: one JSON object on stdin (an Order and the Crew), JSON lines on stdout, "stop" or
-the end of stdin ends the run. To its workers it is Locust's master: it deals out shares of the arrivals and the files
-for them, has all begin at the same instant, and puts together what they say.
+To its parent it is a load process: one JSON object on stdin (an Order and the Crew), JSON lines on stdout, "enough",
+"stop" or the end of stdin ends the run. To its workers it is Locust's master: it deals out shares of the arrivals and
+the files for them, has all begin at the same instant, and puts together what they say.
 Exit codes: 0 ran, 2 the scenario cannot be run, 3 the workers did not come, 1 a bug.
 """
 
@@ -56,7 +56,7 @@ def _lead(order: Order, crew: Crew, children: Children, rest: bytes, out: int) -
     try:
         gathering = Gathering(order, crew, children, lines)
         gevent.signal_handler(signal.SIGTERM, gathering.stop)
-        gevent.spawn(watch, 0, rest, gathering.stop)
+        gevent.spawn(watch, 0, rest, gathering.stop, gathering.enough)
         end = gathering.run()
     except HarnessError as error:
         lines.emit({"kind": "failed", "message": error.message, "hint": error.hint})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SILENT_S = 20.0
 """Without a line, once it sends load: lines of progress come twice a second."""
@@ -49,6 +49,11 @@ class Patience:
     def ask_to_stop(self) -> None:
         """It was asked to stop."""
         self._asked_at = self._clock()
+
+    def expect_end(self, within_s: float) -> None:
+        """It was asked to end as planned, but now."""
+        if self._began_at is not None:
+            self._limits = replace(self._limits, overdue_s=self._clock() - self._began_at + within_s)
 
     def is_over(self) -> bool:
         """Whether no end is to be expected any more. To be asked at least once a second."""

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +57,7 @@ class Recruit:
         self._host, self._port, self._token, self._local = host, port, token, local
         self._inbox: Queue = Queue()
         self._sink: ChunkSink | None = None
-        self._stop_engine: Callable[[], None] | None = None
+        self._engine: Engine | None = None
         self._link: Worker
         self._offset_ns = 0
         self._bound_ns: int | None = None
@@ -72,12 +71,14 @@ class Recruit:
                 self._sink.taken(fields["below"])
             if kind == "ml_again":
                 self._sink.send_again()
-        elif kind == "ml_stop" and self._stop_engine is not None:
-            self._stop_engine()
+        elif kind == "ml_stop" and self._engine is not None:
+            self._engine.stop()
+        elif kind == "ml_enough" and self._engine is not None:
+            self._engine.enough(float(fields["until_s"]))
         else:
             self._inbox.put((kind, fields, at_ns))
-            if kind == "ml_leave" and self._stop_engine is not None:
-                self._stop_engine()
+            if kind == "ml_leave" and self._engine is not None:
+                self._engine.stop()
 
     def _next(self, *kinds: str, within_s: float | None = _ANSWER_S) -> tuple[str, Fields, int]:
         """The next message of these kinds. Raises HarnessError when the master sends us away, is gone or is silent."""
@@ -104,8 +105,8 @@ class Recruit:
         """Stop what goes on, for a reason of our own. May be called from any greenlet."""
         if self.ended is None:
             self.ended = why
-        if self._stop_engine is not None:
-            self._stop_engine()
+        if self._engine is not None:
+            self._engine.stop()
         self._inbox.put(("ended", {}, 0))
 
     def leave(self) -> None:
@@ -209,8 +210,7 @@ class Recruit:
     def work(self, order: Order) -> None:
         """Run the order to its end and hand everything over."""
         self._sink = None if self._local else ChunkSink(self._send_piece)
-        engine = Engine(order, self._emit, cast("IO[bytes] | None", self._sink), self._link)
-        self._stop_engine = engine.stop
+        self._engine = engine = Engine(order, self._emit, cast("IO[bytes] | None", self._sink), self._link)
         _say(f"worker {order.worker} of run {order.run_id} is ready")
         end = engine.run(self._await_start)
         self._hand_over(end)

@@ -27,7 +27,6 @@ SILENT_S = 6.0
 """A worker that says nothing for so long in the middle of the run is lost."""
 SILENT_WHILE_PREPARING_S = 60.0
 """Importing a large library keeps a worker from answering."""
-
 LEFT_SILENT_S = 2.0
 """A worker that left still hands over what was in flight; when it is silent for so long, it has gone."""
 _DEAF_S = 2.0
@@ -148,6 +147,11 @@ class Roster:
         for member in self.members.values():
             self._master.tell(member.client_id, "ml_stop")
 
+    def ask_to_end(self, until_s: float) -> None:
+        """Have all workers end as planned, but now; see Engine.enough."""
+        for member in self.members.values():
+            self._master.tell(member.client_id, "ml_enough", until_s=until_s)
+
     def dismiss(self) -> None:
         """Let all workers go."""
         for member in self.members.values():
@@ -174,8 +178,7 @@ class Roster:
         if member.warnings <= _MOST_WARNINGS:
             self.said.append(testimony.warning(line, f"worker {member.name}"))
 
-    def _break(self, member: Member, why: str) -> None:
-        """What it says is of no use: it is out, and says no more."""
+    def _break(self, member: Member, why: str) -> None:  # what it says is of no use: it is out, and says no more
         if member.state is State.RUNNING:
             member.refusal = (why, None)
             self.lose(member)

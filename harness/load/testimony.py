@@ -59,6 +59,7 @@ class _Progress(_Totals):
     rate_per_s: _Positive
     p50_s: _Figure | None
     p95_s: _Figure | None
+    started_ns: _Instant = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The load process: `python -m harness.load.worker`.
 
-stdin: one JSON object (an Order), later maybe a line "stop"; the end of stdin
+stdin: one JSON object (an Order), later maybe a line "enough SECONDS" (of what was planned) or "stop"; the end of stdin
 means the parent is gone and stops the run too. stdout: JSON lines of kind progress, warning, failed, end, no others.
 Exit codes: 0 ran, 2 the scenario cannot be run (said in a "failed" line), 1 a bug (traceback on stderr).
 
@@ -35,7 +35,7 @@ def _run(lines: Lines) -> int:
     try:
         engine = Engine(order.loaded(json.loads(line)), lines.emit)
         gevent.signal_handler(signal.SIGTERM, engine.stop)
-        gevent.spawn(watch, 0, rest, engine.stop)
+        gevent.spawn(watch, 0, rest, engine.stop, engine.enough)
         end = engine.run()
     except HarnessError as error:
         lines.emit({"kind": "failed", "message": str(error), "hint": error.hint})
