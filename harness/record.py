@@ -14,7 +14,7 @@ from harness.errors import RunFolderError
 from harness.findings import Reading
 from harness.model import PRESETS, SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
 from harness.scenario.span_section import ADDRESSED, SOURCES
-from harness.slo import SloError, parse_slo
+from harness.slo import SloError, parse_slos
 
 _HINT = "was it edited by hand? restore it from a copy, or run the scenario again"
 _LARGEST = 1e12
@@ -111,7 +111,7 @@ def _absurd(record: _Record) -> Iterator[_Wrong]:
     yield from _absurd_spans(record.plan.spans)
     for number, expression in enumerate(record.plan.slo):
         try:
-            parse_slo(expression)
+            parse_slos(expression)
         except SloError as error:
             yield f"plan.slo.{number}", error.message
     began, ended = record.load.measured_from_ns, record.load.measured_until_ns

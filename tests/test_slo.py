@@ -104,7 +104,7 @@ def test_a_misspelt_stage_gets_a_caret_and_the_nearest_name() -> None:
         ("p95() < 1s", "p95 of what?", "valid names: latency"),
         ("latency < 1s", "which statistic of latency?", "write p95(latency)"),
         ("share(latency) < 3%", "'latency' is not a stage", "valid names:"),
-        ("error_rate(x) < 2%", "takes no brackets", "write error_rate alone"),
+        ("error_rate(x) < 2%", "error_rate takes no subject", "write error_rate alone"),
         ("error_rate < 0%", "can never be met", "write error_rate <= 0%"),
         ("completed > 100%", "can never be met", "write completed >= 100%"),
         ("p95(latency) < 0s", "can never be met", "above zero"),

@@ -79,14 +79,16 @@ def _scenario(root: Node, path: Path, source: str) -> Scenario:
         raise ScenarioError("the scenario has no load", "add load: {rate: 4/s}, or --rate 4/s", root.where)
     requests, users = _work(fields, root, path.parent)
     spans = read_spans(fields["spans"].node, path.parent) if "spans" in fields else SpanSpec()
+    names = [request.name for request in requests] if users is None else None
+    load = read_load(fields["load"].node, path.parent, names)
     return Scenario(
         name=_name(fields.get("scenario"), path),
         target=parsed(fields["target"].node, "target", parse_target),
         requests=requests,
         users=users,
-        load=read_load(fields["load"].node, path.parent, [r.name for r in requests] if users is None else None),
+        load=load,
         spans=spans,
-        slo=read_slos(fields["slo"].node, spans) if "slo" in fields else (),
+        slo=read_slos(fields["slo"].node, spans, names, len(load.steps)) if "slo" in fields else (),
         path=str(path),
         source=source,
         tls=read_tls(fields["tls"].node, path.parent) if "tls" in fields else TlsSpec(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from harness.model import PRESETS, SERVER_STAGES, SpanSpec
 from harness.scenario.document import Block, Entry, Node
 from harness.scenario.target import parse_listen, parse_target
 from harness.scenario.values import choice_of, entries_of, fields_of, items_of, number_of, one_or_more, parsed, text_of
-from harness.slo import parse_slo
+from harness.slo import VITALS, Slo, check_names, needs_server_half, parse_slos
 from harness.units import parse_share, quoted
 
 STORES = ("jaeger", "tempo")
@@ -22,7 +22,8 @@ ADDRESSED = (*STORES, "file")
 SOURCES = ("auto", "otlp", "server-timing", *ADDRESSED, "none")
 STORE_TOKEN = "MLHARNESS_TRACE_STORE_TOKEN"  # noqa: S105 - the name of a variable
 
-_CLIENT_SUBJECTS = ("latency", "service", "backlog", "connect", "unsplit", None)
+_RECEIVING = ("auto", "otlp")
+_CLIENT_STAGES = ("backlog", "connect", "unsplit")
 _KEYS = ("listen", "listen_grpc", "source", "sampled", "stages", "preset")
 _SOURCE = "the source of spans"
 _EXAMPLES = {"jaeger": "http://127.0.0.1:16686", "tempo": "http://127.0.0.1:3200", "file": "traces/*.json"}
@@ -48,17 +49,39 @@ def read_spans(node: Node, folder: Path = Path()) -> SpanSpec:
     )
 
 
-def read_slos(node: Node, spans: SpanSpec) -> tuple[str, ...]:
-    """The SLO lines, each once, in order. Raises ScenarioError at the line of a bad one."""
+def read_slos(node: Node, spans: SpanSpec, names: Collection[str] | None, steps: int) -> tuple[str, ...]:
+    """The SLO lines, each once, in order. `names` of the requests, None when a user class decides them.
+
+    Raises ScenarioError at the line of a bad one.
+    """
     found: dict[str, None] = {}
     for item in items_of(node, "slo"):
         text_of(item, "each line of slo")
-        slo = parsed(item, "", parse_slo)
-        if spans.source == "none" and slo.subject not in _CLIENT_SUBJECTS:
-            problem = f"SLO {quoted(slo.expression)} needs server spans, and spans has `source: none`"
-            raise ScenarioError(problem, "use source: auto, or an SLO on latency", item.where)
-        found[slo.expression] = None
+        slos = parsed(item, "", partial(_known, names=names, steps=steps))
+        for slo in slos:
+            lacking = _lacking(slo, spans)
+            if lacking is not None:
+                problem = f"SLO {quoted(slo.expression)} needs {lacking}"
+                raise ScenarioError(problem, "use source: auto, or an SLO on latency", item.where)
+        found[" and ".join(slo.expression for slo in slos)] = None
     return tuple(found)
+
+
+def _lacking(slo: Slo, spans: SpanSpec) -> str | None:
+    """What an SLO stands on that nobody can send to this run."""
+    has = f"and spans has `source: {spans.source}`"
+    if slo.subject in VITALS and spans.source not in _RECEIVING:
+        return f"vitals of the service, which come as OTLP, {has}"
+    if spans.source == "none" and needs_server_half(slo) and slo.subject not in _CLIENT_STAGES:
+        return f"server spans, {has}"
+    return None
+
+
+def _known(line: str, names: Collection[str] | None, steps: int) -> tuple[Slo, ...]:
+    slos = parse_slos(line)
+    for slo in slos:
+        check_names(slo, names, steps)
+    return slos
 
 
 def _listen(fields: Mapping[str, Entry], key: str, usual: str | None) -> str | None:
