@@ -1,87 +1,94 @@
-"""The verdict as JUnit XML, which build servers show as test outcomes: one case per SLO, one for the measurement."""
+"""The verdict as JUnit XML, which build servers show as test outcomes.
+
+A suite per set of findings, in it a case per SLO or gating metric and one for the measurement itself. It keeps to
+what the schema of Ant and that of Jenkins both allow: no attributes on `testsuites`, a suite's properties first and
+its two outputs last, at most one outcome in a case and nothing else, an instant without a time zone (it is UTC).
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import xml.etree.ElementTree as ET  # only writes here; nothing is parsed
+from collections.abc import Iterable
 
-from harness.findings import ABORTED, SloFindings, Summary, Verdict
-from harness.report.figures import observed
-from harness.report.lines import VERDICT_WORDS, warning_lines
+from harness.comparison import AbFindings, BaselineFindings
+from harness.errors import HarnessError
+from harness.findings import Verdict
+from harness.report.cases import Case, Findings, Told, told
 from harness.report.text import visible
 
-VALIDITY_CASE = "measurement is valid"
-ABORT_CASE = "run was not aborted"
+_LATEST_S = 253_402_300_799  # the end of the year 9999
 
 
-def render(summary: Summary) -> str:
-    """An XML document. A broken SLO is a failure; one that cannot be judged, or an invalid run, is an error."""
-    suites = ET.Element("testsuites", name="harness")
-    suite = ET.SubElement(suites, "testsuite", name=visible(summary.scenario))
-    suite.set("timestamp", _timestamp(summary.started_ns))
-    _properties(suite, summary)
-    _validity(suite, summary)
-    _abort(suite, summary)
-    for slo in summary.slo:
-        _slo(suite, summary, slo)
-    counted = {
-        "tests": len(suite.findall("testcase")),
-        "failures": len(suite.findall("testcase/failure")),
-        "errors": len(suite.findall("testcase/error")),
-    }
-    for name, count in counted.items():
-        suites.set(name, str(count))
-        suite.set(name, str(count))
-    for element in (suites, suite):
-        element.set("time", f"{summary.duration_s:.3f}")
+def render(*found: Findings) -> str:
+    """An XML document, a suite for each. A broken limit is a failure; what cannot be judged is an error."""
+    return _document(map(told, found))
+
+
+def render_ab(found: AbFindings) -> str:
+    """Interleaved pairs: a case for each metric that decides."""
+    return render(found)
+
+
+def render_baseline(found: BaselineFindings) -> str:
+    """A new run against earlier ones: a case for each metric."""
+    return render(found)
+
+
+def render_refusal(error: HarnessError, name: str) -> str:
+    """Nothing was found: the error in place of the verdict, so that no build server takes silence for a pass."""
+    hint = (f"hint: {error.hint}",) if error.hint else ()
+    case = Case("measurement could be made", Verdict.INVALID, error.message, hint)
+    return _document([Told(name, Verdict.INVALID, "", (), (case,), (), "", (), (), 0, 0.0)])
+
+
+def _document(all_told: Iterable[Told]) -> str:
+    suites = ET.Element("testsuites")
+    for number, each in enumerate(all_told):
+        _suite(suites, number, each)
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
 
 
-def _timestamp(started_ns: int) -> str:
-    return dt.datetime.fromtimestamp(started_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
-
-
-def _properties(suite: ET.Element, summary: Summary) -> None:
+def _suite(suites: ET.Element, number: int, each: Told) -> None:
+    name = _name(each.scenario)
+    suite = ET.SubElement(suites, "testsuite", package="harness", id=str(number), name=name, hostname="localhost")
+    suite.set("timestamp", _timestamp(each.started_ns))
     properties = ET.SubElement(suite, "properties")
-    rows = (("run", summary.run_id), ("target", summary.target), ("load", summary.load),
-            ("verdict", VERDICT_WORDS[summary.verdict]))  # fmt: skip
-    for name, text in rows:
-        ET.SubElement(properties, "property", name=name, value=visible(text))
+    for key, value in each.properties:
+        ET.SubElement(properties, "property", name=key, value=visible(value, 1000))
+    for case in each.cases:
+        _case(suite, f"harness.{name}", case)
+    ET.SubElement(suite, "system-out").text = "\n".join(visible(text, 1000) for text in _outputs(each))
+    ET.SubElement(suite, "system-err").text = "\n".join(visible(note, 1000) for note in each.notes)
+    counted = {"tests": "testcase", "failures": "testcase/failure", "errors": "testcase/error",
+               "skipped": "testcase/skipped"}  # fmt: skip
+    for attribute, path in counted.items():
+        suite.set(attribute, str(len(suite.findall(path))))
+    suite.set("time", f"{each.duration_s if math.isfinite(each.duration_s) else 0.0:.3f}")
 
 
-def _case(suite: ET.Element, summary: Summary, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=f"harness.{visible(summary.scenario)}", name=name)
+def _outputs(each: Told) -> list[str]:
+    return [part for part in (each.headline, *each.reasons, each.at_most, *each.sentences) if part]
 
 
-def _validity(suite: ET.Element, summary: Summary) -> None:
-    case = _case(suite, summary, VALIDITY_CASE)
-    if summary.verdict is Verdict.INVALID:
-        _outcome(case, "error", "invalid", "; ".join(summary.reasons) or VERDICT_WORDS[Verdict.INVALID])
-    elif summary.verdict is Verdict.NOT_ENOUGH_DATA and not summary.slo:
-        # Without an SLO nothing else in the file would say that nothing was measured.
-        _outcome(case, "error", "not_enough_data", "; ".join(summary.reasons))
-    doubts = [f"{word}: {w.message} (hint: {w.hint})" for word, w in warning_lines(summary)]
-    if doubts:
-        ET.SubElement(case, "system-out").text = "\n".join(visible(d, 1000) for d in doubts)
+def _case(suite: ET.Element, classname: str, case: Case) -> None:
+    element = ET.SubElement(suite, "testcase", classname=classname, name=_name(case.name), time="0.000")
+    if case.verdict is None:
+        said = f"not judged: {case.said}" if case.said else "not judged"
+        ET.SubElement(element, "skipped", message=visible(said, 1000))
+    elif case.verdict is not Verdict.PASSED:
+        tag = "failure" if case.verdict is Verdict.FAILED else "error"
+        outcome = ET.SubElement(element, tag, type=case.verdict.value, message=visible(case.said, 1000))
+        outcome.text = "\n".join(visible(text, 1000) for text in (case.said, *case.why))
 
 
-def _abort(suite: ET.Element, summary: Summary) -> None:
-    """Without an SLO nothing else in the file would say that the run failed."""
-    messages = [warning.message for warning in summary.warnings if warning.code == ABORTED]
-    if messages and summary.verdict is Verdict.FAILED:
-        _outcome(_case(suite, summary, ABORT_CASE), "failure", "aborted", "; ".join(messages))
+def _name(text: str) -> str:
+    """Both schemas want a name; spaces at its ends would be dropped by the one that reads it as a token."""
+    return " ".join(visible(text).split()) or "unnamed"
 
 
-def _slo(suite: ET.Element, summary: Summary, slo: SloFindings) -> None:
-    case = _case(suite, summary, visible(slo.expression))
-    text = f"{slo.expression}: {VERDICT_WORDS[slo.verdict]}, observed {observed(slo)} (n = {slo.n:,}); {slo.reason}"
-    if slo.verdict is Verdict.FAILED:
-        _outcome(case, "failure", "failed", text)
-    elif slo.verdict is not Verdict.PASSED:
-        _outcome(case, "error", slo.verdict.value, text)
-
-
-def _outcome(case: ET.Element, tag: str, kind: str, text: str) -> None:
-    shown = visible(text, 1000)
-    ET.SubElement(case, tag, type=kind, message=shown).text = shown
+def _timestamp(started_ns: int) -> str:
+    seconds = min(max(started_ns // 1_000_000_000, 0), _LATEST_S)
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,120 @@
+"""Earlier runs, two runs side by side, a calibration, a history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.comparison import (
+    BaselineFindings,
+    BaselineMetric,
+    CalibrationFindings,
+    Change,
+    CompareFindings,
+    HistoryFindings,
+)
+from harness.findings import Verdict
+from harness.report import figures
+from harness.report.cases.words import (
+    COMPARABLE_CASE,
+    Case,
+    Told,
+    change_text,
+    closed,
+    hints_of,
+    property_rows,
+    with_hint,
+)
+from harness.report.lines import VERDICT_WORDS
+
+
+def of_baseline(found: BaselineFindings) -> Told:
+    cases = [_of_baseline_metric(metric, found.sentences) for metric in found.metrics]
+    newest = max((run.started_ns for run in found.runs), default=0)
+    scenario = found.runs[0].scenario if found.runs else "baseline"
+    properties = (
+        ("n", str(len(found.runs))), ("allowed", change_text(1 + found.allowed)),
+        ("runs", " ".join(run.run_id for run in found.runs)),
+    )  # fmt: skip
+    return Told(
+        scenario=scenario,
+        verdict=found.verdict,
+        headline=VERDICT_WORDS[found.verdict],
+        reasons=found.reasons,
+        cases=closed(found.verdict, cases, found.reasons, ()),
+        properties=property_rows(scenario, properties, found.verdict, ()),
+        at_most="",
+        sentences=found.sentences,
+        notes=tuple(f"baseline {run} is left out: {why}" for run, why in found.left_out),
+        started_ns=newest,
+        duration_s=0.0,
+    )
+
+
+def _of_baseline_metric(metric: BaselineMetric, sentences: Sequence[str]) -> Case:
+    verdicts = {Change.WORSE: Verdict.FAILED, Change.UNKNOWN: Verdict.NOT_ENOUGH_DATA}
+    verdict = verdicts.get(metric.change, Verdict.PASSED)
+    typical, value, limit = (figures.in_unit(v, metric.unit) for v in (metric.typical, metric.value, metric.limit))
+    said = f"{metric.metric}: {value}, typically {typical}, limit {limit} (n = {metric.n:,} baseline runs)"
+    because = {Verdict.FAILED: tuple(sentences[:2]), Verdict.NOT_ENOUGH_DATA: ("hint: store more baseline runs",)}
+    said = f"{said}; {metric.reason}" if metric.reason else said
+    return Case(f"{metric.metric}: as earlier runs predict", verdict, said, because.get(verdict, ()))
+
+
+def of_calibration(found: CalibrationFindings) -> Told:
+    hints = hints_of(found.warnings)
+    return Told(
+        scenario=found.scenario,
+        verdict=found.verdict,
+        headline=VERDICT_WORDS[found.verdict],
+        reasons=found.reasons,
+        cases=closed(found.verdict, [], found.reasons, hints),
+        properties=property_rows(
+            found.scenario,
+            (("target", found.target), ("pairs", str(len(found.pairs))), ("load", found.load)),
+            found.verdict,
+            (),
+        ),
+        at_most="",
+        sentences=found.sentences,
+        notes=tuple(map(with_hint, found.warnings)),
+        started_ns=found.started_ns,
+        duration_s=found.duration_s,
+    )
+
+
+def of_comparison(found: CompareFindings) -> Told:
+    """Two runs show a difference and prove none: all that can go wrong is that they are not comparable."""
+    apart = [difference.sentence for difference in found.differences if difference.matters]
+    verdict = Verdict.INVALID if apart else Verdict.PASSED
+    case = Case(COMPARABLE_CASE, verdict, "; ".join(apart))
+    return Told(
+        scenario=found.b.scenario,
+        verdict=verdict,
+        headline="runs that cannot be compared" if apart else "two runs side by side",
+        reasons=tuple(apart),
+        cases=(case,),
+        properties=property_rows(found.b.scenario, (("a", found.a.run_id), ("b", found.b.run_id),
+                               ("n", f"{found.a.n} {found.b.n}"), ("load", found.b.load)), verdict, ()),
+        at_most="",
+        sentences=found.sentences,
+        notes=tuple(difference.sentence for difference in found.differences if not difference.matters),
+        started_ns=found.b.started_ns,
+        duration_s=0.0,
+    )  # fmt: skip
+
+
+def of_history(found: HistoryFindings) -> Told:
+    """A history is a table; it judges nothing."""
+    return Told(
+        scenario=found.scenario,
+        verdict=Verdict.PASSED,
+        headline=f"{len(found.rows):,} runs, {len(found.changes):,} changes",
+        reasons=(),
+        cases=(),
+        properties=property_rows(found.scenario, (("n", str(len(found.rows))),), Verdict.PASSED, ()),
+        at_most="",
+        sentences=(*found.sentences, *(change.sentence for change in found.changes)),
+        notes=(),
+        started_ns=max((row.run.started_ns for row in found.rows), default=0),
+        duration_s=0.0,
+    )

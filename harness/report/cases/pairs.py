@@ -1,0 +1,95 @@
+"""Interleaved pairs: a case for each metric that decides."""
+
+from __future__ import annotations
+
+from harness.comparison import AbFindings, Change, MetricChange, PairFindings
+from harness.findings import Verdict
+from harness.report import figures
+from harness.report.cases.words import (
+    LONGER,
+    Case,
+    Told,
+    accepted_lines,
+    change_text,
+    closed,
+    ended,
+    headline_of,
+    hints_of,
+    property_rows,
+    with_hint,
+)
+
+
+def of_pairs(found: AbFindings) -> Told:
+    gating = [metric for metric in found.metrics if metric.gating]
+    why = [found.blame.sentence] if found.blame is not None else []
+    why += [sentence for sentence in found.sentences[:2] if sentence not in why]
+    blamed = () if found.blame is None else (f"blamed stage: {_of_model(found.blame.stage, found.blame.model)}",)
+    cases = [_of_metric(m, found.allowed, found.strict, (*blamed, *why)) for m in gating]
+    counted = sum(pair.counted for pair in found.pairs)
+    properties = (
+        ("a", found.a), ("b", found.b), ("pairs", f"{counted} of {len(found.pairs)} count"),
+        ("n", str(sum(pair.a.n + pair.b.n for pair in found.pairs if pair.counted))), ("load", found.load),
+        ("allowed", change_text(1 + found.allowed)), ("confidence", figures.share(found.confidence)),
+        ("runs", " ".join(run.run_id for pair in found.pairs for run in (pair.a, pair.b))),
+    )  # fmt: skip
+    hints = (*hints_of(found.warnings), *(f"pair {p.number} does not count: {p.reason}" for p in _left_out(found)))
+    return Told(
+        scenario=found.scenario,
+        verdict=found.verdict,
+        headline=headline_of(ended(found.verdict, found.interrupted), found.accepted),
+        reasons=found.reasons,
+        cases=closed(found.verdict, cases, found.reasons, hints, found.interrupted),
+        properties=property_rows(found.scenario, properties, found.verdict, found.accepted),
+        at_most="; ".join(filter(None, map(at_most_text, gating))),
+        sentences=found.sentences,
+        notes=(*accepted_lines(found.accepted), *hints, *map(with_hint, found.warnings)),
+        started_ns=found.started_ns,
+        duration_s=found.duration_s,
+    )
+
+
+def _left_out(found: AbFindings) -> list[PairFindings]:
+    return [pair for pair in found.pairs if not pair.counted]
+
+
+def _of_model(stage: str, model: str | None) -> str:
+    return stage if model is None else f"{stage}, model {model}"
+
+
+def _of_metric(metric: MetricChange, allowed: float, strict: bool, why: tuple[str, ...]) -> Case:
+    verdicts = {
+        Change.WORSE: Verdict.FAILED,
+        Change.WITHIN: Verdict.PASSED,
+        Change.NOT_FOUND: Verdict.NOT_ENOUGH_DATA if strict else Verdict.PASSED,
+        Change.UNKNOWN: Verdict.NOT_ENOUGH_DATA,
+    }
+    verdict = verdicts[metric.change]
+    said = "; ".join(part for part in (sides_text(metric), at_most_text(metric), metric.reason) if part)
+    because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",)}.get(verdict, ())
+    return Case(f"{metric.metric}: worse by no more than {change_text(1 + allowed)}", verdict, said, because)
+
+
+def sides_text(metric: MetricChange) -> str:
+    """`p95: A 180 ms, B 198 ms: +10.0% (+7.1% … +13.0%, n = 5)`."""
+    a, b = (figures.in_unit(value, metric.unit) for value in (metric.a, metric.b))
+    return f"{metric.metric}: A {a}, B {b}: {ratio_text(metric)}"
+
+
+def ratio_text(metric: MetricChange) -> str:
+    """`+10.0% (+7.1% … +13.0%, n = 5)`, or why there is no ratio."""
+    ratio = metric.ratio
+    if ratio.value is None:
+        return f"not known ({ratio.refusal or 'too few pairs'}; n = {ratio.n:,})"
+    inside = (
+        [] if ratio.low is None or ratio.high is None else [f"{change_text(ratio.low)} … {change_text(ratio.high)}"]
+    )
+    return f"{change_text(ratio.value)} ({', '.join([*inside, f'n = {ratio.n:,}'])})"
+
+
+def at_most_text(metric: MetricChange) -> str:
+    """`p95: at most +6.3% worse (such runs show +7.0% and more)`; nothing where no limit is known."""
+    if metric.at_most is None:
+        return ""
+    seen = "" if metric.detectable is None else f" (such runs show {change_text(metric.detectable)} and more)"
+    return f"{metric.metric}: at most {change_text(metric.at_most)} worse{seen}"
