@@ -86,9 +86,8 @@ def outputs_of(options: dict[str, Any]) -> Outputs:
 
 def _check(outputs: Outputs) -> None:
     """What would only fail after the measurement is refused before it."""
-    at_stdout = [
-        flag for flag, path in (("--junit", outputs.junit), ("--markdown", outputs.markdown)) if path == STDOUT
-    ]
+    files = (("--junit", outputs.junit), ("--markdown", outputs.markdown))
+    at_stdout = [flag for flag, path in files if path == STDOUT]
     if outputs.as_json:
         at_stdout.insert(0, "--json")
     if len(at_stdout) > 1:
