@@ -1,0 +1,62 @@
+"""The error rate as one of the metrics of a comparison."""
+
+from __future__ import annotations
+
+from harness.analysis.comparing import words
+from harness.analysis.comparing.failures import (
+    SMALL,
+    TRIVIAL,
+    Failures,
+    FailureTest,
+    excess_at_most,
+    ratio_limit,
+    usable,
+)
+from harness.analysis.comparing.family import Tested
+from harness.analysis.comparing.spread import LEAST_PAIRS
+from harness.comparison import Change, MetricChange
+from harness.estimates import Estimate
+from harness.units import format_share
+
+
+def failure_p(found: FailureTest | None) -> float:
+    """The p that enters the family: a difference too small to matter never falls."""
+    return 1.0 if found is None or found.excess < TRIVIAL else found.p_value
+
+
+def failure_change(
+    failures: Failures, found: FailureTest | None, test: Tested, alpha: float, strict_limit: float, *, gating: bool
+) -> MetricChange:
+    """The shares of failed requests over all pairs; the limits of their ratio are those of the counts."""
+    if found is None:
+        pairs = len(usable(failures).n_a)
+        refusal = f"needs {LEAST_PAIRS} pairs with requests on both sides, has {pairs}"
+        nothing = Estimate(None, None, None, pairs, 1.0 - alpha, refusal=refusal)
+        return MetricChange(
+            "error_rate", "ratio", gating, None, None, nothing, None, None, None, None, None, Change.UNKNOWN, refusal
+        )
+    at_most = ratio_limit(failures, alpha, upper=True)
+    low, high = ratio_limit(failures, alpha / 2, upper=False), ratio_limit(failures, alpha / 2, upper=True)
+    ratio = Estimate(found.ratio, low, high, found.pairs, 1.0 - alpha)
+    if found.ratio is None:
+        ratio = Estimate(None, None, None, found.pairs, 1.0 - alpha, refusal="no request of A failed")
+    excess = excess_at_most(failures, alpha)
+    change = Change.NOT_FOUND
+    if test.rejected:
+        change = Change.WORSE
+    elif excess < SMALL or (at_most is not None and at_most < 1.0 + strict_limit and excess < 2 * SMALL):
+        change = Change.WITHIN
+    at_least, reason = ratio_limit(failures, test.level, upper=False), _reason(found, change, excess)
+    return MetricChange(
+        "error_rate", "ratio", gating, found.share_a, found.share_b, ratio, at_most,
+        at_least, None, found.p_value, None, change, reason,
+    )  # fmt: skip
+
+
+def _reason(found: FailureTest, change: Change, excess: float) -> str:
+    shares = f"{format_share(found.share_b)} of the requests of B failed, {format_share(found.share_a)} of A"
+    if change is Change.WORSE:
+        why = "in every run more than in any of A" if found.plain else f"by chance alone with p = {found.p_value:.2g}"
+        return f"{shares}: {why}"
+    points = f"at most {words.points(excess)} percentage points more"
+    return f"{shares}: {points}" if change is Change.WITHIN else f"{shares}: not clearly more, {points}"

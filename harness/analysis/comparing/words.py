@@ -1,0 +1,32 @@
+"""Ratios and times as people read them."""
+
+from __future__ import annotations
+
+import math
+
+from harness.units import format_duration
+
+
+def change(ratio: float | None) -> str:
+    """1.123 -> "+12.3%", 3.2 -> "3.2 times"."""
+    if ratio is None or not math.isfinite(ratio):
+        return "any number of times"
+    if ratio >= 3.0:
+        return f"{ratio:.3g} times"
+    shown = f"{(ratio - 1.0) * 100.0:+.1f}%"
+    return "0.0%" if shown in ("-0.0%", "+0.0%") else shown
+
+
+def percent(share: float) -> str:
+    """0.05 -> "5%"; no more digits than it has."""
+    return f"{share * 100.0:.4g}%"
+
+
+def more(seconds: float) -> str:
+    """0.0123 -> "+12.3 ms"."""
+    return f"{'-' if seconds < 0 else '+'}{format_duration(abs(seconds))}"
+
+
+def points(share: float) -> str:
+    """0.0123 -> "1.2": percentage points."""
+    return f"{max(0.0, share) * 100.0:.2g}"
