@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.model import Arrivals, Scenario, SpanSpec
 from harness.report.text import visible
-from harness.scenario import Plan, PlannedSlo
+from harness.scenario import Plan, PlannedSlo, Rule
 from harness.units import format_bytes, format_count, format_duration, format_share
 
 LONGEST = 300
@@ -107,32 +107,47 @@ def _where_from(spans: SpanSpec) -> str:
     return ", ".join(open_ports) if open_ports and spans.source != "server-timing" else "no receiver"
 
 
-def _doubt(slo: PlannedSlo, expected: float) -> str:
-    """A Poisson number of arrivals varies by its square root; twice that is not rare."""
-    if not slo.enough:
-        return ": TOO FEW"
-    return ", which is tight" if slo.needs and expected - 2 * expected**0.5 < slo.needs else ""
+def _slos(plan: Plan) -> list[str]:
+    if not plan.slos:
+        return ["slo       none: the run measures and does not judge"]
+    heads = ["slo       ", *["          "] * (len(plan.slos) - 1)]
+    lines = [
+        f"{head}{visible(slo.expression, LONGEST)}: {_needs(slo)}, {_given(slo)}"
+        for head, slo in zip(heads, plan.slos, strict=True)
+    ]
+    short = {slo.rule for slo in plan.slos if slo.enough is False}
+    if short - {Rule.COUNT, Rule.RATE}:
+        lines.append(f"          {_more(plan)}, or the answer will be: not enough data")
+    if short & {Rule.COUNT, Rule.RATE}:
+        lines.append("          what asks for more than is sent cannot be met: lower it, or send more (--rate)")
+    return lines
+
+
+def _needs(slo: PlannedSlo) -> str:
+    needs = format_count(slo.needs)
+    if slo.rule is Rule.RATE and slo.seconds is not None:
+        return f"needs {needs} {slo.of} in {_length(slo.seconds)}"
+    if slo.rule is Rule.COUNT:
+        return f"needs {needs} {slo.of}" if slo.needs else f"counts {slo.of}"
+    if slo.rule is Rule.EACH:
+        return f"fails with the first of the {slo.of} against it"
+    return f"needs {needs} {slo.of} with none against it" if slo.needs else "decided by an interval"
 
 
 def _given(slo: PlannedSlo) -> str:
     if slo.expected is None:
         return "how many there will be depends on the service"
-    return f"the plan gives about {_count(slo.expected)}{_doubt(slo, slo.expected)}"
+    if slo.of == "readings":
+        few = "" if slo.enough else ": TOO FEW"
+        return f"each instrumented process of the service sends about {_count(slo.expected)}{few}"
+    return f"the plan gives about {_count(slo.expected)}{' such' if slo.some else ''}{_doubt(slo, slo.expected)}"
 
 
-def _slos(plan: Plan) -> list[str]:
-    if not plan.slos:
-        return ["slo       none: the run measures and does not judge"]
-    lines = []
-    for number, slo in enumerate(plan.slos):
-        head = "slo       " if number == 0 else "          "
-        needs = (
-            f"needs {format_count(slo.needs)} requests with none against it" if slo.needs else "decided by an interval"
-        )
-        lines.append(f"{head}{visible(slo.expression)}: {needs}, {_given(slo)}")
-    if any(slo.enough is False for slo in plan.slos):
-        lines.append(f"          {_more(plan)}, or the answer will be: not enough data")
-    return lines
+def _doubt(slo: PlannedSlo, expected: float) -> str:
+    """A Poisson number of arrivals varies by its square root; twice that is not rare."""
+    if not slo.enough:
+        return ": TOO FEW"
+    return ", which is tight" if slo.needs and expected - 2 * expected**0.5 < slo.needs else ""
 
 
 def _more(plan: Plan) -> str:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from harness.model import Arrivals, BodySpec, RequestSpec, Scenario
 from harness.scenario.load_text import amount_text, length_text
+from harness.scenario.slo_plan import PlannedSlo, planned_slos
 from harness.scenario.target import host_of, is_loopback
-from harness.slo import Slo, parse_slo, requests_needed
 
-_CLIENT_SUBJECTS = ("latency", "service", None)
 _AT_A_RATE = (Arrivals.POISSON, Arrivals.CONSTANT)
 
 
@@ -40,19 +39,6 @@ class PlannedRequest:
     payloads: int  # distinct files to draw from
     body_bytes: float  # mean per request
     largest_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSlo:
-    """One SLO. `needs` requests at the least, with none over the limit; None when no such rule applies.
-
-    `expected` measured requests it can stand on; None when that depends on the service, as then does `enough`.
-    """
-
-    expression: str
-    needs: int | None
-    expected: float | None
-    enough: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,7 @@ def plan(scenario: Scenario) -> Plan:
         duration_s=load.end_s,
         drain_s=load.drain_s,
         kinds=tuple(_kind(spec, spec.weight / weights, requests) for spec in scenario.requests),
-        slos=tuple(_planned_slo(parse_slo(line), requests, scenario.spans.sampled) for line in scenario.slo),
+        slos=planned_slos(scenario),
     )
 
 
@@ -130,11 +116,3 @@ def _size(path: str) -> int:
         return os.path.getsize(path)
     except OSError:  # gone since the scenario was checked: the run will say so
         return 0
-
-
-def _planned_slo(slo: Slo, requests: float | None, sampled: float) -> PlannedSlo:
-    needs = requests_needed(slo)
-    if requests is None:
-        return PlannedSlo(slo.expression, needs, None, None if needs else True)
-    expected = requests if slo.subject in _CLIENT_SUBJECTS else requests * sampled
-    return PlannedSlo(slo.expression, needs, expected, needs is None or expected >= needs)
