@@ -81,6 +81,7 @@ class SideRun:
     unstable: bool  # more came than was answered in time: its figures grow with the length of the run
     invalid: tuple[str, ...]  # why this run cannot be judged; empty: it can
     accepted: tuple[str, ...] = ()  # what would make it invalid, accepted by --accept-suspect
+    died: str | None = None  # how the service ended during the run, if it did
 
 
 @dataclass(frozen=True, slots=True)

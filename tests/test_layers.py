@@ -15,7 +15,7 @@ LAYERS = (
     "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "comparison", "record",
     "analysis",
     "counting", "evidence", "gate", "described", "diagnose", "conclude", "versus", "baseline", "generator", "report",
-    "draft", "deciding", "run", "services", "pairs", "noise", "history", "demo", "pytest_plugin",
+    "draft", "deciding", "run", "services", "pairs", "ab", "noise", "history", "demo", "pytest_plugin",
     "commands", "cli",
     "__main__",
 )  # fmt: skip

@@ -1,0 +1,155 @@
+"""`harness ab`: is B slower than A by more than is allowed? Pairs are measured until they decide, or are enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness import described
+from harness.analysis.comparing import ab_words
+from harness.analysis.comparing.judged import Judged, judged
+from harness.analysis.comparing.paired import ERROR_RATE, Rule
+from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
+from harness.environment import fingerprint
+from harness.errors import Interrupted
+from harness.findings import Verdict
+from harness.model import Arrivals, RunWarning
+from harness.pairs import SPARE, Bench, measure
+from harness.report import ab_text
+from harness.report.json_findings import render_findings
+
+AB_FILE = "ab.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a comparison. `strict`: what is not decided has not passed."""
+
+    rule: Rule
+    strict: bool = False
+    gating: tuple[str, ...] = ()  # metrics that decide; empty: the usual ones
+
+
+def run_ab(bench: Bench, ask: Ask) -> AbFindings:
+    """Measure and judge; after each pair the findings so far are in the folder's ab.json.
+
+    Ctrl-C ends it with what the pairs so far allow to say. Raises what a side's start, or a target that is not there,
+    raises.
+    """
+    started_ns = time.time_ns()
+    pairs: list[PairFindings] = []
+    interrupted = False
+    try:
+        for _ in _until_decided(bench, ask, pairs):
+            _store(bench, findings(bench, ask, pairs, started_ns, interrupted=False))
+    except Interrupted:
+        interrupted = True
+        if not pairs:
+            raise
+    found = findings(bench, ask, pairs, started_ns, interrupted=interrupted)
+    _store(bench, found)
+    return found
+
+
+def _until_decided(bench: Bench, ask: Ask, pairs: list[PairFindings]) -> Iterator[None]:
+    """Adds pairs; yields after each one."""
+    rule = ask.rule
+    for pair in measure(bench):
+        pairs.append(pair)
+        bench.say(ab_text.pair_line(pair))
+        yield
+        counted = [each for each in pairs if each.counted]
+        if len(pairs) - len(counted) > SPARE or pair.b.died is not None:
+            return
+        if pair.counted and len(counted) in rule.looks:
+            look = rule.looks.index(len(counted))
+            found = judged(counted, rule, look, gating_of(bench, ask.gating))
+            if found.decided or look == len(rule.looks) - 1:
+                return
+            bench.say(ab_text.undecided_line(found.metrics, len(counted), rule.looks[look + 1]))
+
+
+def gating_of(bench: Bench, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The metrics that decide. An open loop's throughput is that of its schedule: it says nothing of its own."""
+    closed = bench.scenario.load.arrivals is Arrivals.USERS
+    usual = ("p50", "p95", "throughput") if closed else ("p50", "p95")
+    return (*(asked or usual), ERROR_RATE)
+
+
+def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int, *, interrupted: bool) -> AbFindings:
+    """What the pairs so far come to."""
+    rule = ask.rule
+    counted = [pair for pair in pairs if pair.counted]
+    look = max((i for i, size in enumerate(rule.looks) if size <= len(counted)), default=0)
+    # Pairs beyond a look are not judged before the next one: each glance more would be a chance more of a false alarm.
+    found = judged(counted[: rule.looks[look]], rule, look, gating_of(bench, ask.gating))
+    verdict, reasons = _verdict(ask, pairs, found, interrupted)
+    return AbFindings(
+        schema_version=SCHEMA_VERSION,
+        scenario=bench.scenario.name,
+        a=bench.a.label,
+        b=bench.b.label,
+        load=described.load_line(bench.scenario),
+        started_ns=started_ns,
+        duration_s=(time.time_ns() - started_ns) / 1e9,
+        interrupted=interrupted,
+        allowed=rule.allowed,
+        strict_limit=rule.strict_limit,
+        strict=ask.strict,
+        confidence=rule.confidence,
+        looks=rule.looks,
+        verdict=verdict,
+        change=found.change,
+        reasons=reasons,
+        sentences=ab_words.sentences(found, rule, min(len(counted), rule.looks[look])),
+        metrics=found.metrics,
+        stages=found.stages,
+        blame=found.blame,
+        pairs=tuple(pairs),
+        warnings=_warnings(bench, counted),
+        accepted=tuple(dict.fromkeys(each for pair in pairs for run in (pair.a, pair.b) for each in run.accepted)),
+        environment=fingerprint(),
+    )
+
+
+def _verdict(ask: Ask, pairs: list[PairFindings], found: Judged, interrupted: bool) -> tuple[Verdict, tuple[str, ...]]:
+    counted = sum(pair.counted for pair in pairs)
+    died = tuple(f"pair {pair.number}, B: {pair.b.died}" for pair in pairs if pair.counted and pair.b.died is not None)
+    if died:
+        return Verdict.FAILED, died
+    if len(pairs) - counted > SPARE:
+        wrong = dict.fromkeys(f"pair {pair.number}, {pair.reason}" for pair in pairs if not pair.counted)
+        return Verdict.INVALID, tuple(wrong)
+    if counted < ask.rule.looks[0]:
+        why = "it was interrupted: " if interrupted else ""
+        return Verdict.NOT_ENOUGH_DATA, (f"{why}{counted} of {ask.rule.looks[0]} pairs were measured",)
+    if worse := _reasons(found, Change.WORSE):
+        return Verdict.FAILED, worse
+    if unknown := _reasons(found, Change.UNKNOWN):
+        return Verdict.NOT_ENOUGH_DATA, unknown
+    if found.change is Change.NOT_FOUND and ask.strict:
+        limit = f"a slow-down of {ab_words.percent(ask.rule.strict_limit)} is not ruled out"
+        return Verdict.NOT_ENOUGH_DATA, (f"{limit} after {counted} pairs, which --strict asks for",)
+    return Verdict.PASSED, ()
+
+
+def _reasons(found: Judged, change: Change) -> tuple[str, ...]:
+    return tuple(f"{each.metric}: {each.reason}" for each in found.metrics if each.gating and each.change is change)
+
+
+def _warnings(bench: Bench, counted: list[PairFindings]) -> tuple[RunWarning, ...]:
+    warnings = []
+    if bench.a.start is None or bench.b.start is None:
+        message = "a side given as a URL is one process for all pairs: what it happens to be like counts as a change"
+        hint = "give --a-cmd and --b-cmd, which are started anew for each run"
+        warnings.append(RunWarning("one_process", message, hint))
+    waits = ab_words.waiting_share(counted)
+    if waits is not None and waits > 0.5:
+        message = f"{ab_words.percent(waits)} of A's latency is waiting: near saturation every figure varies much more"
+        warnings.append(RunWarning("near_saturation", message, "compare at about half of what A holds"))
+    return tuple(warnings)
+
+
+def _store(bench: Bench, found: AbFindings) -> None:
+    bench.folder.write_text(AB_FILE, render_findings(found))

@@ -1,0 +1,177 @@
+"""A comparison by pairs on the console: the verdict first, then the figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.comparison import AbFindings, Change, MetricChange, PairFindings, SideRun, StageChange
+from harness.findings import Verdict
+from harness.model import Scenario
+from harness.report.text import visible
+from harness.scenario.target import host_of, is_loopback
+from harness.units import format_duration, format_rate, format_share
+
+_COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red"}
+_WORDS = {Change.WORSE: "worse", Change.WITHIN: "ok", Change.NOT_FOUND: "not found", Change.UNKNOWN: "unknown"}
+
+
+def plan_line(scenario: Scenario, a: str, b: str, looks: Sequence[int]) -> str:
+    """What is about to be sent, before the first pair."""
+    run_s = scenario.load.end_s
+    pairs = f"{looks[0]} to {looks[-1]} pairs" if len(looks) > 1 else f"{looks[0]} pairs"
+    most_s = 2 * looks[-1] * run_s
+    what = f"{visible(scenario.name)}: {pairs}, each side {format_duration(run_s, trim=True)} a run"
+    lines = [f"{what}, at most {format_duration(most_s)} of load", f"A  {visible(a, 300)}", f"B  {visible(b, 300)}"]
+    hosts = dict.fromkeys(host_of(side) for side in (a, b) if side.startswith(("http://", "https://")))
+    away = [host for host in hosts if not is_loopback(host)]
+    if away:
+        lines.append(f"another host ({visible(', '.join(away))}): every request says who sends it; Ctrl-C stops")
+    return "\n".join(lines)
+
+
+def pair_line(pair: PairFindings) -> str:
+    """One finished pair, while others are measured."""
+    sides = "   ".join(f"{name} {_side(run)}" for name, run in (("A", pair.a), ("B", pair.b)))
+    return f"pair {pair.number} ({pair.order})  {sides}" + ("" if pair.counted else f"  not counted: {pair.reason}")
+
+
+def _side(run: SideRun) -> str:
+    values = dict(run.values)
+    shown = [f"{name} {value_text('s', values.get(name))}" for name in ("p50", "p95")]
+    failed = f", {run.failed} failed" if run.failed else ""
+    return f"{' '.join(shown)} (n = {run.n}{failed})"
+
+
+def undecided_line(metrics: Sequence[MetricChange], pairs: int, next_look: int) -> str:
+    """Between two looks: why it goes on."""
+    shown = [f"{metric.metric} {_interval(metric)}" for metric in metrics if metric.gating]
+    return f"after {pairs} pairs: {', '.join(shown)}; not decided, {next_look - pairs} more"
+
+
+def as_text(found: AbFindings) -> Callable[..., str]:
+    """The comparison as text, as wide and coloured as it will be asked for."""
+    return partial(render, found)
+
+
+def headline(found: AbFindings) -> str:
+    """The verdict in one line."""
+    if found.verdict is Verdict.PASSED:
+        return "PASSED: no slow-down found" if found.change is Change.NOT_FOUND else "PASSED: not slower"
+    return {
+        Verdict.FAILED: "FAILED: B is slower than A",
+        Verdict.NOT_ENOUGH_DATA: "NOT ENOUGH DATA",
+        Verdict.INVALID: "INVALID MEASUREMENT",
+    }[found.verdict]
+
+
+def render(found: AbFindings, width: int = 100, colour: bool = False) -> str:
+    """The whole comparison, as wide as asked for."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False)
+    _opening(console, found)
+    if found.pairs:
+        console.print(_metrics(found))
+    if found.stages:
+        console.print(_stages(found))
+    for warning in found.warnings:
+        console.print(f"warning: {visible(warning.message, 500)}")
+        console.print(f"  hint: {visible(warning.hint, 500)}")
+    return out.getvalue()
+
+
+def _opening(console: Console, found: AbFindings) -> None:
+    counted = sum(pair.counted for pair in found.pairs)
+    console.print(headline(found), style=f"bold {_COLOURS.get(found.verdict, 'yellow')}")
+    for reason in found.reasons:
+        console.print(f"  {visible(reason, 500)}")
+    for doubt in found.accepted:
+        console.print(f"  accepted although: {visible(doubt, 500)}")
+    console.print(f"A  {visible(found.a, 300)}")
+    console.print(f"B  {visible(found.b, 300)}")
+    left = len(found.pairs) - counted
+    also = f", {left} not counted" if left else ""
+    console.print(f"{visible(found.scenario)}: {found.load}; {counted} pairs{also}; allowed {100 * found.allowed:+g} %")
+    console.print()
+    for sentence in found.sentences:
+        console.print(f"- {visible(sentence, 1000)}")
+    console.print()
+
+
+def _metrics(found: AbFindings) -> Table:
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for name in ("metric", "A", "B", "change", "interval", "at most", "finds", ""):
+        table.add_column(name, justify="left" if name in ("metric", "") else "right")
+    for metric in found.metrics:
+        table.add_row(
+            metric.metric,
+            value_text(metric.unit, metric.a),
+            value_text(metric.unit, metric.b),
+            ratio_text(metric.ratio.value),
+            _interval(metric),
+            ratio_text(metric.at_most),
+            ratio_text(metric.detectable),
+            _WORDS[metric.change] if metric.gating else "",
+        )
+    return table
+
+
+def _stages(found: AbFindings) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage (mean)", "A", "B", "change", "interval", "of the change", ""):
+        table.add_column(name, justify="left" if name in ("stage (mean)", "") else "right")
+    for stage in found.stages:
+        if not stage.a_s and not stage.b_s:
+            continue
+        named = found.blame is not None and found.blame.stage == stage.stage
+        table.add_row(
+            stage.stage,
+            format_duration(stage.a_s),
+            format_duration(stage.b_s),
+            _signed(stage.change.value),
+            _between(stage),
+            "-" if stage.share is None else format_share(stage.share),
+            "<- changed" if named else "waits" if not stage.works else "",
+        )
+    return table
+
+
+def value_text(unit: str, value: float | None) -> str:
+    """A value of a metric, or that it lies among the failed requests."""
+    if value is None:
+        return "-"
+    if value == float("inf"):
+        return "failed"
+    if unit == "s":
+        return format_duration(value)
+    return format_rate(value) if unit == "1/s" else format_share(value)
+
+
+def ratio_text(ratio: float | None) -> str:
+    """1.05 -> +5.0 %, always in percent: for columns."""
+    if ratio is None:
+        return "-"
+    change = 100 * (ratio - 1.0)
+    return f"{change:+.1f} %" if ratio < 3.0 else f"x {ratio:.1f}"
+
+
+def _interval(metric: MetricChange) -> str:
+    if metric.ratio.low is None or metric.ratio.high is None:
+        return "-"
+    return f"{ratio_text(metric.ratio.low)} .. {ratio_text(metric.ratio.high)}"
+
+
+def _between(stage: StageChange) -> str:
+    if stage.change.low is None or stage.change.high is None:
+        return "-"
+    return f"{_signed(stage.change.low)} .. {_signed(stage.change.high)}"
+
+
+def _signed(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{'-' if seconds < 0 else '+'}{format_duration(abs(seconds))}"
