@@ -1,4 +1,4 @@
-"""Console, Markdown, JUnit and JSON: golden texts, hostile names, runs that measured nothing."""
+"""Console, Markdown and JSON: golden texts, hostile names, runs that measured nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import jsonschema
@@ -21,8 +20,8 @@ from report_hostile import ALL, NUL, SCRIPT, a_hostile_summary
 from rich.cells import cell_len
 
 from harness.errors import RunFolderError
-from harness.findings import Summary, Verdict
-from harness.report import console, json_report, junit, markdown
+from harness.findings import Summary
+from harness.report import console, json_report, markdown
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = Path(json_report.__file__).parent / "schema" / "summary.schema.json"
@@ -121,53 +120,6 @@ def test_no_text_escapes_from_a_table_cell(text: str) -> None:
     assert kinds <= {"table_open", "table_close", "thead_open", "thead_close", "tbody_open", "tbody_close", "tr_open",
                      "tr_close", "th_open", "th_close", "td_open", "td_close", "inline", "html_inline"}  # fmt: skip
     assert {html for kind, html in structure(page) if kind == "html_inline"} == {"<code>", "</code>"}
-
-
-# --- JUnit ---------------------------------------------------------------------------------------------------
-
-
-def outcomes(summary: Summary) -> dict[str, str]:
-    suite = ET.fromstring(junit.render(summary)).find("testsuite")  # noqa: S314 - our own text
-    assert suite is not None
-    cases = suite.findall("testcase")
-    kinds = {c.get("name", ""): next((k for k in ("failure", "error") if c.find(k) is not None), "ok") for c in cases}
-    assert suite.get("tests") == str(len(cases))
-    assert suite.get("failures") == str(list(kinds.values()).count("failure"))
-    assert suite.get("errors") == str(list(kinds.values()).count("error"))
-    return kinds
-
-
-def test_each_slo_is_a_case_with_its_verdict() -> None:
-    assert outcomes(a_summary()) == {
-        "measurement is valid": "ok",
-        "p95(latency) < 1s": "ok",
-        "p90(inference) < 100ms": "failure",
-        "p99(latency) < 2s": "error",
-        "error_rate < 2%": "ok",
-    }
-
-
-def test_an_invalid_run_is_an_error_even_without_an_slo() -> None:
-    summary = a_summary(verdict=Verdict.INVALID, reasons=("sends left 80 ms late",), slo=())
-
-    assert outcomes(summary) == {"measurement is valid": "error"}
-    assert "sends left 80 ms late" in junit.render(summary)
-
-
-def test_a_run_that_measured_nothing_is_an_error() -> None:
-    assert outcomes(an_empty_summary()) == {"measurement is valid": "error"}
-
-
-@given(st.text(max_size=30))
-def test_any_text_makes_valid_xml(text: str) -> None:
-    summary = a_summary(scenario=text, reasons=(text,), verdict=Verdict.INVALID)
-
-    ET.fromstring(junit.render(summary).encode())  # noqa: S314 - our own text
-
-
-@pytest.mark.parametrize("text", ALL, ids=lambda t: ascii(t[:12]))
-def test_hostile_names_leave_the_xml_valid(text: str) -> None:
-    ET.fromstring(junit.render(a_hostile_summary(text)).encode())  # noqa: S314 - our own text
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,258 @@
+"""JUnit XML: what it says, whether the schema allows it, and what another program reads in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import xmlschema
+from ci_builders import a_baseline, a_hostile_ab, a_metric, a_passed_ab, an_ab, every_comparison
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
+from report_builders import a_summary, an_empty_summary, some_slos
+from report_diagnosed import a_diagnosed_summary
+from report_hostile import ALL, a_hostile_summary
+
+from harness import __version__
+from harness.comparison import Change
+from harness.errors import NothingMeasured
+from harness.findings import Verdict
+from harness.model import RunWarning
+from harness.report import junit
+from harness.report.cases import Findings
+
+SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "schema" / "junit.xsd")
+WORDS = {Failure: "failure", Error: "error", Skipped: "skipped"}
+
+
+def read(text: str) -> JUnitXml:
+    """The document as junitparser sees it, once it obeys the schema."""
+    SCHEMA.validate(text)
+    return JUnitXml.fromstring(text.encode())
+
+
+def cases(text: str) -> list[TestCase]:
+    return [case for suite in read(text) for case in suite]
+
+
+def outcomes(text: str) -> dict[str, str]:
+    return {case.name: WORDS[type(case.result[0])] if case.result else "passed" for case in cases(text)}
+
+
+def said(text: str, name: str) -> str:
+    found = next(case for case in cases(text) if case.name == name)
+    return f"{found.result[0].message}\n{found.result[0].text}"
+
+
+def output(text: str, tag: str) -> str:
+    SCHEMA.validate(text)
+    return ET.fromstring(text).findtext(f"testsuite/{tag}") or ""  # noqa: S314 - our own text
+
+
+def properties(text: str) -> dict[str, str]:
+    return {each.name: each.value for suite in read(text) for each in suite.properties()}
+
+
+# --- runs ------------------------------------------------------------------------------------------------------
+
+
+def test_each_slo_is_a_case_with_its_verdict() -> None:
+    assert outcomes(junit.render(a_summary())) == {
+        "measurement is valid": "passed",
+        "p95(latency) < 1s": "passed",
+        "p90(inference) < 100ms": "failure",
+        "p99(latency) < 2s": "error",
+        "error_rate < 2%": "passed",
+    }
+
+
+def test_the_counts_are_those_that_the_reader_finds() -> None:
+    text = junit.render(a_summary())
+    suite = next(iter(read(text)))
+
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (5, 1, 1, 0)
+    document = JUnitXml.fromstring(text.encode())
+    document.update_statistics()
+    assert (document.tests, document.failures, document.errors) == (5, 1, 1)
+
+
+def test_a_failure_says_what_was_seen_who_is_to_blame_and_what_to_try() -> None:
+    text = said(junit.render(a_diagnosed_summary()), "p90(inference) < 100ms")
+
+    assert "observed 163 ms (n = 240); 139 of 240 above the limit" in text
+    assert "blamed stage: queue, resource model_lock, 71.0% of what makes slow requests slow (58.0% … 83.0%)" in text
+    assert "3,438 of 4,200 requests were answered as expected." in text
+    assert "Try first: give each worker its own session" in text
+
+
+def test_an_slo_without_enough_data_says_what_it_needs_and_what_to_do() -> None:
+    text = said(junit.render(a_summary()), "p99(latency) < 2s")
+
+    assert "needs 299 requests, has 244" in text
+    assert "hint: let it run longer" in text
+
+
+def test_nothing_of_an_invalid_run_is_passed_or_failed() -> None:
+    late = RunWarning("late", "sends left 80 ms late", "use a larger machine", True)
+    text = junit.render(a_summary(verdict=Verdict.INVALID, reasons=("sends left 80 ms late",), warnings=(late,)))
+
+    found = outcomes(text)
+    assert found.pop("measurement is valid") == "error"
+    assert set(found.values()) == {"skipped"}
+    assert "hint: use a larger machine" in said(text, "measurement is valid")
+
+
+def test_a_run_that_measured_nothing_is_an_error() -> None:
+    assert outcomes(junit.render(an_empty_summary())) == {"measurement is valid": "error"}
+
+
+def test_an_interrupted_run_is_never_all_green() -> None:
+    text = junit.render(a_summary(verdict=Verdict.PASSED, interrupted=True, slo=some_slos()[:1]))
+
+    assert outcomes(text)["run was not interrupted"] == "error"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.NOT_ENOUGH_DATA])
+def test_a_verdict_that_no_case_tells_gets_one(verdict: Verdict) -> None:
+    text = junit.render(a_summary(verdict=verdict, reasons=("the baseline says so",), slo=some_slos()[:1]))
+
+    assert outcomes(text)["verdict"] == ("failure" if verdict is Verdict.FAILED else "error")
+    assert "the baseline says so" in said(text, "verdict")
+
+
+def test_what_was_accepted_is_printed() -> None:
+    text = junit.render(a_summary(verdict=Verdict.PASSED, slo=some_slos()[:1], accepted=("sends left 80 ms late",)))
+
+    assert properties(text)["accepted"] == "sends left 80 ms late"
+    assert "passed, accepted as it is: sends left 80 ms late" in output(text, "system-out")
+    assert "accepted: sends left 80 ms late" in output(text, "system-err")
+
+
+def test_the_properties_name_the_run_and_what_made_it() -> None:
+    found = properties(junit.render(a_summary()))
+
+    assert found == {
+        "scenario": "read-receipts",
+        "run": "20260102T030405Z-read-receipts",
+        "n": "244",
+        "target": "http://127.0.0.1:8000",
+        "load": "poisson 4/s, 10 s warm-up, 60 s",
+        "verdict": "failed",
+        "harness": __version__,
+    }
+
+
+def test_a_run_judged_twice_gives_the_same_bytes() -> None:
+    assert junit.render(a_diagnosed_summary()) == junit.render(a_diagnosed_summary())
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------
+
+
+def test_each_metric_that_decides_is_a_case() -> None:
+    assert outcomes(junit.render_ab(an_ab())) == {
+        "measurement is valid": "passed",
+        "p50: worse by no more than +5.0%": "passed",
+        "p95: worse by no more than +5.0%": "failure",
+    }
+
+
+def test_a_slow_down_names_the_stage_and_how_large_it_is_at_most() -> None:
+    text = said(junit.render_ab(an_ab()), "p95: worse by no more than +5.0%")
+
+    assert "p95: A 200 ms, B 224 ms: +12.0% (+9.0% … +15.0%, n = 5)" in text
+    assert "p95: at most +14.5% worse (such runs show +7.0% and more)" in text
+    assert "blamed stage: inference, model text-recognition" in text
+    assert text.count("Inference takes 21.5 ms longer") == 1
+
+
+def test_a_pass_says_how_much_slower_it_may_be_at_most() -> None:
+    text = junit.render_ab(a_passed_ab())
+
+    assert set(outcomes(text).values()) == {"passed"}
+    assert "p95: at most +3.5% worse" in output(text, "system-out")
+
+
+def test_what_is_not_decided_is_an_error_where_that_is_not_good_enough() -> None:
+    undecided = an_ab(
+        strict=True, verdict=Verdict.NOT_ENOUGH_DATA, blame=None, metrics=(a_metric("p95", Change.NOT_FOUND),)
+    )
+
+    assert outcomes(junit.render_ab(undecided))["p95: worse by no more than +5.0%"] == "error"
+
+
+def test_nothing_of_invalid_pairs_is_passed_or_failed() -> None:
+    found = outcomes(junit.render_ab(an_ab(verdict=Verdict.INVALID, reasons=("B died",))))
+
+    assert found.pop("measurement is valid") == "error"
+    assert set(found.values()) == {"skipped"}
+
+
+def test_a_pair_that_does_not_count_is_said_with_its_reason() -> None:
+    usual = an_ab()
+    broken = dataclasses.replace(usual.pairs[0], counted=False, reason="B answered nothing")
+    text = junit.render_ab(dataclasses.replace(usual, pairs=(broken, *usual.pairs[1:])))
+
+    assert "pair 1 does not count: B answered nothing" in output(text, "system-err")
+    assert properties(text)["pairs"] == "4 of 5 count"
+    assert properties(text)["n"] == "4800"
+
+
+def test_earlier_runs_are_a_suite_of_their_own_beside_the_slos() -> None:
+    text = junit.render(a_summary(), a_baseline())
+
+    assert [suite.name for suite in read(text)] == ["read-receipts", "read-receipts"]
+    assert outcomes(text)["p95: as earlier runs predict"] == "failure"
+    assert outcomes(junit.render_baseline(a_baseline()))["p50: as earlier runs predict"] == "passed"
+
+
+def test_an_error_before_the_first_request_is_an_error_of_the_suite() -> None:
+    text = junit.render_refusal(NothingMeasured("nothing answers", "start the service"), "read-receipts.yaml")
+
+    assert outcomes(text) == {"measurement could be made": "error"}
+    assert "nothing answers\nhint: start the service" in said(text, "measurement could be made")
+
+
+# --- whatever is in it -----------------------------------------------------------------------------------------
+
+
+def names(text: str) -> int:
+    return len(cases(text))
+
+
+@pytest.mark.parametrize("found", every_comparison(), ids=lambda f: type(f).__name__)
+def test_every_kind_of_findings_obeys_the_schema(found: Findings) -> None:
+    read(junit.render(found))
+
+
+@pytest.mark.parametrize("text", ALL, ids=lambda t: ascii(t[:12]))
+def test_hostile_names_change_no_count(text: str) -> None:
+    assert names(junit.render(a_hostile_summary(text))) == names(junit.render(a_hostile_summary("name")))
+    assert names(junit.render_ab(a_hostile_ab(text))) == names(junit.render_ab(a_hostile_ab("name")))
+
+
+def test_names_come_back_as_they_were() -> None:
+    expression = "p95(latency, name=\"Straße 'x' & <y> 漢字\") < 1s"
+    slo = dataclasses.replace(some_slos()[0], expression=expression)
+
+    assert expression in outcomes(junit.render(a_summary(slo=(slo,))))
+
+
+def test_control_characters_are_shown_and_not_sent() -> None:
+    text = junit.render(a_summary(scenario="a\x00b\x1b[31m\r\n\x85c"))
+
+    assert next(iter(read(text))).name == "a⟨NUL⟩b⟨ESC⟩[31m⟨CR⟩⟨LF⟩⟨U+0085⟩c"
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_obeys_the_schema(text: str) -> None:
+    read(junit.render(a_summary(scenario=text, load=text, reasons=(text,), verdict=Verdict.INVALID)))
+
+
+@pytest.mark.parametrize("text", ["<testsuites name='x'/>", "<testsuites><testsuite name='x'/></testsuites>"])
+def test_the_schema_refuses_what_some_readers_would(text: str) -> None:
+    assert not SCHEMA.is_valid(text)
