@@ -20,7 +20,7 @@ from harness.analysis.verdict import Around, write
 from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels
 from harness.errors import RunFolderError
-from harness.evidence import WHOLE_REQUEST, Evidence, gather, series, steps_of, why_no_stage
+from harness.evidence import WHOLE_REQUEST, Evidence, beside_of, gather, series, steps_of, why_no_stage
 from harness.findings import Health, LatencyFindings, Reading, Summary
 from harness.gate import judge_run, judge_slo
 from harness.instrument.host import host_key
@@ -30,7 +30,7 @@ from harness.mapped import mapped_spans, with_preset
 from harness.model import Arrivals, RunWarning, Sample, Scenario, SpanSpec, Vital
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import users_text
-from harness.slo import parse_slo
+from harness.slo import parse_slos
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ def _each_once(folder: RunFolder, samples: pa.Table) -> pa.Table:
 def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object], in_measure: pd.DataFrame) -> Summary:
     """What was seen, explained and judged: `in_measure` are the ledger rows of the measured phase."""
     evidence, split_rows = seen.evidence, seen.evidence.split_rows
-    slos = tuple(judge_slo(parse_slo(expression), evidence) for expression in scenario.slo)
-    verdict, reasons = judge_run(slos, seen.health, seen.warnings, seen.counts.ok)
+    slos = tuple(judge_slo(slo, evidence) for expression in scenario.slo for slo in parse_slos(expression))
+    accept = record.get("accept_suspect") is True
+    judged = judge_run(slos, seen.health, seen.warnings, seen.counts.ok, accept=accept)
     diagnosis = diagnose(seen)
     facts = diagnosis.facts
     around = Around(
@@ -96,8 +97,8 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         duration_s=duration(seen.samples),
         load=described.load_line(scenario),
         interrupted=record.get("status") == "interrupted",
-        verdict=verdict,
-        reasons=reasons,
+        verdict=judged.verdict,
+        reasons=judged.reasons,
         sentences=write(facts, diagnosis.causes, diagnosis.gains, around),
         counts=seen.counts,
         latency=seen.latency,
@@ -125,6 +126,7 @@ def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object],
         contrasts=facts.contrasts,
         causes=diagnosis.causes,
         gains=diagnosis.gains,
+        accepted=judged.accepted,
     )
 
 
@@ -148,7 +150,8 @@ def observed(
     """Everything that is counted and doubted before it is explained."""
     in_measure, split_rows = measured(rows), with_server_half(rows)
     own_health = _health(record)
-    evidence = gather(scenario, samples, rows, split_rows, ledger, joined.dropping)
+    beside = beside_of(scenario, record, samples, joined, ledger, vitals)
+    evidence = gather(scenario, samples, rows, split_rows, ledger, joined.dropping, beside)
     latency, service = (
         latency_findings(series(evidence, subject), steps_of(evidence, subject)) for subject in WHOLE_REQUEST
     )

@@ -37,6 +37,19 @@ def count(scenario: Scenario, record: Mapping[str, object], samples: pa.Table, i
     )
 
 
+def measured_time(scenario: Scenario, record: Mapping[str, object], samples: pa.Table) -> tuple[int, float] | None:
+    """When the measured phase began (epoch ns) and how many seconds it lasted; None when nothing was measured."""
+    frame = samples.select(["phase", "scheduled_ns", "done_ns"]).to_pandas()
+    seconds = _measured_s(scenario, record, frame)
+    if not seconds:
+        return None
+    load = record.get("load")
+    begin_ns = load.get("measured_from_ns") if isinstance(load, dict) else None
+    if not isinstance(begin_ns, int):
+        begin_ns = int(frame.loc[frame["phase"] == Phase.MEASURE.value, "scheduled_ns"].min())
+    return begin_ns, seconds
+
+
 def _measured_s(scenario: Scenario, record: Mapping[str, object], samples: pd.DataFrame) -> float | None:
     """Length of the measured phase: as the load processes say, as planned, or up to the last sign of life.
 

@@ -23,15 +23,11 @@ from harness.analysis.slow.contrast import contrasts
 from harness.analysis.slow.tail import attribute_tail
 from harness.diagnosis import Cause, WhatIfFindings
 from harness.evidence import Evidence
+from harness.evidence.vitals import vitals_of
 from harness.findings import Counts, Health, LatencyFindings, ModelFindings, StageFindings, WaitFindings
-from harness.join import Halves, Joined
+from harness.join import Joined
 from harness.ledger import Ledger
 from harness.model import CLAIMS, LoadProfile, RunWarning
-from harness.spans.columns import process_name
-
-_LARGEST = 1e15
-"""No figure of a process is beyond it, bytes of memory included."""
-VITALS = ("at_ns", "process", "name", "value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,27 +117,14 @@ def _of_rows(cpu_s: NDArray[np.float64], request_id: NDArray[np.int64], rows: pd
 
 def _vitals(seen: Observed) -> pd.DataFrame:
     """What the service said about itself in the measured phase, on our clock."""
-    told = seen.vitals.select(["at_ns", "service", "pid", "name", "value"])
-    possible = pc.less_equal(pc.abs(told.column("value")), _LARGEST)  # not so: NaN, infinity, damage
-    frame: pd.DataFrame = told.filter(pc.fill_null(possible, False)).to_pandas()
-    whose = zip(frame["service"], frame["pid"], strict=True)
-    frame["process"] = [process_name(service, None if pd.isna(pid) else int(pid)) for service, pid in whose]
-    offset_ns = _offsets(seen.joined.halves, seen.ledger)
-    frame["at_ns"] -= frame["process"].map(offset_ns).fillna(0).astype(np.int64)
+    frame = (
+        vitals_of(seen.vitals, seen.joined.halves, seen.ledger)
+        if seen.evidence.vitals is None
+        else seen.evidence.vitals
+    )
     due = seen.evidence.requests
     if due.empty:
-        return frame.loc[[], list(VITALS)]
+        return frame.iloc[:0]
     first = int(due["scheduled_ns"].min())
     last = int(pc.max(seen.samples.column("done_ns")).as_py())
-    return frame.loc[frame["at_ns"].between(first, last + 1_000_000_000), list(VITALS)]
-
-
-def _offsets(halves: Halves, ledger: Ledger) -> dict[str, int]:
-    """How far the clock of each process is ahead of ours, ns, where that is known."""
-    by_host = {host: offset.offset_ns for host, offset in ledger.offsets if offset is not None}
-    pairs = np.unique(np.stack([halves.process_of, halves.host_of]), axis=1).T
-    return {
-        halves.processes[process]: by_host[host]
-        for process, number in pairs.tolist()
-        if process >= 0 and (host := halves.hosts[number] if number >= 0 else None) in by_host
-    }
+    return frame[frame["at_ns"].between(first, last + 1_000_000_000)]

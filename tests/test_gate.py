@@ -10,7 +10,7 @@ import pytest
 
 from harness.evidence import Evidence
 from harness.findings import Coverage, Health, HealthState, Loss, Verdict
-from harness.gate import judge_run, judge_slo
+from harness.gate import Judged, judge_run, judge_slo
 from harness.model import RunWarning
 from harness.slo import parse_slo
 from tests import simulated_queues as queues
@@ -197,13 +197,13 @@ def test_an_invalid_measurement_is_invalid_whatever_the_slos_say() -> None:
     sick = Health(HealthState.INVALID, (), ("lateness p99 is 80 ms",))
     passed = judge_slo(parse_slo("p95(latency) < 500ms"), evidence(requests(100)))
 
-    assert judge_run([passed], sick, [], 100) == (Verdict.INVALID, ("lateness p99 is 80 ms",))
+    assert judge_run([passed], sick, [], 100) == Judged(Verdict.INVALID, ("lateness p99 is 80 ms",))
 
 
 def test_a_warning_that_invalidates_makes_the_run_invalid() -> None:
     warning = RunWarning("code", "the clock was stepped", "", invalidates=True)
 
-    assert judge_run([], HEALTHY, [warning], 100)[0] is Verdict.INVALID
+    assert judge_run([], HEALTHY, [warning], 100).verdict is Verdict.INVALID
 
 
 ABORTED = RunWarning("aborted", "stopped after 12 s: 60 of 100 requests failed", "look at the service")
@@ -214,9 +214,9 @@ def test_an_aborted_run_has_failed_whatever_its_slos_say() -> None:
     failed = judge_slo(parse_slo("max(latency) < 1ms"), evidence(requests(100)))
     unknown = judge_slo(parse_slo("p90(inference) < 1s"), evidence(requests(100), missing=3))
 
-    assert judge_run([], HEALTHY, [ABORTED], 40) == (Verdict.FAILED, (ABORTED.message,))
-    assert judge_run([passed, unknown], HEALTHY, [ABORTED], 0) == (Verdict.FAILED, (ABORTED.message,))
-    assert judge_run([failed], HEALTHY, [ABORTED], 40) == (
+    assert judge_run([], HEALTHY, [ABORTED], 40) == Judged(Verdict.FAILED, (ABORTED.message,))
+    assert judge_run([passed, unknown], HEALTHY, [ABORTED], 0) == Judged(Verdict.FAILED, (ABORTED.message,))
+    assert judge_run([failed], HEALTHY, [ABORTED], 40) == Judged(
         Verdict.FAILED,
         (ABORTED.message, f"{failed.expression}: {failed.reason}"),
     )
@@ -226,29 +226,29 @@ def test_an_aborted_run_of_an_invalid_generator_is_invalid() -> None:
     sick = Health(HealthState.INVALID, (), ("cpu is 99%",))
     lost = RunWarning("lost_worker", "worker 2 was lost after 8 s", "", invalidates=True)
 
-    assert judge_run([], sick, [ABORTED], 40) == (Verdict.INVALID, ("cpu is 99%",))
-    assert judge_run([], HEALTHY, [ABORTED, lost], 40) == (Verdict.INVALID, (lost.message,))
+    assert judge_run([], sick, [ABORTED], 40) == Judged(Verdict.INVALID, ("cpu is 99%",))
+    assert judge_run([], HEALTHY, [ABORTED, lost], 40) == Judged(Verdict.INVALID, (lost.message,))
 
 
 def test_aborting_is_no_doubt_about_the_measurement() -> None:
     worded = dataclasses.replace(ABORTED, invalidates=True)
 
-    assert judge_run([], HEALTHY, [worded], 40)[0] is Verdict.FAILED
+    assert judge_run([], HEALTHY, [worded], 40).verdict is Verdict.FAILED
 
 
 def test_one_failed_slo_fails_the_run_though_others_are_undecided() -> None:
     failed = judge_slo(parse_slo("max(latency) < 1ms"), evidence(requests(10)))
     undecided = judge_slo(parse_slo("p99(latency) < 1s"), evidence(requests(10)))
 
-    answer, reasons = judge_run([undecided, failed], HEALTHY, [], 10)
+    judged = judge_run([undecided, failed], HEALTHY, [], 10)
 
-    assert answer is Verdict.FAILED
-    assert len(reasons) == 1
+    assert judged.verdict is Verdict.FAILED
+    assert len(judged.reasons) == 1
 
 
 def test_a_run_without_slos_passes_only_if_something_was_answered() -> None:
-    assert judge_run([], HEALTHY, [], 10)[0] is Verdict.PASSED
-    assert judge_run([], HEALTHY, [], 0)[0] is Verdict.NOT_ENOUGH_DATA
+    assert judge_run([], HEALTHY, [], 10).verdict is Verdict.PASSED
+    assert judge_run([], HEALTHY, [], 0).verdict is Verdict.NOT_ENOUGH_DATA
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from load_support import a_scenario, in_child, misbehave, ran, raw_server
 
 from harness.analysis.health import judge
 from harness.findings import HealthState, Reading, Verdict
-from harness.gate import judge_run
+from harness.gate import Judged, judge_run
 from harness.load import machine
 from harness.load.histogram import Histogram
 from harness.load.launch import start
@@ -280,7 +280,7 @@ def test_a_starved_generator_makes_its_run_invalid_and_says_so(tmp_path: Path) -
 
     assert health.state is HealthState.INVALID
     assert any(re.match(r"lateness_p99 is .*, beyond 50 ms .*: the generator was busy", r) for r in health.reasons)
-    assert judge_run([], health, [], 200) == (Verdict.INVALID, health.reasons)
+    assert judge_run([], health, [], 200) == Judged(Verdict.INVALID, health.reasons)
     assert len(outcome.samples) == 200  # late, not lost
     late_s = (outcome.samples["done_ns"] - outcome.samples["scheduled_ns"]).max() / 1e9
     assert late_s > 0.3  # and the latency holds it

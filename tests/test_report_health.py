@@ -40,8 +40,8 @@ def lateness(value: float | None, **fields: str) -> Reading:
 
 def judged(*warnings: RunWarning) -> Summary:
     """A run with these warnings and no SLO, as the gate judges it."""
-    verdict, reasons = judge_run([], a_health(), warnings, 240)
-    return a_summary(warnings=warnings, slo=(), verdict=verdict, reasons=reasons)
+    judged = judge_run([], a_health(), warnings, 240)
+    return a_summary(warnings=warnings, slo=(), verdict=judged.verdict, reasons=judged.reasons)
 
 
 def test_every_report_says_how_late_the_generator_was_and_what_it_used() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 
 from harness.analysis import doubts
 from harness.analysis.coverage import LEAST_MISSING, Kinds, find
+from harness.counting import measured_time
+from harness.evidence.stretches import Stretch, stretches
+from harness.evidence.vitals import vitals_of
 from harness.findings import Coverage, Loss
+from harness.join import Joined
 from harness.ledger import Ledger
-from harness.model import Phase, Scenario, SpanSpec, Split
+from harness.model import Arrivals, Phase, Scenario, SpanSpec, Split
 from harness.units import format_count
 
 WHOLE_REQUEST = ("latency", "service")
@@ -29,6 +34,9 @@ class Evidence:
     or never sent, when the run ended), answered, latency_s, service_s, status, error and failed_checks. `split_rows`
     are the ledger rows of the stage table; `coverage` says how many ok requests are not among them, and how they differ
     (None: no server half was asked for, or no request was ok). `distorted` says why no stage can be trusted, if so.
+
+    `others` and `others_split` are the same of the warm-up and the drain. `calls` are rows of model.ModelCall. `vitals`
+    have at_ns (on our clock), process, name, value, for the whole run. `stretches` say when which step was measured.
     """
 
     requests: pd.DataFrame
@@ -36,6 +44,15 @@ class Evidence:
     coverage: Coverage | None
     distorted: str | None = None
     placed_if: str | None = None  # what has to be true for upload and download, when only the sum of them is sure
+    asked: bool = True  # server halves were asked for
+    planned: bool = True  # the arrivals were drawn up front; False: a closed loop, whose rate is the service's own
+    names: tuple[str, ...] = ()  # of the mix, as far as the scenario says
+    others: pd.DataFrame | None = None
+    others_split: pd.DataFrame | None = None
+    calls: pd.DataFrame | None = None
+    vitals: pd.DataFrame | None = None
+    measured_s: float | None = None  # length of the measured time; None: nothing was measured
+    stretches: tuple[Stretch, ...] = ()
 
     @property
     def missing_halves(self) -> int:
@@ -97,6 +114,31 @@ def why_no_stage(evidence: Evidence) -> str | None:
     return evidence.distorted
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """What the requests of a run do not say themselves: see Evidence."""
+
+    vitals: pd.DataFrame | None = None
+    measured_s: float | None = None
+    stretches: tuple[Stretch, ...] = ()
+
+
+def beside_of(
+    scenario: Scenario,
+    record: Mapping[str, object],
+    samples: pa.Table,
+    joined: Joined,
+    ledger: Ledger,
+    vitals: pa.Table,
+) -> Beside:
+    """What SLOs on rates, steps and vitals need: `record` is run.json, `vitals` are rows of model.Vital."""
+    told = vitals_of(vitals, joined.halves, ledger)
+    measured = measured_time(scenario, record, samples)
+    if measured is None:
+        return Beside(told)
+    return Beside(told, measured[1], stretches(scenario.load, *measured))
+
+
 def gather(
     scenario: Scenario,
     samples: pa.Table,
@@ -104,28 +146,45 @@ def gather(
     split_rows: pd.DataFrame,
     ledger: Ledger,
     dropping: bool = False,
+    beside: Beside = Beside(),
 ) -> Evidence:
-    """The evidence of one run: `rows` and `split_rows` are ledger rows of its measured phase.
+    """The evidence of one run: `rows` are all rows of its ledger, `split_rows` those of the stage table.
 
     `dropping` says that there are traces with holes in them.
     """
-    due = samples.select(_OF_SAMPLES).to_pandas()
-    due = due[due["phase"] == Phase.MEASURE.value].merge(
-        rows[["request_id", "ok", "latency_s", "service_s"]], on="request_id", how="left"
-    )
-    ended = due["ok"].notna()
-    requests = due.assign(
-        ended=ended,
-        answered=ended & due["status"].notna() & due["error"].isna(),
-        ok=due["ok"].where(ended, False).astype(bool),
-    )
+    due = _due(samples, rows)
+    measure = (due["phase"] == Phase.MEASURE.value).to_numpy(dtype=np.bool_)
+    requests, others = due[measure].reset_index(drop=True), due[~measure].reset_index(drop=True)
+    apart = rows[(rows["phase"] != Phase.MEASURE.value).to_numpy(dtype=np.bool_)]
     return Evidence(
         requests=requests,
         split_rows=split_rows,
         coverage=_coverage(scenario.spans, requests[requests["ok"]], split_rows, dropping),
         distorted=_distorted(split_rows, ledger),
         placed_if=_placed_if(split_rows, ledger),
+        asked=scenario.spans.source != "none",
+        planned=scenario.load.arrivals is not Arrivals.USERS,
+        names=tuple(request.name for request in scenario.requests),
+        others=others,
+        others_split=apart[apart["ok"] & (apart["split"] != Split.NONE.value)],
+        calls=ledger.model_calls,
+        vitals=beside.vitals,
+        measured_s=beside.measured_s,
+        stretches=beside.stretches,
     )
+
+
+def _due(samples: pa.Table, rows: pd.DataFrame) -> pd.DataFrame:
+    """Every request of every phase, whether or not the ledger has a row of it."""
+    known = rows[["request_id", "ok", "latency_s", "service_s"]]
+    due = samples.select(_OF_SAMPLES).to_pandas().merge(known, on="request_id", how="left")
+    ended = due["ok"].notna()
+    found: pd.DataFrame = due.assign(
+        ended=ended,
+        answered=ended & due["status"].notna() & due["error"].isna(),
+        ok=due["ok"].where(ended, False).astype(bool),
+    )
+    return found
 
 
 def _coverage(spans: SpanSpec, ok: pd.DataFrame, split_rows: pd.DataFrame, dropping: bool) -> Coverage | None:
