@@ -133,8 +133,8 @@ def a_history(**changes: Any) -> HistoryFindings:
     return dataclasses.replace(HistoryFindings(1, "read-receipts", rows, (change,), ("3 runs.",)), **changes)
 
 
-def every_comparison() -> list[Findings]:
-    """One of each kind, and what came to nothing."""
+def every_judged() -> list[Findings]:
+    """One of each kind that has a verdict, and what came to nothing."""
     warning = RunWarning("noise", "the machine was busy", "close the browser", True)
     nothing = an_ab(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("no pair counts",), metrics=(), stages=(), blame=None,
                     pairs=(), sentences=(), duration_s=0.0)  # fmt: skip
@@ -142,7 +142,6 @@ def every_comparison() -> list[Findings]:
         an_ab(), a_passed_ab(), an_ab(verdict=Verdict.INVALID, warnings=(warning,)), nothing, a_baseline(),
         a_baseline(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("needs 8 runs, has 0",), runs=(), metrics=()),
         a_calibration(), a_calibration(verdict=Verdict.INVALID, warnings=(warning,), noise=(), pairs=()),
-        a_comparison(), a_history(), a_history(rows=(), changes=()),
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ci_builders import (
     a_hostile_ab,
     a_metric,
     an_ab,
-    every_comparison,
+    every_judged,
 )
 from report_hostile import ALL
 from test_report_formats import GOLDEN, same_as_golden
@@ -25,7 +25,6 @@ from test_report_formats import GOLDEN, same_as_golden
 from harness.comparison import AbFindings, CalibrationFindings
 from harness.errors import RunFolderError
 from harness.report import json_findings
-from harness.report.cases import Findings
 from harness.report.schema import TITLES, schema_file, schemas
 
 KINDS = {"ab": an_ab, "compare": a_comparison, "calibration": a_calibration, "baseline": a_baseline,
@@ -54,8 +53,12 @@ def test_a_schema_refuses_a_missing_verdict_and_a_text_for_a_number() -> None:
     assert not checker("ab").is_valid({**good, "verdict": "fine"})
 
 
-@pytest.mark.parametrize("found", every_comparison(), ids=lambda f: type(f).__name__)
-def test_the_same_findings_are_the_same_bytes_and_come_back(found: Findings) -> None:
+@pytest.mark.parametrize(
+    "found",
+    [*every_judged(), a_comparison(), a_history(), a_history(rows=(), changes=())],
+    ids=lambda f: type(f).__name__,
+)
+def test_the_same_findings_are_the_same_bytes_and_come_back(found: object) -> None:
     text = json_findings.render_findings(found)
 
     assert text == json_findings.render_findings(dataclasses.replace(found))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import xmlschema
-from ci_builders import a_baseline, a_hostile_ab, a_metric, a_passed_ab, an_ab, every_comparison
+from ci_builders import a_baseline, a_hostile_ab, a_metric, a_passed_ab, an_ab, every_judged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
@@ -223,7 +223,7 @@ def names(text: str) -> int:
     return len(cases(text))
 
 
-@pytest.mark.parametrize("found", every_comparison(), ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("found", every_judged(), ids=lambda f: type(f).__name__)
 def test_every_kind_of_findings_obeys_the_schema(found: Findings) -> None:
     read(junit.render(found))
 

@@ -106,8 +106,9 @@ def publish(
     *,
     baseline: BaselineFindings | None = None,
     notes: Sequence[str] = (),
+    code: int | None = None,
 ) -> int:
-    """Write and print what was found; the exit code.
+    """Write and print what was found; the exit code, which is `code` where the caller knows better than the verdict.
 
     `text` renders it for the terminal (a Summary has its own), `notes` are lines below that, `baseline` is judged
     beside a Summary. A file that cannot be written turns a pass into exit code 2, and no other verdict.
@@ -123,7 +124,7 @@ def publish(
         _show(found, baseline, outputs, text, notes)
     elif outputs.as_json:
         click.echo(_as_json(found, baseline), nl=False)
-    code = exit_code_of(found)
+    code = exit_code_of(found) if code is None else code
     return ExitCode.USAGE if unwritten and code == ExitCode.PASSED else code
 
 

@@ -12,8 +12,6 @@ from harness.comparison import (
     BaselineFindings,
     CalibrationFindings,
     Change,
-    CompareFindings,
-    HistoryFindings,
     MetricChange,
     StageChange,
 )
@@ -66,11 +64,9 @@ def _limits(found: Findings) -> str:
     """What was judged: the SLOs, or the metrics."""
     if isinstance(found, Summary):
         return _slos(found)
-    if isinstance(found, AbFindings | CompareFindings):
+    if isinstance(found, AbFindings):
         return _metrics(found.metrics)
-    if isinstance(found, BaselineFindings):
-        return _predicted(found)
-    return _noise(found) if isinstance(found, CalibrationFindings) else _runs(found)
+    return _predicted(found) if isinstance(found, BaselineFindings) else _noise(found)
 
 
 def _slos(summary: Summary) -> str:
@@ -116,15 +112,6 @@ def _noise(found: CalibrationFindings) -> str:
     return table(columns, rows, words=(0, 4)) if rows else ""
 
 
-def _runs(found: HistoryFindings) -> str:
-    rows = [
-        (named(row.run.run_id), f"{row.run.n:,}", figures.in_unit(row.p50_s, "s"), figures.in_unit(row.p95_s, "s"),
-         MARKS[row.run.verdict])
-        for row in found.rows[-MOST_ROWS:]
-    ]  # fmt: skip
-    return table(("run", "n", "p50", "p95", "verdict"), rows, words=(0, 4)) if rows else ""
-
-
 def _changed(found: Findings) -> str:
     """Where the time went: the stage that changed, or the one that is slow."""
     if isinstance(found, Summary):
@@ -134,7 +121,7 @@ def _changed(found: Findings) -> str:
     if isinstance(found, AbFindings):
         blame = "" if found.blame is None else f"**What changed:** {escaped(found.blame.sentence, 600)}"
         return "\n\n".join(part for part in (blame, _stages(found.stages)) if part)
-    return _stages(found.stages) if isinstance(found, CompareFindings) else ""
+    return ""
 
 
 def _stages(stages: Sequence[StageChange]) -> str:

@@ -5,16 +5,16 @@ Written once, so that JUnit, annotations and the job summary agree.
 
 from __future__ import annotations
 
-from harness.comparison import AbFindings, BaselineFindings, CalibrationFindings, CompareFindings, HistoryFindings
+from harness.comparison import AbFindings, BaselineFindings, CalibrationFindings
 from harness.findings import Summary
-from harness.report.cases.others import of_baseline, of_calibration, of_comparison, of_history
+from harness.report.cases.others import of_baseline, of_calibration
 from harness.report.cases.pairs import of_pairs
 from harness.report.cases.run import of_run
 from harness.report.cases.words import Case as Case
 from harness.report.cases.words import Told as Told
 from harness.report.text import visible
 
-Findings = Summary | AbFindings | BaselineFindings | CompareFindings | CalibrationFindings | HistoryFindings
+Findings = Summary | AbFindings | BaselineFindings | CalibrationFindings
 
 
 def told(found: Findings) -> Told:
@@ -23,11 +23,7 @@ def told(found: Findings) -> Told:
         return of_run(found)
     if isinstance(found, AbFindings):
         return of_pairs(found)
-    if isinstance(found, BaselineFindings):
-        return of_baseline(found)
-    if isinstance(found, CalibrationFindings):
-        return of_calibration(found)
-    return of_comparison(found) if isinstance(found, CompareFindings) else of_history(found)
+    return of_baseline(found) if isinstance(found, BaselineFindings) else of_calibration(found)
 
 
 def one_line(found: Findings) -> str:

@@ -1,4 +1,4 @@
-"""Earlier runs, two runs side by side, a calibration, a history."""
+"""A new run against earlier ones, and a calibration."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from harness.comparison import (
     BaselineMetric,
     CalibrationFindings,
     Change,
-    CompareFindings,
-    HistoryFindings,
 )
 from harness.findings import Verdict
 from harness.report import figures
 from harness.report.cases.words import (
-    COMPARABLE_CASE,
     Case,
     Told,
     change_text,
@@ -79,42 +76,4 @@ def of_calibration(found: CalibrationFindings) -> Told:
         notes=tuple(map(with_hint, found.warnings)),
         started_ns=found.started_ns,
         duration_s=found.duration_s,
-    )
-
-
-def of_comparison(found: CompareFindings) -> Told:
-    """Two runs show a difference and prove none: all that can go wrong is that they are not comparable."""
-    apart = [difference.sentence for difference in found.differences if difference.matters]
-    verdict = Verdict.INVALID if apart else Verdict.PASSED
-    case = Case(COMPARABLE_CASE, verdict, "; ".join(apart))
-    return Told(
-        scenario=found.b.scenario,
-        verdict=verdict,
-        headline="runs that cannot be compared" if apart else "two runs side by side",
-        reasons=tuple(apart),
-        cases=(case,),
-        properties=property_rows(found.b.scenario, (("a", found.a.run_id), ("b", found.b.run_id),
-                               ("n", f"{found.a.n} {found.b.n}"), ("load", found.b.load)), verdict, ()),
-        at_most="",
-        sentences=found.sentences,
-        notes=tuple(difference.sentence for difference in found.differences if not difference.matters),
-        started_ns=found.b.started_ns,
-        duration_s=0.0,
-    )  # fmt: skip
-
-
-def of_history(found: HistoryFindings) -> Told:
-    """A history is a table; it judges nothing."""
-    return Told(
-        scenario=found.scenario,
-        verdict=Verdict.PASSED,
-        headline=f"{len(found.rows):,} runs, {len(found.changes):,} changes",
-        reasons=(),
-        cases=(),
-        properties=property_rows(found.scenario, (("n", str(len(found.rows))),), Verdict.PASSED, ()),
-        at_most="",
-        sentences=(*found.sentences, *(change.sentence for change in found.changes)),
-        notes=(),
-        started_ns=max((row.run.started_ns for row in found.rows), default=0),
-        duration_s=0.0,
     )

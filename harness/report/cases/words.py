@@ -15,7 +15,6 @@ from harness.units import MISSING
 VALIDITY_CASE = "measurement is valid"
 ABORT_CASE = "run was not aborted"
 INTERRUPT_CASE = "run was not interrupted"
-COMPARABLE_CASE = "runs can be compared"
 VERDICT_CASE = "verdict"
 
 LONGER = "let it run longer (--duration, more pairs), or state a limit that fewer requests can decide"
