@@ -36,10 +36,13 @@ def stage_changes(
 ) -> tuple[StageChange, ...]:
     """The change of each stage's mean over the pairs, with Student's interval at `confidence`.
 
-    Each stage, and the latency, has shape (pairs,): the mean of a run in seconds, NaN where not known.
+    Each stage, and the latency, has shape (pairs,): the mean of a run in seconds, NaN where not known. A stage has a
+    share of the latency's change only where that is clearly not zero.
     """
-    whole = _differences(latency_a, latency_b)
-    whole_s = float(whole.mean()) if len(whole) else 0.0
+    whole = spread_of(_differences(latency_a, latency_b))
+    tail = (1.0 - confidence) / 2.0
+    is_clear = whole is not None and whole.limit(tail, upper=False) * whole.limit(tail, upper=True) > 0.0
+    whole_s = whole.mean if whole is not None and is_clear else None
     return tuple(_stage_change(stage, a_s[stage], b_s[stage], whole_s, confidence) for stage in a_s if stage in b_s)
 
 
@@ -48,7 +51,7 @@ def _differences(a: Floats, b: Floats) -> Floats:
     return np.asarray(b[known] - a[known], np.float64)
 
 
-def _stage_change(stage: str, a: Floats, b: Floats, whole_s: float, confidence: float) -> StageChange:
+def _stage_change(stage: str, a: Floats, b: Floats, whole_s: float | None, confidence: float) -> StageChange:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     known = np.isfinite(a) & np.isfinite(b)
     difference = _differences(a, b)
@@ -63,7 +66,7 @@ def _stage_change(stage: str, a: Floats, b: Floats, whole_s: float, confidence: 
     else:
         tail = (1.0 - confidence) / 2.0
         change = Estimate(mean, spread.limit(tail, upper=False), spread.limit(tail, upper=True), n, confidence)
-    share = mean / whole_s if abs(whole_s) > 1e-12 else None
+    share = mean / whole_s if whole_s is not None else None
     return StageChange(stage, float(a[known].mean()), float(b[known].mean()), change, share, stage not in WAITS)
 
 

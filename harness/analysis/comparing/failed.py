@@ -18,6 +18,9 @@ from harness.comparison import Change, MetricChange
 from harness.estimates import Estimate
 from harness.units import format_share
 
+UNSUSPICIOUS = 0.05
+"""A difference too small to matter is still not `within` when it would be odd by chance: more pairs tell."""
+
 
 def failure_p(found: FailureTest | None) -> float:
     """The p that enters the family: a difference too small to matter never falls."""
@@ -44,7 +47,7 @@ def failure_change(
     change = Change.NOT_FOUND
     if test.rejected:
         change = Change.WORSE
-    elif excess < SMALL or (at_most is not None and at_most < 1.0 + strict_limit and excess < 2 * SMALL):
+    elif found.p_value > UNSUSPICIOUS and (excess < SMALL or (at_most is not None and at_most < 1.0 + strict_limit)):
         change = Change.WITHIN
     at_least, reason = ratio_limit(failures, test.level, upper=False), _reason(found, change, excess)
     return MetricChange(
@@ -56,7 +59,7 @@ def failure_change(
 def _reason(found: FailureTest, change: Change, excess: float) -> str:
     shares = f"{format_share(found.share_b)} of the requests of B failed, {format_share(found.share_a)} of A"
     if change is Change.WORSE:
-        why = "in every run more than in any of A" if found.plain else f"by chance alone with p = {found.p_value:.2g}"
+        why = "in every run more than in any of A" if found.plain else f"by chance only with p = {found.p_value:.2g}"
         return f"{shares}: {why}"
     points = f"at most {words.points(excess)} percentage points more"
     return f"{shares}: {points}" if change is Change.WITHIN else f"{shares}: not clearly more, {points}"

@@ -56,7 +56,7 @@ def metric_changes(
     A gating metric that is missing is unknown. The ratio's own interval, and `at_most`, hold over all looks; `at_least`
     is at the level that Holm's procedure tested the metric at, so that it is beyond the allowed where B is worse.
     """
-    alpha = alpha_at(rule, look)
+    alpha, gating = alpha_at(rule, look), tuple(dict.fromkeys(gating))
     order = [*gating, *(metric for metric in values if metric not in gating)]
     if ERROR_RATE not in order:
         order.append(ERROR_RATE)
