@@ -43,8 +43,10 @@ class Conclusion:
     seen: Observed
 
 
-def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> Conclusion:
-    """Everything that can be said about a stored run. `record` is its run.json."""
+def conclude(
+    folder: RunFolder, scenario: Scenario, record: Mapping[str, object], *, strict: bool = False
+) -> Conclusion:
+    """Everything that can be said about a stored run. `record` is its run.json; `strict`: see gate.judge_run."""
     samples = _each_once(folder, _stored(folder, record)).sort_by("scheduled_ns")
     spec = with_preset(folder, scenario.spans)
     joined = join(samples, mapped_spans(folder, spec), spec.source)
@@ -54,7 +56,7 @@ def conclude(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]
     rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())
     scenario = replace(scenario, spans=spec)
     seen = observed(scenario, record, samples, rows, ledger, joined, folder.read_table("vitals", Vital))
-    return Conclusion(summarised(seen, scenario, record, measured(rows)), ledger, rows, seen)
+    return Conclusion(summarised(seen, scenario, record, measured(rows), strict), ledger, rows, seen)
 
 
 def _stored(folder: RunFolder, record: Mapping[str, object]) -> pa.Table:
@@ -74,12 +76,14 @@ def _each_once(folder: RunFolder, samples: pa.Table) -> pa.Table:
     return samples
 
 
-def summarised(seen: Observed, scenario: Scenario, record: Mapping[str, object], in_measure: pd.DataFrame) -> Summary:
+def summarised(
+    seen: Observed, scenario: Scenario, record: Mapping[str, object], in_measure: pd.DataFrame, strict: bool = False
+) -> Summary:
     """What was seen, explained and judged: `in_measure` are the ledger rows of the measured phase."""
     evidence, split_rows = seen.evidence, seen.evidence.split_rows
     slos = tuple(judge_slo(slo, evidence) for expression in scenario.slo for slo in parse_slos(expression))
     accept = record.get("accept_suspect") is True
-    judged = judge_run(slos, seen.health, seen.warnings, seen.counts.ok, accept=accept)
+    judged = judge_run(slos, seen.health, seen.warnings, seen.counts.ok, accept, strict)
     diagnosis = diagnose(seen)
     facts = diagnosis.facts
     around = Around(

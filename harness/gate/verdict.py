@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.findings import ABORTED, Health, HealthState, SloFindings, Verdict
 from harness.model import RunWarning
 
-CUT_SHORT = ("cut_short", "not_stored", "load_process", "recorder")
+CUT_SHORT = ("cut_short", "not_stored", "load_process", "blocked", "recorder")
 """Codes of warnings that a run did not end, or is not on the disk as it was: that cannot be accepted."""
 
 
