@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import ExitCode, UsageError
+from harness.commands.outputs import output_options, outputs_of, publish, told
+from harness.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
+    from harness.baseline.stored import Stored
+    from harness.comparison import BaselineFindings
     from harness.findings import Summary
-    from harness.run import Outcome
     from harness.run_folder import RunFolder
 
 EXAMPLES = """
@@ -21,81 +25,153 @@ Examples:
   harness gate runs/20261121T101500Z-read-receipts                            its own SLOs, judged again
   harness gate runs/20261121T101500Z-read-receipts --slo "p99(latency) < 2s"  and one more
   harness gate runs/ --slo "p95(latency) < 800ms" --only-these                the newest run, this limit alone
+  harness gate runs/ --baseline runs/ --allowed 5%                            the newest run against the ones before
 
 \b
-Exit codes: 0 passed, 1 failed, 2 bad usage, 3 not enough data or an invalid measurement.
-"""
+A baseline needs 8 stored runs of the same scenario, load, payloads and machine. To compare two versions with fewer,
+run them in interleaved pairs: harness ab.
 
-INTERRUPTED = "the run was interrupted: what was measured until then is not what the scenario asks for"
+\b
+Exit codes: 0 passed, 1 failed, 2 bad usage, 3 not enough data or an invalid measurement, 4 the run was interrupted.
+"""
 
 
 @click.command("gate", epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--slo", "slos", metavar="EXPR", multiple=True, help="One more limit: 'p95(latency) < 200ms'. Repeatable."
-)
+@click.option("--slo", "slos", metavar="EXPR", multiple=True, help="One more limit: 'p95(latency) < 1s'. Repeatable.")
 @click.option("--only-these", is_flag=True, help="Judge the limits given here, and not those of the scenario.")
+@click.option(
+    "--baseline", "baselines", metavar="RUN", multiple=True, type=click.Path(path_type=Path),
+    help="A stored run to be held against, or a folder: all runs of the scenario in it. Repeatable.",
+)  # fmt: skip
+@click.option("--allowed", default="5%", show_default=True, metavar="SHARE", help="Slow-down that a baseline allows.")
 @click.option("--strict", is_flag=True, help="What is not shown is not passed: a suspect generator, no SLO at all.")
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@output_options
 def command(
-    run: Path, slos: tuple[str, ...], only_these: bool, strict: bool, accept_suspect: bool, as_json: bool
-) -> int:
-    """Judge a stored RUN: by the SLOs of its scenario, and by the ones given here. The run is left as it is."""
+    run: Path, slos: tuple[str, ...], only_these: bool, baselines: tuple[Path, ...], allowed: str, strict: bool,
+    accept_suspect: bool, **options: Any,
+) -> int:  # fmt: skip
+    """Judge a stored RUN: by the SLOs of its scenario, by the ones given here, and against earlier runs.
+
+    The run is left as it is.
+    """
+    outputs = outputs_of(options)
+    with told(outputs, run.name):
+        asked = _parsed(slos)
+        share = _share(allowed)
+        if only_these and not asked and not baselines:
+            raise UsageError("--only-these leaves nothing to judge", "name a limit: --slo 'p95(latency) < 200ms'")
+
+        from harness.run_folder import RunFolder
+
+        folder = RunFolder.open(run)
+        for path in baselines:
+            _check_there(path)
+        summary = _judged(folder, asked, only_these, strict, accept_suspect)
+        if not baselines:
+            return publish(summary, outputs)
+        found = _held_against(folder, summary, baselines, share, strict)
+    summary = _together(summary, found)
+    return publish(summary, outputs, partial(_shown, summary, found), baseline=found)
+
+
+def _parsed(slos: Sequence[str]) -> list[str]:
     from harness.slo import parse_slo
 
-    asked = [parse_slo(expression).expression for expression in slos]
-    if only_these and not asked:
-        raise UsageError("--only-these leaves nothing to judge", "name a limit: --slo 'p95(latency) < 200ms'")
-
-    from harness.run_folder import RunFolder
-
-    folder = RunFolder.open(run)
-    outcome = _judged(folder, asked, only_these, strict, accept_suspect)
-    _print(outcome, as_json)
-    return _exit_code(outcome.summary)
+    return [parse_slo(expression).expression for expression in slos]
 
 
-def _judged(folder: RunFolder, asked: list[str], only_these: bool, strict: bool, accept_suspect: bool) -> Outcome:
+def _share(allowed: str) -> float:
+    from harness.units import UnitError, parse_share
+
+    try:
+        return parse_share(allowed)
+    except UnitError as error:
+        raise UsageError(f"--allowed: {error.message}", error.hint) from None
+
+
+def _judged(folder: RunFolder, asked: list[str], only_these: bool, strict: bool, accept_suspect: bool) -> Summary:
     """The run concluded again with the SLOs that are wanted. Nothing is written."""
     from pydantic import TypeAdapter
 
     from harness.conclude import conclude
+    from harness.gate import judge_run
     from harness.model import Scenario
     from harness.record import validated
-    from harness.run import Outcome
 
     record = validated(folder.read_json("run.json"), folder.run_json)
     scenario = TypeAdapter(Scenario).validate_python(record["plan"])
     wanted = asked if only_these else [*scenario.slo, *asked]
     scenario = replace(scenario, slo=tuple(dict.fromkeys(" ".join(expression.split()) for expression in wanted)))
-    if accept_suspect:
-        record = {**record, "accept_suspect": True}
-    found = conclude(folder, scenario, record)
-    return Outcome(folder, _whole(found.summary), found.rows)
-
-
-def _whole(summary: Summary) -> Summary:
-    """What was measured up to an interruption can fail, but it does not stand for the whole run."""
-    from harness.findings import Verdict
-
-    if not summary.interrupted or summary.verdict is not Verdict.PASSED:
+    accept = accept_suspect or record.get("accept_suspect") is True
+    summary = conclude(folder, scenario, {**record, "accept_suspect": accept}).summary
+    if not strict:
         return summary
-    return replace(summary, verdict=Verdict.NOT_ENOUGH_DATA, reasons=(INTERRUPTED,))
+    judged = judge_run(summary.slo, summary.health, summary.warnings, summary.counts.ok, accept=accept, strict=True)
+    return replace(summary, verdict=judged.verdict, reasons=judged.reasons, accepted=judged.accepted)
 
 
-def _print(outcome: Outcome, as_json: bool) -> None:
-    from harness.commands.common import print_summary
-    from harness.report import json_report
-
-    if as_json:
-        click.echo(json_report.render(outcome.summary), nl=False)
-    else:
-        print_summary(outcome)
+# --- against earlier runs ----------------------------------------------------------------------------------
 
 
-def _exit_code(summary: Summary) -> ExitCode:
+def _check_there(path: Path) -> None:
+    """What is missing is told before the run is judged, which may take a while."""
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise RunFolderError(f"--baseline {path} {what}", "name a stored run, or a folder that holds runs, e.g. runs/")
+
+
+def _held_against(
+    folder: RunFolder, summary: Summary, paths: Sequence[Path], allowed: float, strict: bool
+) -> BaselineFindings:
+    from harness.baseline import judge
+    from harness.baseline.stored import of_summary
+
+    earlier, left_out = _earlier(paths, folder, summary.scenario)
+    return judge(of_summary(folder, summary), earlier, allowed, strict, left_out)
+
+
+def _earlier(paths: Sequence[Path], judged: RunFolder, scenario: str) -> tuple[list[Stored], list[tuple[str, str]]]:
+    """The runs that were named, and those of the scenario in folders that were; and what cannot be read, why."""
+    from harness.baseline.stored import runs_in, stored
+
+    found: list[Stored] = []
+    left_out: list[tuple[str, str]] = []
+    for path in paths:
+        for name, folder in runs_in(path):
+            try:
+                if isinstance(folder, RunFolderError):
+                    raise folder
+                if folder.path.resolve() == judged.path.resolve():
+                    continue
+                run = stored(folder)
+            except RunFolderError as error:
+                left_out.append((name, error.message))
+                continue
+            is_named = folder.path == path
+            if is_named or run.run.scenario == scenario:
+                found.append(run)
+    return found, left_out
+
+
+def _together(summary: Summary, found: BaselineFindings) -> Summary:
+    """The run's verdict, with what its baseline says: the worse of both counts."""
     from harness.findings import Verdict
 
-    codes = {Verdict.PASSED: ExitCode.PASSED, Verdict.FAILED: ExitCode.GATE_FAILED}
-    return codes.get(summary.verdict, ExitCode.NOT_MEASURED)
+    if summary.verdict is Verdict.INVALID or found.verdict is Verdict.PASSED:
+        return summary
+    reasons = tuple(f"against earlier runs: {reason}" for reason in found.reasons)
+    if summary.verdict is found.verdict:
+        return replace(summary, reasons=(*summary.reasons, *reasons))
+    if summary.verdict is Verdict.PASSED or found.verdict is Verdict.FAILED:
+        return replace(summary, verdict=found.verdict, reasons=reasons)
+    return summary
+
+
+def _shown(summary: Summary, found: BaselineFindings, *, width: int, colour: bool) -> str:
+    """The run on the terminal, and below it the runs that it was held against."""
+    from harness.report import baseline_text, console
+
+    first = console.render(summary, width=width, colour=colour)
+    return first + "\n" + baseline_text.render(found, width=width, colour=colour)
