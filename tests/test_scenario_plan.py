@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from harness.errors import ScenarioError
 from harness.model import Arrivals, LoadProfile, Scenario, Step
 from harness.report import plan_text
 from harness.scenario import Overrides, load_scenario, plan
@@ -111,6 +114,114 @@ def test_the_plan_says_which_slos_it_can_decide(folder: Path) -> None:
         "error_rate < 2%": (149, 240.0, True),
         "mean(latency) < 1s": (None, 240.0, True),
     }
+
+
+# Measured: 2/s for 60 s twice, of which 3 in 4 are receipts; warm-up 10 s at 2/s. Half of the spans are sampled.
+FILTERED = {
+    "p95(latency, name=receipt) < 1s": (59, 180.0, True),
+    "p95(latency, name=kind, step=1) < 1s": (59, 30.0, False),
+    "p95(inference, name=receipt) < 1s": (59, 90.0, True),
+    "p95(inference, model=det) < 1s": (59, None, None),
+    "p95(call) < 1s": (59, None, None),
+    "p95(latency, phase=warmup) < 1s": (59, 20.0, False),
+    "p95(latency, phase=warmup, step=1) < 1s": (59, 0.0, False),
+    "mean(latency, phase=drain) < 1s": (None, 0.0, False),
+    "coverage > 98%": (149, 240.0, True),
+    "count(ok) > 240": (241, 240.0, False),
+    "count(ok) < 240": (None, 240.0, True),
+    # 216 in 120 s; of 219 that is 0.9863, and 0.9863^219 = 0.0487
+    "throughput > 1.8/s": (219, 240.0, True),
+    "rate(ok, step=0) > 2/s": (123, 120.0, False),
+    "p99(loop_lag) < 1s": (299, 120.0, False),  # one reading a second
+    "max(cpu) < 90%": (None, 120.0, True),
+}
+
+
+@pytest.mark.parametrize("line", FILTERED)
+def test_the_plan_counts_only_what_an_slo_is_about(folder: Path, line: str) -> None:
+    scenario = load(folder, SCENARIO + f"  - {json.dumps(line)}\n")
+
+    slo = plan(scenario).slos[-1]
+
+    assert (slo.needs, slo.expected, slo.enough) == FILTERED[line]
+
+
+def test_each_clause_of_a_line_is_planned_and_the_line_stays_as_it_was(folder: Path) -> None:
+    scenario = load(folder, SCENARIO + "  - p50(latency) < 1s  and completed > 90%\n")
+
+    assert scenario.slo[-1] == "p50(latency) < 1s and completed > 90%"
+    assert [slo.expression for slo in plan(scenario).slos[-2:]] == ["p50(latency) < 1s", "completed > 90%"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("p95(latency, name=recept) < 1s", "x.yaml:17: SLO 'p95(latency, name=recept) < 1s': no request is named"),
+        ("error_rate < 1% and error_rate(step=2) < 1%", "x.yaml:17: SLO 'error_rate(step=2) < 1%': there is no step 2"),
+    ],
+)
+def test_a_name_or_step_that_is_not_there_is_refused_at_its_line(folder: Path, line: str, problem: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(problem)):
+        load(folder, SCENARIO + f"  - {line}\n")
+
+
+def test_a_flag_with_an_unknown_name_is_refused_as_a_flag(folder: Path) -> None:
+    (folder / "x.yaml").write_text(SCENARIO)
+
+    with pytest.raises(ScenarioError, match=r"--slo: .* no request is named 'recept'"):
+        load_scenario(folder / "x.yaml", Overrides(slo=("error_rate(name=recept) < 1%",)), {})
+
+
+def test_names_of_a_user_class_are_not_known_before_the_run(folder: Path) -> None:
+    (folder / "flow.py").write_text(FLOW)
+    text = "target: http://h\nusers: flow.py:ReceiptUser\nload: {rate: 2/s}\nslo: ['p95(latency, name=any) < 1s']\n"
+
+    (slo,) = plan(load(folder, text)).slos
+
+    assert (slo.needs, slo.expected, slo.enough) == (59, None, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "said"),
+    [
+        ("none", "peak(rss) < 1GiB", "needs vitals of the service, which come as OTLP"),
+        ("server-timing", "peak(rss) < 1GiB", "needs vitals of the service, which come as OTLP"),
+        ("none", "coverage > 98%", "needs server spans"),
+        ("none", "p95(call) < 1s", "needs server spans"),
+    ],
+)
+def test_an_slo_on_what_nobody_sends_is_refused(folder: Path, source: str, line: str, said: str) -> None:
+    text = SCENARIO.split("spans:")[0] + f"spans: {{source: {source}}}\nslo: ['{line}']\n"
+
+    with pytest.raises(ScenarioError, match=said):
+        load(folder, text)
+
+
+NEEDS = {
+    "p95(latency, name=receipt) < 1s": "needs 59 requests with none against it, the plan gives about 180 such\n",
+    "p95(call) < 1s": "needs 59 calls with none against it, how many there will be depends on the service\n",
+    "mean(queue) < 1s": "decided by an interval, the plan gives about 120\n",
+    "max(latency) < 1s": "fails with the first of the requests against it, the plan gives about 240\n",
+    "count(ok) > 500": "needs 501 requests, the plan gives about 240: TOO FEW\n",
+    "count(ok) < 500": "counts requests, the plan gives about 240\n",
+    "throughput > 3/s": "needs 363 requests in 2 min, the plan gives about 240: TOO FEW\n",
+    "p99(loop_lag) < 1s": "needs 299 readings with none against it, each instrumented process of the service sends "
+    "about 120: TOO FEW\n",
+}
+
+
+@pytest.mark.parametrize("line", NEEDS)
+def test_the_plan_says_in_words_what_an_slo_needs(folder: Path, line: str) -> None:
+    scenario = load(folder, SCENARIO + f"  - {line}\n")
+
+    assert f"{line}: {NEEDS[line]}" in plan_text.render(scenario, plan(scenario)) + "\n"
+
+
+def test_what_cannot_be_met_is_told_from_what_cannot_be_decided(folder: Path) -> None:
+    lines = SCENARIO.split("slo:")[0] + "slo: [throughput > 3/s]\n"
+    scenario = load(folder, lines)
+
+    assert plan_text.render(scenario, plan(scenario)).endswith("cannot be met: lower it, or send more (--rate)")
 
 
 def test_the_plan_of_a_closed_loop_promises_no_number_of_requests(folder: Path) -> None:

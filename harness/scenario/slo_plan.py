@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.model import Arrivals, LoadProfile, Phase, Scenario
@@ -78,10 +78,12 @@ def _rule(slo: Slo) -> Rule:
 
 
 def _in_time(slo: Slo, seconds: float) -> int:
-    """Requests that make up the rate of a floor."""
-    # Rounded first: 18/s for 60 s may come out a hair above 1080.
-    product = round(slo.limit * seconds, 6)
-    return math.floor(product) + 1 if slo.op == ">" else math.ceil(product)
+    """Requests to be sent, so that the rule of shares holds if all of them count: of n, the share limit / n."""
+    wanted = slo.limit * seconds
+    n = math.floor(wanted) + 1
+    while wanted > 0 and (requests_needed(replace(slo, statistic="completed", limit=wanted / n)) or 1) > n:
+        n += 1
+    return n
 
 
 def _seconds(where: Where, load: LoadProfile) -> float:

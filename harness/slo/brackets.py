@@ -14,6 +14,7 @@ from harness.slo.names import (
     FIGURES,
     VITALS,
     WITH_MODELS,
+    YES_NO,
     arguments_of,
     subjects_of,
 )
@@ -86,8 +87,10 @@ def _not_a_subject(statistic: str, word: str, subject: str) -> tuple[str, str]:
     names = subjects_of(statistic)
     if word in ("name", "step", "phase"):
         return f"{word} is no figure, it only narrows requests down", f"write {statistic}({names[0]}, {word}=...)"
-    if word in COLUMNS and statistic != "peak" and subject not in DURATIONS:
-        return f"{statistic} of the column {word} says nothing", nearest(word, names)
+    if word in YES_NO:
+        return f"{statistic} of a yes or no says nothing", f"write share({word}), count({word}) or rate({word})"
+    if word in COLUMNS and subject not in DURATIONS:
+        return f"{statistic} of the column {word} says nothing", _valid(names)
     if statistic == "peak" and subject in DURATIONS:
         return "a peak is of a vital of the service", f"write max({subject})"
     if PERCENTILE.fullmatch(statistic) and word in VITALS:
@@ -137,7 +140,8 @@ def _argument(
 def _not_an_argument(statistic: str, key: str, valid: tuple[str, ...], *, bare: bool) -> tuple[str, str]:
     """(problem, hint)"""
     if key == "model":
-        return "a model has inference time and calls, nothing else", f"model= goes with {' and '.join(WITH_MODELS)}"
+        hint = f"model= goes with durations of {' and '.join(WITH_MODELS)}, as in p95(inference, model=det)"
+        return "a model has inference time and calls, nothing else", hint
     if statistic in FIGURES and bare:
         return f"{statistic} takes no subject", f"write {statistic} alone, or {statistic}(name=...)"
     return f"{quoted(key)} is not an argument", nearest(key, valid)

@@ -66,10 +66,10 @@ def subjects_of(statistic: str) -> tuple[str, ...]:
 
 def arguments_of(statistic: str, subject: str | None) -> tuple[str, ...]:
     """The arguments that may narrow it down."""
-    del statistic
     if subject in VITALS:
         return ()
-    return ARGUMENTS if subject in WITH_MODELS else ARGUMENTS[:3]
+    has_model = subject in WITH_MODELS and statistic not in ("count", "rate")
+    return ARGUMENTS if has_model else ARGUMENTS[:3]
 
 
 def unit_of(statistic: str, subject: str | None) -> str:

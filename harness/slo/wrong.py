@@ -15,11 +15,11 @@ _BEFORE, _AFTER = 60, 40
 
 def wrong(text: str, at: int, problem: str, hint: str, start: int = 0) -> SloError:
     """The hint carries the text around character `at`; the message quotes the clause that starts at `start`."""
-    shown = "".join(c if c.isprintable() else "?" for c in text.rstrip())
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text.rstrip())
     at = min(at, len(shown))
     cut = max(0, at - _BEFORE)
     joined = AND.search(text, max(at, start + 1))
-    clause = quoted(text[start : joined.start() if joined else None].strip())
+    clause = quoted(shown[start : joined.start() if joined else None].strip())
     indent = " " * sum(_width(c) for c in shown[cut:at])
     return SloError(f"SLO {clause}: {problem}", f"{hint}\n  {shown[cut : at + _AFTER]}\n  {indent}^")
 
