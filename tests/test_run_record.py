@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.run import _first_record
+from harness.run.written import first_record
 from harness.run_folder import RunFolder
 from harness.scenario import load_scenario
 
@@ -23,7 +23,7 @@ def test_checks_on_a_sample_of_the_answers_are_said(tmp_path: Path) -> None:
     scenario = load_scenario(tmp_path / "s.yaml", environ={})
     folder = RunFolder.create(tmp_path, "s")
 
-    record = _first_record(scenario, folder, datetime.now(UTC), [])
+    record = first_record(scenario, folder, datetime.now(UTC), [])
 
     (warning,) = record["warnings"]
     assert warning["code"] == "sampled_checks"

@@ -10,9 +10,12 @@ import click
 
 from harness.commands.common import finish, say, silent
 from harness.commands.crew import crew_of, crew_options
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.load.drive import OnEvent
+    from harness.load.order import Crew
+    from harness.model import Scenario
     from harness.scenario import Overrides
 
 
@@ -24,28 +27,42 @@ if TYPE_CHECKING:
 @click.option("--duration", metavar="D", help="Measured time per step, e.g. 60s.")
 @click.option("--warmup", metavar="D", help="Time before the measured part, e.g. 10s.")
 @click.option("--seed", metavar="N", help="Seed of arrivals, request mix and payloads.")
+@click.option(
+    "--until-decided",
+    metavar="MAX",
+    help="Go on just as long as the SLOs need, at most MAX, e.g. 10min; looks at them now and then.",
+)
 @click.option("--slo", metavar="EXPR", multiple=True, help="One more limit, e.g. 'p95(latency) < 200ms'. Repeatable.")
 @crew_options
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def command(scenario: str, out: Path, as_json: bool, quiet: bool, accept_suspect: bool, **overrides: object) -> int:
+def command(
+    scenario: str,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    accept_suspect: bool,
+    until_decided: str | None,
+    **overrides: object,
+) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
     from harness.scenario import load_scenario, plan
 
     announce = silent if as_json or quiet else say
     crew = crew_of(overrides, announce)
     loaded = load_scenario(scenario, overrides_of(overrides))  # before the heavy imports: mistakes are answered at once
+    until_s, most = longest(loaded, until_decided, crew)
 
     from harness.interrupt import Interrupt
     from harness.report import live, plan_text
     from harness.run import execute
 
-    announce(plan_text.headline(loaded, plan(loaded)))
+    announce(("" if until_s is None else "at most: ") + plan_text.headline(most, plan(most)))
     with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
         told = _told(show, announce)
-        outcome = execute(loaded, out, told, interrupt, crew=crew, accept_suspect=accept_suspect)
+        outcome = execute(loaded, out, told, interrupt, crew=crew, accept_suspect=accept_suspect, until_s=until_s)
     return finish(outcome, as_json)
 
 
@@ -58,6 +75,20 @@ def _told(show: OnEvent, announce: Callable[[str], None]) -> OnEvent:
         show(event)
 
     return tell
+
+
+def longest(scenario: Scenario, until_decided: str | None, crew: Crew) -> tuple[float | None, Scenario]:
+    """The seconds of --until-decided, and the scenario with a load as long as it may become. Raises UsageError."""
+    if until_decided is None:
+        return None, scenario
+    from harness.deciding.looks import FLAG, prolonged
+    from harness.units import UnitError, parse_duration_s
+
+    try:
+        until_s = parse_duration_s(until_decided)
+    except UnitError as error:
+        raise UsageError(f"{FLAG}: {error.message}", error.hint) from None
+    return until_s, prolonged(scenario, until_s, crew)[0]
 
 
 def overrides_of(options: Mapping[str, object]) -> Overrides:

@@ -11,16 +11,18 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from harness.report.text import visible
 from harness.units import format_duration, format_rate
 
 LINE_EVERY_S = 5.0
+_LONGEST_LOOK = 300  # characters
 
 OnProgress = Callable[[Mapping[str, object]], None]
 
 
 @contextmanager
 def progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator[OnProgress]:
-    """Gives a function that shows a progress event of the load child."""
+    """Gives a function that shows a progress event of the load child, or a look at a run that may end earlier."""
     out = stream or sys.stderr
     if quiet:
         yield lambda event: None
@@ -47,6 +49,9 @@ def _bar(out: TextIO) -> Iterator[OnProgress]:
     task = bar.add_task("run", total=None, phase="start", figures="")
 
     def show(event: Mapping[str, object]) -> None:
+        if "look" in event:
+            console.print(visible(str(event["look"]), _LONGEST_LOOK), markup=False, highlight=False)  # above the bar
+            return
         bar.update(task, phase=str(event.get("phase", "")))
         if "elapsed_s" in event:  # without it only the phase has changed
             total, elapsed = _number(event, "total_s"), _number(event, "elapsed_s")
@@ -61,6 +66,8 @@ def _lines(out: TextIO) -> OnProgress:
 
     def show(event: Mapping[str, object]) -> None:
         nonlocal last
+        if "look" in event:
+            print(visible(str(event["look"]), _LONGEST_LOOK), file=out, flush=True)
         now = time.monotonic()
         if now - last < LINE_EVERY_S or "elapsed_s" not in event:
             return

@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import TypeAdapter
 
 from harness.chunks import schema_of
 from harness.conclude import Conclusion, conclude
-from harness.environment import fingerprint
+from harness.deciding.cohort import cut, ended_s, measured_until
+from harness.deciding.looks import prolonged
+from harness.deciding.watching import watching
 from harness.errors import Interrupted, RunFolderError
 from harness.findings import Summary
 from harness.interrupt import Interrupt
@@ -27,32 +28,19 @@ from harness.load.cost import Cost
 from harness.load.drive import Loaded, OnEvent, drive
 from harness.load.order import ALONE, Crew, Order
 from harness.mapped import mapped_spans, preset_warnings, with_preset
-from harness.model import (
-    Arrivals,
-    BodySpec,
-    Expect,
-    LoadProfile,
-    RequestSpec,
-    RunWarning,
-    Sample,
-    Scenario,
-    Span,
-    Step,
-    Vital,
-)
+from harness.model import Arrivals, LoadProfile, RunWarning, Sample, Scenario, Span, Step, Vital
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
-from harness.run_folder import SCHEMA_VERSION, RunFolder
+from harness.run.written import first_record, last_record, planned, stored_scenario
+from harness.run_folder import RunFolder
 from harness.scenario.span_section import ADDRESSED
-from harness.scenario.target import host_of, is_loopback
 from harness.spans import arrive, fetch
 from harness.spans.arrive import Awaited
 from harness.spans.asked import asked_traces
 from harness.spans.fetch import Fetched
-from harness.spans.listen import ReceiverProcess, ReceiverStatus
+from harness.spans.listen import ReceiverProcess
 from harness.spans.mapping import stages_of
 from harness.spans.probe import probe
-from harness.units import format_share
 
 REPORTS = ("html", "md", "junit")
 _WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
@@ -79,46 +67,58 @@ def execute(
     reports: Sequence[str] = _WRITTEN,
     label: str | None = None,
     accept_suspect: bool = False,
+    until_s: float | None = None,
 ) -> Outcome:
     """Run a scenario into a new folder below `parent`. `crew` says which processes send the load.
 
     `reports` are the report formats that are written; the tables are written always. `label` tells apart the runs of
     one scenario: it ends the name of the folder. With `accept_suspect` an invalid measurement is judged nevertheless.
+    With `until_s` the run goes on until its SLOs are decided, at most so many seconds, warm-up included.
 
     `on_event` gets the progress events of the load child, then the phases "spans" and "report". `listener` is a bound
     socket for the span receiver, for a caller that had to tell the service its port before; otherwise the scenario's
     address is bound here.
-    Raises UsageError (port taken, trace store down), NothingMeasured (target down) before anything is written;
-    UsageError (the scenario cannot be run), NothingMeasured or Interrupted when the load child ended before the first
-    sample.
+    Raises UsageError (port taken, trace store down, a load that cannot go on), NothingMeasured (target down) before
+    anything is written; UsageError (the scenario cannot be run), NothingMeasured or Interrupted when the load child
+    ended before the first sample.
     """
+    until = None
+    if until_s is not None:
+        scenario, until = prolonged(scenario, until_s, crew)
     launch.preflight(scenario.target)
     arrive.deadline_s()
     odd = probe(scenario.spans)
     ports = arrive.bind(scenario.spans, listener)
     started = datetime.now(UTC)
     folder = RunFolder.create(parent, scenario.name if label is None else f"{scenario.name}-{label}", started)
-    record = {**_first_record(scenario, folder, started, odd), "accept_suspect": accept_suspect, "label": label}
+    record = {**first_record(scenario, folder, started, odd), "accept_suspect": accept_suspect, "label": label}
+    if until is not None:
+        record["decided"] = until.written(None)
     folder.write_json("run.json", record)
     with arrive.receiving(ports, folder.path) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
-        loaded = drive(Order(scenario, str(folder.path), folder.run_id), on_event, interrupt, crew, cost)
-        moved = _on_one_clock(folder, loaded)
+        order = Order(scenario, str(folder.path), folder.run_id)
+        with watching(until, folder.path, on_event, accept_suspect) as watch:
+            loaded = drive(order, on_event, interrupt, crew, cost, watch)
+        moved = _on_one_clock(folder, loaded) + (watch.warnings() if watch is not None else [])
         on_event({"phase": "spans"})
         awaited, fetched = _bring_spans(scenario, receiver, folder, interrupt, on_event, started)
     on_event({"phase": "report"})
-    record = _last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, fetched, moved)
+    record = last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, fetched, moved)
     if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
         with suppress(RunFolderError):  # why nothing was measured matters more
             folder.write_json("run.json", record)
         raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
+    if watch is not None:
+        record = {**record, "decided": watch.written(loaded)}
+        scenario = cut(scenario, ended_s(loaded))
     return _finish(folder, scenario, record, reports)
 
 
 def reopen(folder: RunFolder) -> Outcome:
     """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError."""
     record = validated(folder.read_json("run.json"), folder.run_json)
-    conclusion = conclude(folder, _stored_scenario(record["plan"]), record)
+    conclusion = conclude(folder, stored_scenario(record["plan"]), record)
     return Outcome(folder, conclusion.summary, conclusion.rows)
 
 
@@ -156,23 +156,6 @@ def _bring_spans(
     return None, fetch.fetch(spec, asked.traces.to_pylist(), asked.window, out, interrupt, on_event, patience)
 
 
-# --- run.json ----------------------------------------------------------------------------------------------
-
-
-def _first_record(scenario: Scenario, folder: RunFolder, started: datetime, odd: list[RunWarning]) -> dict[str, object]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": folder.path.name,
-        "status": "running",
-        "started_ns": int(started.timestamp() * 1e9),
-        "loopback": is_loopback(host_of(scenario.target)),
-        "plan": _plan(scenario),
-        "source": scenario.source,
-        "environment": dict(fingerprint()),
-        "warnings": [asdict(warning) for warning in (*_sampled_checks(scenario), *odd)],
-    }
-
-
 def _on_one_clock(folder: RunFolder, loaded: Loaded) -> list[RunWarning]:
     try:
         return clocks.align(folder.path, loaded.end.get("workers", ()))
@@ -182,62 +165,6 @@ def _on_one_clock(folder: RunFolder, loaded: Loaded) -> list[RunWarning]:
         return [RunWarning("worker_clock", message, "free some disk space, or use another --out", invalidates=True)]
 
 
-def _last_record(
-    record: Mapping[str, object],
-    loaded: Loaded,
-    received: ReceiverStatus | None,
-    awaited: Awaited | None,
-    fetched: Fetched | None,
-    moved: list[RunWarning],
-) -> dict[str, object]:
-    known = record["warnings"]
-    assert isinstance(known, list)  # noqa: S101 - made by _first_record
-    warnings = [*loaded.warnings, *moved, *arrive.warnings_of(received, awaited)]
-    warnings += fetch.warnings_of(fetched, arrive.DEADLINE)
-    if loaded.failed is not None:
-        hint = loaded.failed.hint or "what was measured until then is kept; see the load log in the run folder"
-        warnings.append(RunWarning(loaded.code, loaded.failed.message, hint, invalidates=True))
-    return {
-        **record,
-        "status": "interrupted" if loaded.interrupted else "finished" if loaded.end else "broken",
-        "load": {k: v for k, v in loaded.end.items() if k != "kind"},
-        "receiver": asdict(received) if received is not None else None,
-        "awaited": asdict(awaited) if awaited is not None else None,
-        "fetched": asdict(fetched) if fetched is not None else None,
-        "warnings": [*known, *(asdict(warning) for warning in warnings)],
-    }
-
-
-def _sampled_checks(scenario: Scenario) -> list[RunWarning]:
-    """What is only looked at in part must be said: the error rate does not know the rest."""
-    return [
-        RunWarning(
-            "sampled_checks",
-            f"the bodies of {format_share(request.expect.sampled)} of the answers to {request.name} are checked, the "
-            "others by their status alone: more may be wrong than the error rate shows",
-            "raise `sample` in its expect, if the generator has the CPU",
-        )
-        for request in scenario.requests
-        if request.expect.sampled < 1
-    ]
-
-
-def _plan(scenario: Scenario) -> dict[str, object]:
-    """The scenario as far as it may be stored: no headers, parameters or bodies, which may hold secrets."""
-    kept = replace(scenario, requests=tuple(_bare(r) for r in scenario.requests), source="", path=None)
-    dumped = TypeAdapter(Scenario).dump_python(kept, mode="json")
-    assert isinstance(dumped, dict)  # noqa: S101 - a dataclass dumps to an object
-    return dumped
-
-
-def _bare(request: RequestSpec) -> RequestSpec:
-    return replace(request, params=(), headers=(), body=BodySpec(), expect=Expect(sampled=request.expect.sampled))
-
-
-def _stored_scenario(plan: object) -> Scenario:
-    return TypeAdapter(Scenario).validate_python(plan)
-
-
 # --- the end -----------------------------------------------------------------------------------------------
 
 
@@ -245,9 +172,9 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object],
     """Conclude, then store. A disk that is full by now costs the files, not the answer."""
     asked, scenario = scenario.spans, replace(scenario, spans=with_preset(folder, scenario.spans))
     known = record["warnings"]
-    assert isinstance(known, list)  # noqa: S101 - made by _last_record
+    assert isinstance(known, list)  # noqa: S101 - made by last_record
     guessed = [asdict(warning) for warning in preset_warnings(folder, asked, scenario.spans)]
-    record = {**record, "plan": _plan(scenario), "warnings": [*known, *guessed]}
+    record = {**record, "plan": planned(scenario), "warnings": [*known, *guessed]}
     try:
         _seal(folder, scenario, record)
     except RunFolderError as error:
@@ -261,7 +188,7 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object],
 
 def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> None:
     folder.write_json("run.json", record)
-    folder.seal(Sample, "samples")
+    folder.seal(Sample, "samples", lambda part: measured_until(part, record))
     folder.seal(Span, "spans", lambda part: stages_of(part, scenario.spans))
     if folder.chunks("vitals"):
         folder.seal(Vital, "vitals")
