@@ -38,6 +38,7 @@ def test_blanks_do_not_matter() -> None:
         ("peak(rss) < 2GiB", "peak", "rss", "<", 2.0 * 1024**3, "B"),
         ("mean(cpu) < 250%", "mean", "cpu", "<", 2.5, "ratio"),
         ("max(threads) <= 40", "max", "threads", "<=", 40.0, ""),
+        ("mean(in_flight) < 2.5", "mean", "in_flight", "<", 2.5, ""),
         ("p99(loop_lag) < 20ms", "p99", "loop_lag", "<", 0.02, "s"),
     ],
 )

@@ -34,7 +34,7 @@ Figures, which need no subject:
 
 Arguments narrow the requests down: `name` of the request, `step` of the load profile (from 0), `phase` (warmup,
 measure, drain; the measured one if not given). `model` goes with inference (per request, the time of that model's
-calls) and with call.
+calls) and with call, but not with count and rate.
 
 Limits: a duration (200ms), a share (25%), a rate (20/s), a size (2GiB), a plain number (500). Upper limits take < or
 <=; completed, check_rate, throughput, coverage, rate and share(ok) are floors and take > or >=; count takes both.

@@ -65,7 +65,7 @@ def _number(word: str, statistic: str, subject: str | None, unit: str) -> float:
     if unit == "B":
         return float(parse_bytes(word))
     if unit == "":
-        return _plain(word, whole=statistic != "cv")
+        return _plain(word, whole=statistic == "count")
     return _of_a_core(word) if subject == "cpu" else parse_share(word)
 
 
@@ -85,8 +85,8 @@ def _of_a_core(word: str) -> float:
     percent = _PERCENT.fullmatch(word) if len(word) <= LONGEST_TEXT else None
     if percent:
         return float(Decimal(percent[1]) / 100)
-    parse_share(word)  # refuses it, in words
-    raise UnitError(f"{quoted(word, 30)} is not a share of one core", "write 80%; several cores are above 100%")
+    problem = "has no unit" if _NUMBER.fullmatch(word) else "is not a share of one core"
+    raise UnitError(f"{quoted(word, 30)} {problem}", "write 80%; two busy cores are 200%")
 
 
 def _senseless(statistic: str, subject: str | None, op: str, limit: float, unit: str) -> tuple[str, str] | None:
