@@ -20,6 +20,8 @@ from harness.slo import Slo
 from harness.units import format_count, format_rate
 
 LEAST_SECONDS = 10
+SLACK = 0.005
+"""The measured time is not known better: a limit so little above what was offered asks for all of it."""
 
 
 def judge_count(slo: Slo, evidence: Evidence) -> SloFindings:
@@ -27,6 +29,8 @@ def judge_count(slo: Slo, evidence: Evidence) -> SloFindings:
     n = len(evidence.requests)
     if n == 0:
         return answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, NOTHING)
+    if (lacking := _unknown(slo, evidence)) is not None:
+        return lacking
     count = int(counts_of(evidence, slo.subject or "ok").sum())
     return answer(slo, fact(slo, count), count, n, f"{format_count(count)} of {format_count(n)} requests")
 
@@ -38,10 +42,18 @@ def judge_rate(slo: Slo, evidence: Evidence, seconds: float | None, confidence: 
         return answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, NOTHING)
     if not seconds:
         return answer(slo, Verdict.INVALID, None, n, "how long that was measured is not known")
+    if (lacking := _unknown(slo, evidence)) is not None:
+        return lacking
     counted = counts_of(evidence, slo.subject or "ok")
     if evidence.planned:
         return _planned(slo, evidence, counted, seconds, confidence)
     return _closed(slo, evidence, counted, seconds, confidence)
+
+
+def _unknown(slo: Slo, evidence: Evidence) -> SloFindings | None:
+    if evidence.asked or slo.subject in (None, "ok", *WHOLE_REQUEST):
+        return None
+    return answer(slo, Verdict.INVALID, None, len(evidence.requests), "no server half was asked for")
 
 
 def counts_of(evidence: Evidence, column: str) -> NDArray[np.bool_]:
@@ -65,9 +77,13 @@ def _planned(
     observed, offered = count / seconds, n / seconds
     said = f"{format_count(count)} of {format_count(n)} requests in {seconds:,.3g} s"
     p = slo.limit / offered
-    if p > 1.0 or not 0.0 < p < 1.0:
-        reason = f"{said}: no more than {format_rate(offered)} were offered" if p > 1.0 else said
-        return answer(slo, fact(slo, observed), observed, n, reason)
+    if count and p > 1.0 + (SLACK if slo.op == ">=" else 0.0):
+        reason = f"{said}: no more than {format_rate(offered)} were offered, which cannot show it; raise the load"
+        return answer(slo, Verdict.INVALID, observed, n, reason)
+    if p <= 0.0:
+        return answer(slo, fact(slo, observed), observed, n, said)
+    if p >= 1.0:
+        return answer(slo, Verdict.PASSED if count == n and slo.op == ">=" else Verdict.FAILED, observed, n, said)
     bad = Values(1.0 - counted.astype(np.float64), evidence.requests["step"].to_numpy(dtype=np.int64))
     ruling = rule(bad, p, confidence)
     return answer(slo, VERDICTS[ruling.decision], observed, n, worded(ruling, said, n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,15 @@ from harness.analysis.statistics.quantiles import estimate_mean
 from harness.findings import Estimate, SloFindings, Verdict
 from harness.gate.answers import NOTHING, Values, answer, in_words, more
 from harness.slo import Slo
-from harness.units import format_count, format_share
+from harness.units import format_count, format_duration, format_share
 
 LEAST = 6
 """A series worth fewer independent values has no interval of its mean."""
-LEAST_OF_CV = 30
+ROUNDING = 1e-12
+LEAST_OF_CV = 100
 """With fewer the spread is too unsure for the delta method."""
+SKEWED = 0.2
+"""So much of the tail probability is left for the interval of a spread."""
 
 
 def judge_mean(slo: Slo, values: Values, confidence: float, kind: str = "requests") -> SloFindings:
@@ -29,7 +33,9 @@ def judge_mean(slo: Slo, values: Values, confidence: float, kind: str = "request
 
 def judge_cv(slo: Slo, values: Values, confidence: float, kind: str = "requests") -> SloFindings:
     """cv(SUBJECT): standard deviation / mean, linearised in both (the delta method: Casella & Berger, Statistical
-    Inference, 5.5.4): its interval is that of the mean of the influence of each value.
+    Inference, 5.5.4), so that its interval is that of a mean: of the influence of each value, on the scale of the
+    logarithm. Samples that miss the tail miss it in their spread and in its error at once: at 95 % the upper limit is
+    too low in 5 % to 20 % of lognormal samples and M/M/1 queues, at 99 % in 1 % to 10 % of them, which is taken.
     """
     if (lost := _failed(slo, values)) is not None:
         return lost
@@ -38,17 +44,27 @@ def judge_cv(slo: Slo, values: Values, confidence: float, kind: str = "requests"
         return answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, NOTHING)
     mean, deviation = float(seconds.mean()), float(seconds.std())
     if mean <= 0.0:
-        reason = f"the mean of {format_count(n)} {kind} is {in_words(slo, mean)}: there is nothing to vary"
+        reason = f"the mean of {format_count(n)} {kind} is {format_duration(mean)}: there is nothing to vary"
         return answer(slo, Verdict.INVALID, None, n, reason)
+    if deviation <= ROUNDING * mean:
+        deviation = 0.0  # all equal
     cv = deviation / mean
-    influence = _influence(seconds, mean, deviation)
-    return by_interval(slo, Values(cv + influence, values.steps), cv, slo.limit, confidence, kind, LEAST_OF_CV)
+    found = estimate_mean(
+        cv + _influence(seconds, mean, deviation), 1.0 - (1.0 - confidence) * SKEWED, LEAST_OF_CV, values.steps
+    )
+    if found.high is None:
+        return answer(slo, Verdict.NOT_ENOUGH_DATA, cv, n, _too_few(n, found, LEAST_OF_CV, kind))
+    reach = math.exp(min((found.high - cv) / cv, 50.0)) if cv > 0.0 else 1.0
+    low, high = cv / reach, cv * reach
+    verdict = decided(slo, low, high, slo.limit)
+    reason = f"{format_share(confidence)} interval {low:.3g} to {high:.3g} over {format_count(n)} {kind}"
+    return answer(slo, verdict, cv, n, reason + _open(verdict, replace(found, high=high), slo.limit, kind))
 
 
 def _influence(values: NDArray[np.float64], mean: float, deviation: float) -> NDArray[np.float64]:
     """What each value adds to the coefficient of variation; they sum to 0."""
     apart = values - mean
-    if deviation <= 1e-12 * mean:  # all equal
+    if deviation == 0.0:
         return np.zeros(len(values))
     found: NDArray[np.float64] = (apart**2 / deviation - deviation) / (2.0 * mean) - deviation * apart / mean**2
     return found
@@ -61,6 +77,8 @@ def judge_mean_share(slo: Slo, rows: pd.DataFrame, values: Values, confidence: f
     observed = float(values.values.sum()) / total if total > 0 else None
     excess = Values(values.values - slo.limit * latency, values.steps)
     n = len(excess)
+    if n and observed is None:
+        return answer(slo, Verdict.NOT_ENOUGH_DATA, None, n, "the requests took no time at all")
     mean = estimate_mean(excess.values, confidence, LEAST, excess.steps)
     if mean.low is None or mean.high is None or observed is None:
         return answer(slo, Verdict.NOT_ENOUGH_DATA, observed, n, _too_few(n, mean, LEAST, "requests"))
@@ -70,15 +88,15 @@ def judge_mean_share(slo: Slo, rows: pd.DataFrame, values: Values, confidence: f
 
 
 def by_interval(
-    slo: Slo, values: Values, observed: float | None, limit: float, confidence: float, kind: str, least: int = LEAST
+    slo: Slo, values: Values, observed: float | None, limit: float, confidence: float, kind: str
 ) -> SloFindings:
     """Whether the mean of the values is on the right side of the limit."""
     n = len(values)
     if n == 0:
         return answer(slo, Verdict.NOT_ENOUGH_DATA, None, 0, NOTHING)
-    mean = estimate_mean(values.values, confidence, least, values.steps)
+    mean = estimate_mean(values.values, confidence, LEAST, values.steps)
     if mean.low is None or mean.high is None:
-        return answer(slo, Verdict.NOT_ENOUGH_DATA, observed, n, _too_few(n, mean, least, kind))
+        return answer(slo, Verdict.NOT_ENOUGH_DATA, observed, n, _too_few(n, mean, LEAST, kind))
     verdict = decided(slo, mean.low, mean.high, limit)
     low, high = in_words(slo, mean.low), in_words(slo, mean.high)
     reason = f"{format_share(confidence)} interval {low} to {high} over {format_count(n)} {kind}"
@@ -113,9 +131,9 @@ def _too_few(n: int, mean: Estimate, least: int, kind: str) -> str:
     if mean.refusal is not None:
         return mean.refusal
     if n < least:
-        return f"{format_count(n)} {kind} are too few for an interval: needs {least - n} more"
+        return f"an interval needs {least} {kind}, there are {n}: {least - n} more"
     return (
-        f"{format_count(n)} {kind} are worth fewer than {least} independent ones: too few for an interval, run longer"
+        f"{format_count(n)} {kind} are worth fewer than {least} independent ones, too few for an interval: run longer"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,7 +59,7 @@ def _unknown(evidence: Evidence, where: Where) -> Refusal | None:
     if where.name is not None and names and where.name not in names:
         return Refusal(Verdict.INVALID, f"no request is named {quoted(where.name)}: {nearest(where.name, names)}")
     if where.step is not None and steps and where.step not in steps:
-        return Refusal(Verdict.INVALID, f"there is no step {where.step}: the run has steps {_numbers(steps)}")
+        return Refusal(Verdict.INVALID, f"there is no step {where.step}: the run has {_numbers(sorted(steps))}")
     if where.model is None:
         return None
     models = set() if evidence.calls is None else set(evidence.calls["model"].dropna())
@@ -80,9 +80,8 @@ def _names_and_steps(evidence: Evidence) -> tuple[set[str], set[int]]:
     return names, steps
 
 
-def _numbers(steps: Iterable[int]) -> str:
-    ordered = sorted(steps)
-    return f"{ordered[0]} to {ordered[-1]}" if len(ordered) > 2 else " and ".join(map(str, ordered))
+def _numbers(steps: Sequence[int]) -> str:
+    return f"only step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
 
 
 def _of_phase(evidence: Evidence, phase: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
