@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from harness.analysis.comparing import family, words
+from harness.analysis.comparing.change_points import LEAST, Floats, change_points
 from harness.analysis.comparing.failures import SMALL
 from harness.analysis.comparing.paired import ERROR_RATE, TURNED
 from harness.analysis.comparing.prediction import LEAST_RUNS, judge_against
@@ -43,10 +44,12 @@ def judge(
     if new.run.verdict is Verdict.INVALID:
         reason = "the run itself is an invalid measurement: it was not held against others"
         return BaselineFindings(Verdict.INVALID, (reason,), (), out, (), allowed, ())
-    metrics = _metrics(new, used, allowed)
+    values = {name: _values(used, name) for name in _names(new)}
+    metrics = _metrics(new, values, allowed)
     verdict, reasons = _verdict(metrics, len(used), allowed, strict)
     refs = tuple(run.run for run in used)
-    return BaselineFindings(verdict, reasons, refs, out, metrics, allowed, _sentences(metrics, refs))
+    sentences = (*_sentences(metrics, refs), *_moved(used, values))
+    return BaselineFindings(verdict, reasons, refs, out, metrics, allowed, sentences)
 
 
 def _comparable(new: Stored, runs: Iterable[Stored]) -> tuple[list[Stored], list[LeftOut]]:
@@ -73,20 +76,22 @@ def _comparable(new: Stored, runs: Iterable[Stored]) -> tuple[list[Stored], list
 # --- the metrics -------------------------------------------------------------------------------------------
 
 
-def _metrics(new: Stored, used: Sequence[Stored], allowed: float) -> tuple[BaselineMetric, ...]:
-    """p50, p95 and the error rate; of a closed loop, where it is no matter of the load, also the throughput."""
-    names = ("p50", "p95", *(("throughput",) if new.closed_loop else ()), ERROR_RATE)
-    weight = family.weights(names, ERROR_RATE)
+def _names(new: Stored) -> tuple[str, ...]:
+    """The throughput of an open loop is what was asked for, and tells nothing."""
+    return ("p50", "p95", *(("throughput",) if new.closed_loop else ()), ERROR_RATE)
+
+
+def _metrics(new: Stored, values: Mapping[str, Floats], allowed: float) -> tuple[BaselineMetric, ...]:
+    weight = family.weights(tuple(values), ERROR_RATE)
     return tuple(
-        judge_against(
-            name,
-            np.array([_value(run, name) for run in used], np.float64),
-            _value(new, name),
-            allowed,
-            (1.0 - CONFIDENCE) * weight[name],
-        )
-        for name in names
+        judge_against(name, runs, _value(new, name), allowed, (1.0 - CONFIDENCE) * weight[name])
+        for name, runs in values.items()
     )
+
+
+def _values(runs: Sequence[Stored], metric: str) -> Floats:
+    """Shape (runs,), oldest first; NaN where a run does not know it."""
+    return np.array([_value(run, metric) for run in runs], np.float64)
 
 
 def _value(run: Stored, metric: str) -> float:
@@ -153,3 +158,17 @@ def _sentences(metrics: Sequence[BaselineMetric], runs: Sequence[RunRef]) -> tup
     few = f"{len(runs)} baseline runs tell little of how much runs vary by themselves"
     start = one if len(runs) == 1 else few if runs else "No baseline run is comparable with this one"
     return (f"{start}: keep {LEAST_RUNS}, or compare the two versions in interleaved pairs with `harness ab`.",)
+
+
+def _moved(used: Sequence[Stored], values: Mapping[str, Floats]) -> Iterator[str]:
+    """Runs before and after a change vary more than runs of one thing: so much less is found."""
+    for name in _LEVELS:
+        enough = int((~np.isnan(values[name])).sum()) >= 2 * LEAST
+        found = change_points(values[name], metrics=len(_LEVELS)) if enough else []
+        if found:
+            first = used[found[-1][0]].run.run_id
+            yield (
+                f"The {name} of the baseline runs became another one at run {first}, which widens its limit: the runs "
+                "from there on alone would find smaller changes."
+            )
+            return

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.comparison import BaselineFindings
     from harness.findings import Summary
     from harness.run_folder import RunFolder
+    from harness.slo import Slo
 
 EXAMPLES = """
 \b
@@ -76,10 +77,10 @@ def command(
     return publish(summary, outputs, partial(_shown, summary, found), baseline=found)
 
 
-def _parsed(slos: Sequence[str]) -> list[str]:
-    from harness.slo import parse_slo
+def _parsed(expressions: Sequence[str]) -> list[Slo]:
+    from harness.slo import parse_slos
 
-    return [parse_slo(expression).expression for expression in slos]
+    return [slo for expression in expressions for slo in parse_slos(expression)]
 
 
 def _share(allowed: str) -> float:
@@ -91,25 +92,24 @@ def _share(allowed: str) -> float:
         raise UsageError(f"--allowed: {error.message}", error.hint) from None
 
 
-def _judged(folder: RunFolder, asked: list[str], only_these: bool, strict: bool, accept_suspect: bool) -> Summary:
+def _judged(folder: RunFolder, asked: list[Slo], only_these: bool, strict: bool, accept_suspect: bool) -> Summary:
     """The run concluded again with the SLOs that are wanted. Nothing is written."""
     from pydantic import TypeAdapter
 
     from harness.conclude import conclude
-    from harness.gate import judge_run
     from harness.model import Scenario
     from harness.record import validated
+    from harness.slo import check_names
 
     record = validated(folder.read_json("run.json"), folder.run_json)
     scenario = TypeAdapter(Scenario).validate_python(record["plan"])
-    wanted = asked if only_these else [*scenario.slo, *asked]
-    scenario = replace(scenario, slo=tuple(dict.fromkeys(" ".join(expression.split()) for expression in wanted)))
+    names = [request.name for request in scenario.requests] if scenario.users is None else None
+    for slo in asked:
+        check_names(slo, names, len(scenario.load.steps))
+    wanted = asked if only_these else [*_parsed(scenario.slo), *asked]
+    scenario = replace(scenario, slo=tuple(dict.fromkeys(slo.expression for slo in wanted)))
     accept = accept_suspect or record.get("accept_suspect") is True
-    summary = conclude(folder, scenario, {**record, "accept_suspect": accept}).summary
-    if not strict:
-        return summary
-    judged = judge_run(summary.slo, summary.health, summary.warnings, summary.counts.ok, accept=accept, strict=True)
-    return replace(summary, verdict=judged.verdict, reasons=judged.reasons, accepted=judged.accepted)
+    return conclude(folder, scenario, {**record, "accept_suspect": accept}, strict=strict).summary
 
 
 # --- against earlier runs ----------------------------------------------------------------------------------

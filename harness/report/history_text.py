@@ -14,7 +14,6 @@ from rich.text import Text
 
 from harness.comparison import ChangePoint, HistoryFindings, HistoryRow
 from harness.report import console_tables, figures, markdown_text
-from harness.report.lines import VERDICT_WORDS
 from harness.report.text import visible
 from harness.units import format_count, format_duration, format_rate
 
@@ -161,7 +160,7 @@ def _columns(found: HistoryFindings, rows: Sequence[HistoryRow], safe: Callable[
         _Column("when", "when (UTC)", tuple(when(row.run.started_ns) for row in rows)),
         _Column("run", "run", tuple(safe(row.run.run_id) for row in rows)),
         _Column("commit", "commit", tuple(safe(row.commit or "")[:12] for row in rows)),
-        _Column("verdict", "verdict", tuple(VERDICT_WORDS[row.run.verdict] for row in rows)),
+        _Column("verdict", "verdict", tuple(row.run.verdict.value.replace("_", " ") for row in rows)),
         _Column("load", "load", tuple(loads[without_seed(row.run.load)] if len(loads) > 1 else "" for row in rows)),
         _Column("n", "n", tuple(format_count(row.run.n) for row in rows)),
         _Column("p50", "p50 (ms)", tuple(figures.ms(row.p50_s, decimals) + mark("p50", row) for row in rows)),
