@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from harness.analysis.comparing import compare_words, two_runs
-from harness.analysis.comparing.likeness import Circumstances, differences
+from harness.analysis.comparing.likeness import Circumstances, differences, same_draw
 from harness.analysis.comparing.mix import Sent
 from harness.analysis.comparing.shift import shift
 from harness.analysis.comparing.tail_delta import TailDelta, tail_delta
@@ -55,7 +55,11 @@ def compare(a: RunFolder, b: RunFolder) -> CompareFindings:
         models=models,
         shifts=shift(side_a.levels, side_b.levels),
         tail=() if tail is None else tuple((stage, change.value or 0.0) for stage, change in tail.stages),
-        sentences=compare_words.sentences(metrics, stages, models, tail, silences),
+        sentences=(
+            *compare_words.sentences(metrics, stages, models, tail, silences),
+            *([compare_words.same_draw(around_a.load.seed)] if same_draw(around_a, around_b) else []),
+            compare_words.CAVEAT,
+        ),
     )
 
 

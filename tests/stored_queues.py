@@ -68,7 +68,8 @@ def _samples(simulated: queues.Simulated, traces: list[str], failed: int, size: 
         "name": simulated.names, "phase": ["measure"] * n, "step": np.zeros(n, np.int64), "worker": ["0"] * n,
         "scheduled_ns": sent, "start_ns": sent, "send_ns": sent, "sent_ns": sent, "first_byte_ns": done,
         "done_ns": done, "done_user_ns": done, "done_source": ["kernel"] * n,
-        "status": [None] * failed + [200] * (n - failed), "error": ["connection refused"] * failed + [None] * (n - failed),
+        "status": [None] * failed + [200] * (n - failed),
+        "error": ["connection refused"] * failed + [None] * (n - failed),
         "bytes_sent": np.full(n, size), "bytes_received": np.full(n, 9), "attempts": np.ones(n, np.int64),
         "censored": np.zeros(n, bool),
     }  # fmt: skip

@@ -138,30 +138,41 @@ def label(name: str) -> str:
 def _changes(title: str, changes: Sequence[StageChange], note: str) -> Table:
     known = [value for c in changes for value in (c.a_s, c.b_s) if value is not None]
     decimals = decimals_for(max(known, default=None))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for c in changes:
         part = "  " if c.stage in TRANSFER else ""
         waits = "" if c.works or c.stage == LATENCY else " ~"
         figures = (ms(c.a_s, decimals), ms(c.b_s, decimals), _signed(c.change.value, decimals))
         rows.append((f"{part}{label(c.stage)}{waits}", *figures, _between(c.change, decimals), share(c.share)))
-    columns = ("ms", "A", "B", "change", "interval", "of the change")
+    columns: tuple[str, ...] = ("ms", "A", "B", "change", "interval", "of the change")
+    if all(c.share is None for c in changes):  # of a change that is not known
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     refused = [f"{label(c.stage)}: {visible(c.change.refusal)}" for c in changes if c.change.refusal is not None]
-    return Table(title, columns, tuple(rows), (0,), "; ".join([part for part in (note, *refused) if part]))
+    return Table(title, columns, tuple(rows), (0,), _joined(note, *refused))
 
 
 def _shifts(shifts: Sequence[Shift]) -> Table:
-    known = [value for s in shifts for value in (s.a_s, s.b_s) if value is not None]
-    if not known:
-        return Table("", (), (), (), "")
-    decimals = decimals_for(max(known))
+    """Points that are known on one side at least; of the others why the first is missing, which needs least."""
+    known = [s for s in shifts if s.a_s is not None or s.b_s is not None]
+    decimals = decimals_for(max((value for s in known for value in (s.a_s, s.b_s) if value is not None), default=None))
     rows = tuple(
         (percentile(s.p), ms(s.a_s, decimals), ms(s.b_s, decimals), _signed(s.change.value, decimals),
          _between(s.change, decimals))
-        for s in shifts
+        for s in known
     )  # fmt: skip
-    refused = [f"{percentile(s.p)}: {visible(s.refusal)}" for s in shifts if s.refusal is not None]
-    note = "; ".join(["each interval for itself: of twelve, one in two comparisons is off by chance", *refused])
-    return Table("Shift of the latency", ("ms", "A", "B", "change", "interval"), rows, (0,), note)
+    refused = [s for s in shifts if s.refusal is not None]
+    why = f"no {_listed(refused)} ({visible(refused[0].refusal or '')})" if refused else ""
+    note = "each interval for itself: with twelve of them one may miss by chance"
+    return Table("Shift of the latency", ("ms", "A", "B", "change", "interval"), rows, (0,), _joined(note, why))
+
+
+def _listed(shifts: Sequence[Shift]) -> str:
+    names = [percentile(s.p) for s in shifts]
+    return " or ".join(names) if len(names) <= 2 else f"{names[0]} to {names[-1]}"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def percentile(p: float) -> str:
@@ -173,7 +184,7 @@ def _tail(tail: Sequence[tuple[str, float]]) -> Table:
     decimals = decimals_for(max((abs(value) for _, value in tail), default=None))
     rows = tuple((label(stage), _signed(value, decimals)) for stage, value in tail)
     note = "means of each stage in the requests around each run's own p95: they sum to the change of the p95"
-    return Table("The change of the p95, by stage", ("ms", "B less A"), rows, (0,), note)
+    return Table("Change of the p95", ("ms", "B less A"), rows, (0,), note)
 
 
 def _signed(seconds: float | None, decimals: int) -> str:

@@ -9,6 +9,7 @@ from harness.analysis.comparing.mover import tells
 from harness.analysis.comparing.tail_delta import TailDelta
 from harness.comparison import MetricChange, StageChange
 from harness.estimates import Estimate
+from harness.model import TRANSFER
 from harness.units import format_count, format_duration, format_share
 
 RUN_DEVIATION = 0.03
@@ -20,7 +21,10 @@ CAVEAT = (
     f"+{RUN_TO_RUN * 100:.0f}% of this could be run-to-run, near saturation more; `harness ab` tells."
 )
 DURATIONS = ("p50", "p95", "p99", "mean")
-_WORDS = {"error_rate": ("more failures", "fewer failures"), "throughput": ("fewer answers", "more answers")}
+WAITING = ("backlog", "queue_est", "queue")
+"""A request is here because others are served: its length follows from their work."""
+LITTLE = 0.02
+"""Of the mean latency: a stage that changed by less is in the table, and not worth a sentence."""
 
 
 # --- one metric --------------------------------------------------------------------------------------------
@@ -30,12 +34,11 @@ def metric_reason(metric: str, change: Estimate, a: Estimate, b: Estimate) -> st
     """What the ratio (above 1 is worse) says of B: `slower by 3.1% to 9.2%`, `between 1.2% faster and 4.0% slower`."""
     if metric == "error_rate":
         return _failures(change, a, b)
+    if metric == "throughput":
+        return _throughput(change, a, b)
     if change.value is None:
         return change.refusal or "not known"
-    worse, better = _WORDS.get(metric, ("slower", "faster"))
-    if metric == "throughput":
-        return _throughput(change, worse, better)
-    return _told(change, worse, better)
+    return _told(change, "slower", "faster")
 
 
 def _told(change: Estimate, worse: str, better: str) -> str:
@@ -55,10 +58,13 @@ def _told(change: Estimate, worse: str, better: str) -> str:
     return f"between {low} {better} and {high} {worse}"
 
 
-def _throughput(change: Estimate, worse: str, better: str) -> str:
+def _throughput(change: Estimate, a: Estimate, b: Estimate) -> str:
     """The ratio is A / B; people ask what became of the answers."""
+    if a.value == 0.0 or b.value == 0.0:
+        return "no answer in either" if a.value == b.value else f"no answer in {'A' if a.value == 0.0 else 'B'}"
     turned = [None if x is None or x <= 0.0 else 1.0 / x for x in (change.value, change.high, change.low)]
-    return _told(Estimate(turned[0], turned[1], turned[2], change.n, change.confidence), better, worse)
+    again = Estimate(turned[0], turned[1], turned[2], change.n, change.confidence, change.refusal)
+    return _told(again, "more answers", "fewer answers")
 
 
 def _failures(change: Estimate, a: Estimate, b: Estimate) -> str:
@@ -102,17 +108,31 @@ def sentences(
     silences: Sequence[tuple[str, str]],
 ) -> tuple[str, ...]:
     """The comparison in words. `silences` are (side, why nothing may be said about its stages)."""
-    found = [*_whole(metrics), *_failed(metrics), *_stage_sentences(stages), *_model(stages, models), *_tail(tail)]
+    found = [
+        *_whole(metrics),
+        *_failed(metrics),
+        *_stage_sentences(stages),
+        *_model(stages, models),
+        *_tail(tail, metrics),
+    ]
     if not stages and silences:
         found.append("Nothing is said about stages: " + "; ".join(f"of {name}, {why}" for name, why in silences) + ".")
-    return (*found, CAVEAT)
+    return tuple(found)
+
+
+def same_draw(seed: int) -> str:
+    """Said as a plus."""
+    return (
+        f"Both runs sent the same requests at the same instants (seed {seed}): the luck of the draw is the same on "
+        "both sides, so the intervals are rather too wide than too narrow."
+    )
 
 
 def _whole(metrics: Sequence[MetricChange]) -> list[str]:
     """Slower, faster, not told apart: the latency metrics by what their intervals say."""
     known = [m for m in metrics if m.metric in DURATIONS and m.ratio.value is not None]
     if not known:
-        return ["The latencies of these two runs cannot be compared: " + _why_not(metrics) + "."]
+        return [f"The latencies of these two runs cannot be compared ({_why_not(metrics)})."]
     told = []
     for sign, word in ((1, "slower"), (-1, "faster")):
         those = [m for m in known if tells(m.ratio, 1.0) == sign]
@@ -129,7 +149,7 @@ def _whole(metrics: Sequence[MetricChange]) -> list[str]:
 
 
 def _why_not(metrics: Sequence[MetricChange]) -> str:
-    return next((m.reason for m in metrics if m.metric in DURATIONS), "nothing was measured")
+    return next((f"{m.metric} of {m.reason}" for m in metrics if m.metric in DURATIONS), "nothing was measured")
 
 
 def _failed(metrics: Sequence[MetricChange]) -> list[str]:
@@ -144,32 +164,40 @@ def _failed(metrics: Sequence[MetricChange]) -> list[str]:
 
 
 def _stage_sentences(stages: Sequence[StageChange]) -> list[str]:
-    """The stage that works and changed most in the direction of the whole, then those that wait."""
-    whole = stages[-1].change if stages else None
-    direction = tells(whole) if whole is not None else 0
-    if whole is None or whole.value is None or not direction:
+    """The stages that work and changed, the largest change first; then those that wait."""
+    if not stages:
         return []
-    from_parts = [s for s in stages[:-1] if s.stage not in ("connect", "upload", "download")]
-    moved = [s for s in from_parts if tells(s.change) == direction]
+    whole = stages[-1]
+    moved = [s for s in stages[:-1] if s.stage not in TRANSFER and _is_worth_a_word(s, whole)]
     working = sorted((s for s in moved if s.works), key=lambda s: -abs(s.change.value or 0.0))
     waiting = [s for s in moved if not s.works]
     found = []
     if working:
         first, *others = working
-        more = f"; then {', '.join(f'{s.stage} {signed(s.change.value)}' for s in others[:2])}" if others else ""
-        found.append(f"{_takes(first)}{_of_mean(first, whole)}{more}.")
-    if waiting:
-        names = " and ".join(f"{s.stage} ({signed(s.change.value)})" for s in waiting)
-        follows = (
-            "that is waiting for others, a consequence of their work and of the load"
-            if working
-            else "but no stage that works is known to have changed: waiting alone comes from the load, from fewer "
-            "workers or from chance"
-        )
-        found.append(f"Requests also wait {'longer' if direction > 0 else 'less'} in {names}: {follows}."
-                     if working else
-                     f"Requests wait {'longer' if direction > 0 else 'less'} in {names}, {follows}.")  # fmt: skip
+        then = f"; {', '.join(f'{s.stage} {signed(s.change.value)}' for s in others[:2])}" if others else ""
+        found.append(f"{_takes(first)}{_of_mean(first, whole.change)}{then}.")
+    found += [_waiting(s, bool(working)) for s in waiting]
+    if not found:
+        found.append("No stage is told apart by these requests.")
     return found
+
+
+def _is_worth_a_word(change: StageChange, whole: StageChange) -> bool:
+    least = LITTLE * max(whole.a_s or 0.0, whole.b_s or 0.0)
+    return tells(change.change) != 0 and abs(change.change.value or 0.0) >= least
+
+
+def _waiting(change: StageChange, work_changed: bool) -> str:
+    """A wait is a consequence; of what, is known only if some work changed, too."""
+    amount = format_duration(abs(change.change.value or 0.0))
+    word = "longer" if (change.change.value or 0.0) > 0 else "less"
+    told = f"Requests wait {amount} {word} in {change.stage} ({_interval(change.change)})"
+    if work_changed:
+        return f"{told}: waiting for others is a consequence of their work and of the load."
+    return (
+        f"{told}, and no stage that works is known to have changed: waiting alone comes from the load, from another "
+        "number of workers, or from chance."
+    )
 
 
 def _takes(change: StageChange) -> str:
@@ -196,16 +224,18 @@ def _model(stages: Sequence[StageChange], models: Sequence[StageChange]) -> list
     return [f"In the chain of models, {_takes(moved[0])}."]
 
 
-def _tail(tail: TailDelta | None) -> list[str]:
+def _tail(tail: TailDelta | None, metrics: Sequence[MetricChange]) -> list[str]:
     """The stage that has most of a p95 that is known to have changed."""
-    if tail is None or not tells(tail.total):
+    p95 = next((tells(m.ratio, 1.0) for m in metrics if m.metric == "p95"), 0)
+    if tail is None or not p95 or p95 != tells(tail.total):
         return []
     moved = [(stage, change) for stage, change in tail.stages if tells(change) == tells(tail.total)]
     if not moved:
         return []
     stage, change = max(moved, key=lambda each: abs(each[1].value or 0.0))
+    waits = " (waiting for others)" if stage in WAITING else ""
     return [
-        f"Of the {signed(tail.total.value)} of the p95 of requests with a server half, {stage} has "
+        f"Of the {signed(tail.total.value)} of the p95 of requests with a server half, {stage}{waits} has "
         f"{signed(change.value)} ({_interval(change)}, n = {format_count(change.n)})."
     ]
 

@@ -177,13 +177,27 @@ def _offered(a: Circumstances, b: Circumstances) -> Iterator[Difference]:
         yield _said("rate as sent", format_rate(rates[0]), format_rate(rates[1]), False, "the plan was the same")
 
 
+def same_draw(a: Circumstances, b: Circumstances) -> bool:
+    """Whether both runs sent the same requests at the same instants of their schedules."""
+    one, other = a.load, b.load
+    if one.arrivals is Arrivals.USERS or a.place == b.place:
+        return False
+    drawn = [(x.arrivals, x.steps, x.warmup_s, x.seed, x.replay) for x in (one, other)]
+    mixes = [[(request.name, request.weight) for request in side.requests] for side in (a, b)]
+    return drawn[0] == drawn[1] and mixes[0] == mixes[1] and a.sent.counts == b.sent.counts
+
+
 # --- how it was measured -----------------------------------------------------------------------------------
 
 
 def _measuring(a: Circumstances, b: Circumstances) -> Iterator[Difference]:
     split_a, split_b = (_shares(side.split) for side in (a, b))
     if split_a and split_b and any(abs(split_a.get(k, 0.0) - split_b.get(k, 0.0)) > _SHARE_OFF for k in Split):
-        yield _said("server halves", _halves(split_a), _halves(split_b), False, "stages do not mean the same")
+        bare = [
+            name for name, shares in (("A", split_a), ("B", split_b)) if shares.get(Split.NONE, 0.0) > 1 - _SHARE_OFF
+        ]
+        because = f"no stage of {bare[0]} is known" if bare else "stages do not mean quite the same"
+        yield _said("server halves", _halves(split_a), _halves(split_b), False, because)
     if (a.spans.stages, a.spans.preset) != (b.spans.stages, b.spans.preset):
         sentence = "spans are mapped to stages in another way: a stage may hold other work"
         yield Difference("stages", a.spans.preset or "own", b.spans.preset or "own", False, sentence)

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis.slow.tail import STAGES_BLAMED
-from harness.analysis.statistics.bootstrap import block_count, block_length, block_weights
+from harness.analysis.statistics.bootstrap import block_length, block_weights
 from harness.analysis.statistics.quantiles import quantile
 from harness.estimates import Estimate
 
@@ -31,7 +31,8 @@ LEAST = 334
 DRAWS = 400
 _WIDEST, _NARROWEST = 0.045, 0.01  # of the window, to each side of P
 _SMALLEST_S = 1e-9  # what instants are recorded to
-_MOST_BINS = 2_000
+_COARSE = 0.7  # ranks below are one bin: no draw moves the window so far
+_MOST_BINS = 600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,8 @@ def at_p95(rows: pd.DataFrame, seed: int = 0, draws: int = DRAWS) -> AtP95 | str
     order = np.argsort(latency, kind="stable")
     half = min(_WIDEST, max(_NARROWEST, WINDOW / 2 / n))
     level, means = _means_at(latency, parts, order, half)
-    drawn = _drawn(parts, order, half, np.random.default_rng(seed), draws)
+    length = block_length(n, (latency > level).astype(np.float64))
+    drawn = _drawn(parts, order, half, block_weights(n, length, draws, np.random.default_rng(seed)), length)
     return AtP95(level, n, tuple(zip(STAGES_BLAMED, means.tolist(), strict=True)), drawn)
 
 
@@ -89,17 +91,17 @@ def _means_at(latency: Floats, parts: Floats, order: NDArray[np.intp], half: flo
     return level, means
 
 
-def _drawn(parts: Floats, order: NDArray[np.intp], half: float, random: np.random.Generator, draws: int) -> Floats:
-    """Deviations of the means in the window over draws of time blocks; shape (draws, stages).
+def _drawn(parts: Floats, order: NDArray[np.intp], half: float, taken: NDArray[np.int32], length: int) -> Floats:
+    """Deviations of the means in the window over draws of time blocks (`taken`); shape (draws, stages).
 
     Sums over blocks and bins of ranks say all about a draw: no request is touched again.
     """
-    n = len(order)
-    length = block_length(n)
-    blocks, bins = block_count(n, length), min(n, _MOST_BINS)
+    n, (draws, blocks) = len(order), taken.shape
+    fine = min(n - int(_COARSE * n), _MOST_BINS)
+    bins = fine + 1
     cells = np.arange(n) // length * bins
-    cells[order] += np.arange(n) * bins // n
-    weights = np.vstack([np.ones((1, blocks)), block_weights(n, length, draws, random)])
+    cells[order] += np.maximum(0, np.floor((np.arange(n) / n - _COARSE) / (1.0 - _COARSE) * fine).astype(np.intp) + 1)
+    weights = np.vstack([np.ones((1, blocks)), taken])
 
     def cumulated(values: Floats | None) -> Floats:
         of_cells = np.bincount(cells, values, minlength=blocks * bins).reshape(blocks, bins)
@@ -111,6 +113,9 @@ def _drawn(parts: Floats, order: NDArray[np.intp], half: float, random: np.rando
     edges = counts[:, -1:] * np.array([P - half, P + half])
     means = np.empty((draws + 1, len(parts)))
     for k, values in enumerate(parts):
+        if not values.any():
+            means[:, k] = 0.0
+            continue
         sums = cumulated(values)
         at = np.array([np.interp(edge, count, each) for edge, count, each in zip(edges, counts, sums, strict=True)])
         means[:, k] = (at[:, 1] - at[:, 0]) / (edges[:, 1] - edges[:, 0])
@@ -145,4 +150,4 @@ def tail_delta(a: AtP95, b: AtP95) -> TailDelta:
 
 def _estimate(value: float, drawn: Floats, n: int) -> Estimate:
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return Estimate(value, value + min(0.0, float(low)), value + max(0.0, float(high)), n)
+    return Estimate(value, value + min(-_SMALLEST_S, float(low)), value + max(_SMALLEST_S, float(high)), n)

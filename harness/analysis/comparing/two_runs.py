@@ -6,8 +6,8 @@ runs of the same thing differ is in none of them, so no change found here is evi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,13 +22,9 @@ from harness.analysis.stages import ORDER
 from harness.analysis.statistics.quantiles import estimate_mean
 from harness.comparison import Change, MetricChange, StageChange
 from harness.estimates import Estimate, LatencyFindings
-from harness.model import SERVER_STAGES
 
 LATENCY = "latency"
 """The last row of the stages: what they add up to."""
-WAITING = ("backlog", "queue_est", "queue")
-"""A request is here because others are served: its length follows from their work."""
-ADDITIVE = ("backlog", "transfer", "queue_est", *SERVER_STAGES, "other", "unsplit")
 MOST_MODELS = 20
 _OF_LATENCY = ("p50", "p95", "p99", "mean")
 _Compared: TypeAlias = Callable[[Estimate, Estimate], Estimate]
@@ -67,6 +63,8 @@ def side(
     """
     ok, steps = due["ok"].to_numpy(np.bool_), due["step"].to_numpy(np.int64)
     series = np.where(ok, due["latency_s"], np.inf).astype(np.float64)
+    if silence is None and rows.empty:
+        silence = "no request has a server half"
     rows = rows if silence is None else rows.iloc[:0]
     return Side(
         latency=latency,
@@ -84,8 +82,10 @@ def side(
 def _completed(due: pd.DataFrame, per_s: float | None) -> Estimate:
     """Ok answers per second, with the interval of the count per second of schedule (whole seconds of each step)."""
     n = int(due["ok"].sum())
-    if per_s is None or not n:
-        return Estimate(None, None, None, len(due), refusal="no request was answered as expected")
+    if per_s is None:
+        return Estimate(None, None, None, len(due), refusal="nothing was measured")
+    if not n:
+        return Estimate(0.0, None, None, len(due))
     counts, steps = [], []
     for step, part in due.groupby("step"):
         at = part["scheduled_ns"].to_numpy(np.int64)
@@ -143,7 +143,7 @@ def metrics(a: Side, b: Side) -> tuple[MetricChange, ...]:
         _metric(name, "s", getattr(a.latency, name), getattr(b.latency, name), ratio) for name in _OF_LATENCY
     ]  # fmt: skip
     found.append(_metric("error_rate", "ratio", a.failed, b.failed, _failures))
-    found.append(_metric("throughput", "1/s", a.completed_per_s, b.completed_per_s, lambda x, y: ratio(y, x)))
+    found.append(_metric("throughput", "1/s", a.completed_per_s, b.completed_per_s, _rates))
     return tuple(found)
 
 
@@ -162,6 +162,13 @@ def _failures(a: Estimate, b: Estimate) -> Estimate:
     return ratio(a, b)
 
 
+def _rates(a: Estimate, b: Estimate) -> Estimate:
+    """A / B: less is worse."""
+    found = ratio(a, b)
+    value, low, high = (None if x is None or x <= 0.0 else 1.0 / x for x in (found.value, found.high, found.low))
+    return replace(found, value=value, low=low, high=high)
+
+
 def stages(a: Side, b: Side) -> tuple[StageChange, ...]:
     """The mean of each stage, B less A, ending with LATENCY; none where one side may not be asked about stages.
 
@@ -177,7 +184,7 @@ def stages(a: Side, b: Side) -> tuple[StageChange, ...]:
         mean_a, mean_b = of_a.get(stage), of_b.get(stage)
         if not any(mean is not None and mean.value for mean in (mean_a, mean_b)):
             continue  # of neither run
-        found.append(_changed(stage, mean_a, mean_b, whole, works=stage not in (*WAITING, LATENCY)))
+        found.append(_changed(stage, mean_a, mean_b, whole, works=stage not in (*compare_words.WAITING, LATENCY)))
     return tuple(found)
 
 
@@ -209,8 +216,3 @@ def _changed(name: str, a: Estimate | None, b: Estimate | None, whole: Estimate,
     known = tells(whole) != 0 and whole.value and change.value is not None
     share = change.value / whole.value if known and change.value is not None and whole.value else None
     return StageChange(name, mean_a.value, mean_b.value, change, share, works)
-
-
-def additive(changes: Iterable[StageChange]) -> Sequence[StageChange]:
-    """The stages that add up: without the parts of transfer, and without their sum."""
-    return [change for change in changes if change.stage in ADDITIVE]
