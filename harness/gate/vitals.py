@@ -1,7 +1,8 @@
 """Limits on what the service says of its processes, read about once a second during the measured time.
 
 Of rss, cpu, threads, loop_lag and gc_pause each process has to keep the limit, and the worst one is named. in_flight
-and waiting are added up over the processes: the requests of a service are what all of them hold.
+and waiting are added up over the processes: the requests of a service are what all of them hold. A process that was
+hardly there has a part in peaks alone, as long as others were.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def judge_vital(slo: Slo, evidence: Evidence, confidence: float) -> SloFindings:
     found = _readings(slo, evidence)
     if isinstance(found, Refusal):
         return refused(slo, found)
-    judged = [(_judge(slo, process, values, confidence), process) for process, values in found]
+    if slo.statistic not in ("peak", "max"):
+        found = [(process, values) for process, values in found if len(values) >= LEAST_READINGS] or found
+    judged = [(_judge(slo, values, confidence), process) for process, values in found]
     worst, process = min(
         judged, key=lambda each: (_GRAVITY.index(each[0].verdict), -(each[0].observed or 0.0), each[1])
     )
@@ -38,7 +41,7 @@ def judge_vital(slo: Slo, evidence: Evidence, confidence: float) -> SloFindings:
     return answer(slo, worst.verdict, worst.observed, worst.n, f"{worst.reason} of {process}{others}")
 
 
-def _judge(slo: Slo, process: str, values: Values, confidence: float) -> SloFindings:
+def _judge(slo: Slo, values: Values, confidence: float) -> SloFindings:
     if slo.statistic == "mean":
         return judge_mean(slo, values, confidence, "readings")
     if slo.quantile is not None:
