@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harness import described
@@ -12,12 +13,13 @@ from harness.analysis.comparing.judged import Judged, judged
 from harness.analysis.comparing.paired import ERROR_RATE, Rule
 from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
 from harness.environment import fingerprint
-from harness.errors import Interrupted
+from harness.errors import Interrupted, RunFolderError
 from harness.findings import Verdict
 from harness.model import Arrivals, RunWarning
 from harness.pairs import SPARE, Bench, measure
-from harness.report import ab_text
+from harness.report import ab_text, job_summary, junit
 from harness.report.json_findings import render_findings
+from harness.run_folder import RunFolder
 
 AB_FILE = "ab.json"
 
@@ -149,6 +151,16 @@ def _warnings(bench: Bench, counted: list[PairFindings]) -> tuple[RunWarning, ..
         message = f"{ab_words.percent(waits)} of A's latency is waiting: near saturation every figure varies much more"
         warnings.append(RunWarning("near_saturation", message, "compare at about half of what A holds"))
     return tuple(warnings)
+
+
+def write_reports(folder: RunFolder, found: AbFindings) -> tuple[str, ...]:
+    """report.md and junit.xml beside ab.json; their names. A full disk costs the files, not the answer."""
+    written = []
+    for name, render in (("report.md", job_summary.render), ("junit.xml", junit.render)):
+        with suppress(RunFolderError):
+            folder.write_text(name, render(found))
+            written.append(name)
+    return tuple(written)
 
 
 def _store(bench: Bench, found: AbFindings) -> None:

@@ -11,7 +11,20 @@ from typing import Any, TextIO
 import click
 
 from harness import __version__
-from harness.commands import check, demo, init, report, run, whatif, worker
+from harness.commands import (
+    ab,
+    calibrate,
+    check,
+    compare,
+    demo,
+    gate,
+    history,
+    init,
+    report,
+    run,
+    whatif,
+    worker,
+)
 from harness.errors import ExitCode, HarnessError
 
 EXAMPLES = """
@@ -24,6 +37,9 @@ Examples:
   harness run flow.yaml --target http://host:8000 --rate 20/s --duration 2min
   harness run locustfile.py --target http://host:8000 --users 16
   harness report runs/20261121T101500Z-read-receipts --format html,md
+  harness gate runs/20261121T101500Z-read-receipts --slo 'p95(latency) < 200ms' --junit junit.xml
+  harness ab scenario.yaml --a http://old:8000 --b http://new:8000
+  harness compare runs/20261121T101500Z-read-receipts runs/20261122T101500Z-read-receipts
   harness whatif runs/20261121T101500Z-read-receipts --stage inference=0.8
 
 \b
@@ -38,7 +54,7 @@ def cli() -> None:
     """Load-test an ML API and see which stage of each request takes the time."""
 
 
-for _module in (run, check, init, report, whatif, demo, worker):
+for _module in (run, check, init, report, gate, compare, ab, calibrate, history, whatif, demo, worker):
     cli.add_command(_module.command)
 
 

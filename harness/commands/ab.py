@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.common import say, shown, silent
-from harness.commands.outputs import output_options, outputs_of, publish
+from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.commands.run import overrides_of
 from harness.commands.sides import load_options, side, start_options
-from harness.errors import ExitCode, UsageError
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.analysis.comparing.paired import Rule
@@ -71,21 +71,21 @@ def command(scenario: str, out: Path, **options: Any) -> int:
     gating, strict, accept = options.pop("gating"), options.pop("strict"), options.pop("accept_suspect")
     loaded = loaded_scenario(scenario, a.target or b.target, options)
 
-    from harness.ab import AB_FILE, Ask, run_ab
+    from harness.ab import AB_FILE, Ask, run_ab, write_reports
     from harness.interrupt import Interrupt
     from harness.pairs import Bench, open_folder
     from harness.report import ab_text, live
 
     ask = Ask(rule, strict, checked_gating(gating, loaded))
     announce = silent if outputs.silent else say
-    with Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
+    with reporting(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
         folder = open_folder(out, loaded, "ab")
         bench = Bench(loaded, a, b, folder, show, interrupt, announce, accept)
         announce(ab_text.plan_line(loaded, a.label, b.label, rule.looks))
         tell_calibration(out, loaded, announce)
         found = run_ab(bench, ask)
-    code = publish(found, outputs, ab_text.as_text(found), notes=[f"{AB_FILE:<12} {shown(folder.path / AB_FILE)}"])
-    return ExitCode.INTERRUPTED if found.interrupted else code
+    where = [f"{name:<12} {shown(folder.path / name)}" for name in (AB_FILE, *write_reports(folder, found))]
+    return publish(found, outputs, ab_text.as_text(found), notes=where)
 
 
 def rule_of(options: dict[str, Any]) -> Rule:
