@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, NoReturn, TypeGuard
 
 import pytest
 
 if TYPE_CHECKING:
     from harness.findings import SloFindings
+
+HIDDEN = methodcaller("errisinstance", pytest.fail.Exception)
+"""As `__tracebackhide__` of a module: where a test fails is its own line, not one of ours."""
+
+__tracebackhide__ = HIDDEN
 
 _TURNED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _NOT_COMPARED = (
@@ -45,7 +51,6 @@ class Judged:
         return self.findings.observed
 
     def __bool__(self) -> bool:
-        __tracebackhide__ = True
         if self.verdict not in ("passed", "failed"):
             self.fail()
         if self.verdict != self.holds_if:
@@ -54,7 +59,6 @@ class Judged:
 
     def fail(self) -> NoReturn:
         """Fail the test with what is known."""
-        __tracebackhide__ = True
         self.show()
         pytest.fail("\n".join(self.lines))
 
@@ -93,7 +97,6 @@ class Figure:
         return self._compared(">=", limit)
 
     def __eq__(self, other: object) -> bool:
-        __tracebackhide__ = True
         if isinstance(other, Figure):
             return self is other
         raise TypeError(f"{self.name} of a run is never exactly a value: compare with < or >, or take float(figure)")
@@ -101,7 +104,6 @@ class Figure:
     __hash__ = object.__hash__
 
     def __float__(self) -> float:
-        __tracebackhide__ = True
         if self.value is None:
             pytest.fail(f"{self.name} has no value: {self.text}")
         return self.value
@@ -125,7 +127,6 @@ class Figure:
         return [f"{self.name} {op} {limit} does not hold:", *(f"  {line.strip()}" for line in judged.lines)]
 
     def _compared(self, op: str, limit: float | str) -> Judged:
-        __tracebackhide__ = True
         if isinstance(limit, Figure):
             raise TypeError(_NOT_COMPARED)
         if not _is_limit(limit):

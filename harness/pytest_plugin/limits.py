@@ -10,9 +10,12 @@ from typing import NoReturn
 import pytest
 
 from harness.errors import HarnessError
+from harness.pytest_plugin.figure import HIDDEN
 from harness.slo import Slo, check_names, parse_slo, parse_slos
 from harness.slo.names import directions_of, unit_of
 from harness.units import format_bytes, format_duration, format_rate, format_share
+
+__tracebackhide__ = HIDDEN
 
 _SUFFIX = {"s": "s", "ratio": "%", "1/s": "/s", "B": "B", "": ""}
 _WRITTEN: dict[str, Callable[[float | None], str]] = {
@@ -31,7 +34,6 @@ class Known:
 
 def read(text: str, known: Known) -> tuple[Slo, ...]:
     """Limits joined by "and". A mistake fails the test, with the place and a hint."""
-    __tracebackhide__ = True
     try:
         slos = parse_slos(text)
         for slo in slos:
@@ -43,7 +45,6 @@ def read(text: str, known: Known) -> tuple[Slo, ...]:
 
 def read_one(text: str, known: Known) -> Slo:
     """A single limit, likewise."""
-    __tracebackhide__ = True
     try:
         slo = parse_slo(text)
         check_names(slo, known.names, known.steps)
@@ -54,7 +55,6 @@ def read_one(text: str, known: Known) -> Slo:
 
 def any_limit(name: str, statistic: str, subject: str | None, known: Known) -> Slo:
     """Some limit on a statistic, to learn what it is and to observe it: `name` is "p95(latency)"."""
-    __tracebackhide__ = True
     bare = (subject or "").partition(",")[0].strip() or None
     unit = unit_of(statistic, bare)
     op = ">" if directions_of(statistic, bare) == ">" else "<"
@@ -86,7 +86,6 @@ def shown(value: float | None, unit: str) -> str:
 
 def fail(error: HarnessError) -> NoReturn:
     """Fail the test with a user's mistake: what it is, and what to do."""
-    __tracebackhide__ = True
     raise pytest.fail.Exception(f"{error.message}\nhint: {error.hint}" if error.hint else error.message) from None
 
 

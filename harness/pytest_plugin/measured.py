@@ -16,7 +16,7 @@ from harness.evidence import Evidence, series, steps_of
 from harness.findings import ABORTED, HealthState, SloFindings, Summary, Verdict
 from harness.gate import judge_slo
 from harness.model import STAGES, Scenario
-from harness.pytest_plugin.figure import Figure, Judged
+from harness.pytest_plugin.figure import HIDDEN, Figure, Judged
 from harness.pytest_plugin.limits import Known, any_limit, limit_text, name_of, read, read_one, shown
 from harness.record import validated
 from harness.report import console
@@ -24,6 +24,8 @@ from harness.report.lines import VERDICT_WORDS
 from harness.run_folder import RunFolder
 from harness.slo import Slo, Where
 from harness.units import format_duration
+
+__tracebackhide__ = HIDDEN
 
 _WIDTH = 100
 _SHOWN = pytest.StashKey[set[Path]]()
@@ -45,8 +47,9 @@ class Measured:
     def line(self) -> str:
         """The run in one line."""
         s = self.summary
-        latency = f"p95 {format_duration(s.latency.p95.value)} of {s.latency.p95.n:,} requests"
-        return f"{VERDICT_WORDS[s.verdict]}: {s.scenario}, {s.load}; {latency}; {self.report}"
+        half, most = format_duration(s.latency.p50.value), format_duration(s.latency.p95.value)
+        word = VERDICT_WORDS[s.verdict] if s.slo else "measured"
+        return f"{word}: {s.scenario}, {s.load}; p50 {half}, p95 {most}, n = {s.latency.p95.n:,}; {self.report}"
 
     @property
     def report(self) -> Path:
@@ -99,7 +102,6 @@ class Measured:
 
         Durations are seconds, shares 0..1. What the language does not know fails the test.
         """
-        __tracebackhide__ = True
         name = name_of(statistic, subject, where)
         slo = any_limit(name, statistic, subject, self._known)
         found, estimate = judge_slo(slo, self._evidence), self._estimate(slo)
@@ -113,12 +115,10 @@ class Measured:
 
     def judge(self, slo: str) -> Judged:
         """One limit, e.g. "p95(latency) < 200ms": true when it is met; undecided or invalid fails the test."""
-        __tracebackhide__ = True
         return self._judged(read_one(slo, self._known))
 
     def assert_slo(self, *slos: str) -> None:
         """Fail the test unless every limit is met; without one, those of the scenario. "a and b" are two."""
-        __tracebackhide__ = True
         if not slos:
             if not self.passed:
                 self._fail()
@@ -137,7 +137,6 @@ class Measured:
     @property
     def passed(self) -> bool:
         """Whether the verdict is passed. Fails the test when nothing was to be judged, or could not be."""
-        __tracebackhide__ = True
         if not self.summary.slo:
             pytest.fail(f"the scenario {self.summary.scenario} has no SLO: nothing was judged")
         if self.verdict in (Verdict.NOT_ENOUGH_DATA, Verdict.INVALID):
@@ -186,7 +185,6 @@ class Measured:
         return Known(names, len(scenario.load.steps))
 
     def _compared(self, name: str, unit: str, op: str, limit: float | str) -> Judged:
-        __tracebackhide__ = True
         return self._judged(read_one(f"{name} {op} {limit_text(limit, unit)}", self._known))
 
     def _judged(self, slo: Slo) -> Judged:
@@ -210,7 +208,6 @@ class Measured:
         return tuple(f"  {line}" for line in (*said, f"report: {self.report}"))
 
     def _fail(self) -> None:
-        __tracebackhide__ = True
         self.show()
         verdict = VERDICT_WORDS[self.verdict]
         pytest.fail("\n".join([f"{self.summary.scenario}: {verdict}", *self.summary.reasons, *self._evidence_lines()]))

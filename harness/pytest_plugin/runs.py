@@ -20,6 +20,7 @@ from harness.errors import HarnessError, Interrupted, UsageError
 from harness.interrupt import Interrupt
 from harness.model import Scenario
 from harness.pytest_plugin import CURRENT, PROPERTY
+from harness.pytest_plugin.figure import HIDDEN
 from harness.pytest_plugin.limits import fail
 from harness.pytest_plugin.measured import Measured
 from harness.report import json_report
@@ -28,6 +29,8 @@ from harness.run_folder import RunFolder
 from harness.scenario import Overrides, load_scenario
 from harness.services import Start, parse_command, running
 from harness.spans import arrive, listen
+
+__tracebackhide__ = HIDDEN
 
 _ELSEWHERE = "http://127.0.0.1:1"
 """Stands for the target of a service that is not started yet."""
@@ -84,7 +87,6 @@ class HarnessRun:
         and stopped after the run; its spans come to us. A run that says nothing about the service fails the test: one
         that did not take place, was aborted, or is invalid (unless `accept_suspect`).
         """
-        __tracebackhide__ = True
         overrides = Overrides(
             target=_ELSEWHERE if service is not None and target is None else target,
             rate=_with_unit(rate, "/s"),
@@ -123,7 +125,7 @@ class HarnessRun:
         return f"{found}:{user}" if colon else str(found)
 
     def _parent(self, out: str | Path | None) -> Path:
-        chosen = out or self._config.getoption("harness_out")
+        chosen = out or self._config.getoption("harness_out", None)
         return self._config.invocation_params.dir / chosen if chosen else self._root / "runs"
 
     def _item(self) -> pytest.Item | None:
