@@ -12,7 +12,7 @@ from ci_builders import a_baseline, a_hostile_ab, a_metric, a_passed_ab, an_ab, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
-from report_builders import a_summary, an_empty_summary, some_slos
+from report_builders import STARTED_NS, a_summary, an_empty_summary, some_slos
 from report_diagnosed import a_diagnosed_summary
 from report_hostile import ALL, a_hostile_summary
 
@@ -103,6 +103,13 @@ def test_nothing_of_an_invalid_run_is_passed_or_failed() -> None:
     assert found.pop("measurement is valid") == "error"
     assert set(found.values()) == {"skipped"}
     assert "hint: use a larger machine" in said(text, "measurement is valid")
+
+
+def test_an_slo_that_nobody_can_judge_says_where_to_look() -> None:
+    unknown = dataclasses.replace(some_slos()[1], verdict=Verdict.INVALID, observed=None, reason="no stage is known")
+    text = said(junit.render(a_summary(verdict=Verdict.INVALID, slo=(unknown,))), "p90(inference) < 100ms")
+
+    assert "no stage is known\nhint: `harness check SCENARIO --spans`" in text
 
 
 def test_a_run_that_measured_nothing_is_an_error() -> None:
@@ -204,13 +211,15 @@ def test_a_pair_that_does_not_count_is_said_with_its_reason() -> None:
 def test_earlier_runs_are_a_suite_of_their_own_beside_the_slos() -> None:
     text = junit.render(a_summary(), a_baseline())
 
-    assert [suite.name for suite in read(text)] == ["read-receipts", "read-receipts"]
+    assert [suite.name for suite in read(text)] == ["read-receipts.run", "read-receipts.baseline"]
     assert outcomes(text)["p95: as earlier runs predict"] == "failure"
     assert outcomes(junit.render_baseline(a_baseline()))["p50: as earlier runs predict"] == "passed"
 
 
 def test_an_error_before_the_first_request_is_an_error_of_the_suite() -> None:
-    text = junit.render_refusal(NothingMeasured("nothing answers", "start the service"), "read-receipts.yaml")
+    text = junit.render_refusal(
+        NothingMeasured("nothing answers", "start the service"), "read-receipts.yaml", STARTED_NS
+    )
 
     assert outcomes(text) == {"measurement could be made": "error"}
     assert "nothing answers\nhint: start the service" in said(text, "measurement could be made")
@@ -244,7 +253,7 @@ def test_names_come_back_as_they_were() -> None:
 def test_control_characters_are_shown_and_not_sent() -> None:
     text = junit.render(a_summary(scenario="a\x00b\x1b[31m\r\n\x85c"))
 
-    assert next(iter(read(text))).name == "a⟨NUL⟩b⟨ESC⟩[31m⟨CR⟩⟨LF⟩⟨U+0085⟩c"
+    assert next(iter(read(text))).name == "a⟨NUL⟩b⟨ESC⟩[31m⟨CR⟩⟨LF⟩⟨U+0085⟩c.run"
 
 
 @settings(deadline=None)

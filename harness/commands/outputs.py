@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,8 +139,10 @@ def reporting(outputs: Outputs, name: str) -> Iterator[None]:
     except HarnessError as error:
         from harness.report import annotations, job_summary, junit
 
-        kept = error
-        _write_files(outputs, lambda: junit.render_refusal(kept, name), lambda: job_summary.render_refusal(kept, name))
+        kept, at_ns = error, time.time_ns()
+        _write_files(
+            outputs, lambda: junit.render_refusal(kept, name, at_ns), lambda: job_summary.render_refusal(kept, name)
+        )
         if outputs.annotate:
             _say_all(annotations.refusal(error, name))
         raise

@@ -36,11 +36,11 @@ def render_baseline(found: BaselineFindings) -> str:
     return render(found)
 
 
-def render_refusal(error: HarnessError, name: str) -> str:
+def render_refusal(error: HarnessError, name: str, at_ns: int) -> str:
     """Nothing was found: the error in place of the verdict, so that no build server takes silence for a pass."""
     hint = (f"hint: {error.hint}",) if error.hint else ()
     case = Case("measurement could be made", Verdict.INVALID, error.message, hint)
-    return _document([Told(name, Verdict.INVALID, "", (), (case,), (), "", (), (), 0, 0.0)])
+    return _document([Told(name, "error", Verdict.INVALID, "", (), (case,), (), "", (), (), at_ns, 0.0)])
 
 
 def _document(all_told: Iterable[Told]) -> str:
@@ -52,7 +52,7 @@ def _document(all_told: Iterable[Told]) -> str:
 
 
 def _suite(suites: ET.Element, number: int, each: Told) -> None:
-    name = _name(each.scenario)
+    name = f"{_name(each.scenario)}.{each.kind}"  # unlike in each file of a job, or a reader would take them for one
     suite = ET.SubElement(suites, "testsuite", package="harness", id=str(number), name=name, hostname="localhost")
     suite.set("timestamp", _timestamp(each.started_ns))
     properties = ET.SubElement(suite, "properties")

@@ -34,6 +34,7 @@ def of_baseline(found: BaselineFindings) -> Told:
     )  # fmt: skip
     return Told(
         scenario=scenario,
+        kind="baseline",
         verdict=found.verdict,
         headline=VERDICT_WORDS[found.verdict],
         reasons=found.reasons,
@@ -61,6 +62,7 @@ def of_calibration(found: CalibrationFindings) -> Told:
     hints = hints_of(found.warnings)
     return Told(
         scenario=found.scenario,
+        kind="calibration",
         verdict=found.verdict,
         headline=VERDICT_WORDS[found.verdict],
         reasons=found.reasons,

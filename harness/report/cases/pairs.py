@@ -36,6 +36,7 @@ def of_pairs(found: AbFindings) -> Told:
     hints = (*hints_of(found.warnings), *(f"pair {p.number} does not count: {p.reason}" for p in _left_out(found)))
     return Told(
         scenario=found.scenario,
+        kind="ab",
         verdict=found.verdict,
         headline=headline_of(ended(found.verdict, found.interrupted), found.accepted),
         reasons=found.reasons,

@@ -18,16 +18,23 @@ from harness.report.cases.words import (
 )
 from harness.report.lines import VERDICT_WORDS, verdict_line, warning_lines
 
+_LOOK = "hint: `harness check SCENARIO --spans` shows what the service tells about itself"
+
 
 def of_run(summary: Summary) -> Told:
-    why = _why(summary)
-    cases = [*_of_abort(summary), *(_of_slo(slo, why) for slo in summary.slo)]
+    why = {
+        Verdict.FAILED: _why(summary),
+        Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",),
+        Verdict.INVALID: hints_of(summary.warnings) or (_LOOK,),
+    }
+    cases = [*_of_abort(summary), *(_of_slo(slo, why.get(slo.verdict, ())) for slo in summary.slo)]
     properties = (
         ("run", summary.run_id), ("n", str(summary.counts.scheduled)), ("target", summary.target),
         ("load", summary.load), ("decided", summary.decided or ""),
     )  # fmt: skip
     return Told(
         scenario=summary.scenario,
+        kind="run",
         verdict=summary.verdict,
         headline=headline_of(verdict_line(summary), summary.accepted),
         reasons=summary.reasons,
@@ -50,8 +57,7 @@ def _of_abort(summary: Summary) -> list[Case]:
 
 def _of_slo(slo: SloFindings, why: tuple[str, ...]) -> Case:
     said = f"{slo.expression}: {VERDICT_WORDS[slo.verdict]}, observed {figures.observed(slo)} (n = {slo.n:,})"
-    because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",)}.get(slo.verdict, ())
-    return Case(slo.expression, slo.verdict, f"{said}; {slo.reason}" if slo.reason else said, because)
+    return Case(slo.expression, slo.verdict, f"{said}; {slo.reason}" if slo.reason else said, why)
 
 
 def _why(summary: Summary) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ class Told:
     """One set of findings as a build server shows it."""
 
     scenario: str
+    kind: str  # which findings of the scenario: "run", "ab", "baseline" or "calibration"
     verdict: Verdict
     headline: str  # the verdict in words, with what was accepted
     reasons: tuple[str, ...]
