@@ -1,8 +1,8 @@
 """The judge of a run that is on: `python -m harness.deciding.judging RUN_FOLDER`, of the lowest priority.
 
 stdin: an Asked as a JSON line for each look; the end of stdin is the end. stdout: a JSON line for each of them, with
-its "look" and either "slos" (a list of [expression, verdict, reason]) or "failed" (a sentence), and "cpu_s", what the
-process has used so far.
+its "look" and either "slos" (a list of [expression, verdict, reason]) or "failed" (a sentence); "cpu_s" is what this
+look took, "total_cpu_s" what the process has used so far.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from harness.arrivals import schedule
 from harness.chunks import schema_of
 from harness.deciding.cohort import GUARD_NS, cut
 from harness.deciding.looks import Asked
-from harness.diagnose import levels
 from harness.evidence import Evidence, beside_of, gather
 from harness.findings import SloFindings, Verdict
 from harness.gate import judge_slo
@@ -74,7 +73,7 @@ def _evidence(
     spec = with_preset(folder, scenario.spans) if stages else scenario.spans
     spans: Iterable[pa.Table] = mapped_spans(folder, spec) if stages else ()
     joined = join(samples, spans, spec.source if stages else "none")
-    ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels(scenario.load))
+    ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), (scenario.load.steps[0].level,))
     ended = samples.filter(pc.invert(samples.column("censored")))
     rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())
     beside = beside_of(scenario, record, samples, joined, ledger, folder.read_table("vitals", Vital))
@@ -124,15 +123,16 @@ def serve(folder: RunFolder, lines: Iterable[str], out: int) -> None:
     record = validated(folder.read_json("run.json"), folder.run_json)
     scenario = TypeAdapter(Scenario).validate_python(record["plan"])
     for line in lines:
-        asked = TypeAdapter(Asked).validate_json(line)
+        asked, began_s = TypeAdapter(Asked).validate_json(line), time.process_time()
         try:
             slos = judged(folder, scenario, record, asked)
             found: dict[str, object] = {"slos": [(s.expression, s.verdict.value, s.reason) for s in slos]}
         except Exception as error:  # the run goes on to its longest, and says why
             traceback.print_exc()
             found = {"failed": f"{type(error).__name__}: {error}"}
-        answer = {"look": asked.look, **found, "cpu_s": time.process_time()}
-        os.write(out, json.dumps(answer).encode() + b"\n")
+        used_s = time.process_time()
+        cost = {"cpu_s": used_s - began_s, "total_cpu_s": used_s}
+        os.write(out, json.dumps({"look": asked.look, **found, **cost}).encode() + b"\n")
 
 
 def main() -> None:

@@ -42,13 +42,14 @@ class Watch:
         self._on_event = on_event
         self._accept_suspect = accept_suspect
         self._rest = b""  # of an answer that has come in part
-        self._waiting = False  # for an answer
+        self.waiting = False  # for an answer
         self._second = False  # the look is judged once more, with more spans
         self._look = 0  # position of the next look
         self._due_s = until.looks_s[0] + SETTLE_S
         self._invalid: set[str] = set()  # SLOs at the look before
         self.looked: list[dict[str, object]] = []
-        self.cpu_s = 0.0
+        self.total_cpu_s = 0.0  # of the judge: its start and all looks
+        self._cpu_s = 0.0  # of this look
         self.failed: str | None = None
 
     def __call__(self, progress: Mapping[str, Any], invalid: bool) -> float | None:
@@ -59,7 +60,7 @@ class Watch:
         if any([self._enough(answer) for answer in self._answers()]):
             return at_s
         self._skip_to(progress["elapsed_s"])
-        if self._waiting or self.failed or self._is_last or progress["elapsed_s"] < self._due_s:
+        if self.waiting or self.failed or self._is_last or progress["elapsed_s"] < self._due_s:
             return None
         if invalid and not self._accept_suspect:
             self._said("the measurement is invalid, which more requests cannot change")
@@ -71,7 +72,7 @@ class Watch:
         """What run.json says of the looks, when the load is over: its end is the last one."""
         finished = loaded.end and not loaded.interrupted and not loaded.end.get("interrupted")
         look = self._look + 1 if ended_s(loaded) is not None else len(self._until.looks_s) if finished else None
-        return {**self._until.written(look), "cpu_s": round(self.cpu_s, 3), "looked": self.looked}
+        return {**self._until.written(look), "cpu_s": round(self.total_cpu_s, 3), "looked": self.looked}
 
     def warnings(self) -> list[RunWarning]:
         """What is to be said when the run could not be looked at."""
@@ -89,7 +90,7 @@ class Watch:
 
     def _skip_to(self, elapsed_s: float) -> None:
         """A look that the next one has overtaken is not worth its CPU."""
-        while not self._waiting and not self._is_last and elapsed_s >= self._until.looks_s[self._look + 1] + SETTLE_S:
+        while not self.waiting and not self._is_last and elapsed_s >= self._until.looks_s[self._look + 1] + SETTLE_S:
             self._next()
 
     def _next(self) -> None:
@@ -104,7 +105,7 @@ class Watch:
         with contextlib.suppress(OSError):  # it is gone: its answers end, too
             self._judge.stdin.write(json.dumps(asdict(asked)).encode() + b"\n")
             self._judge.stdin.flush()
-        self._waiting = True
+        self.waiting = True
 
     def _answers(self) -> list[dict[str, Any]]:
         assert self._judge.stdout is not None  # noqa: S101 - started with pipes
@@ -113,14 +114,15 @@ class Watch:
         except BlockingIOError:
             return []
         if not chunk and self.failed is None:
-            self.failed = f"the judge ended with exit code {self._judge.wait()}"
+            self.failed, self.waiting = f"the judge ended with exit code {self._judge.wait(_GOODBYE_S)}", False
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in lines]
 
     def _enough(self, answer: Mapping[str, Any]) -> bool:
         """Whether an answer ends the run; otherwise it goes on to the next look."""
-        self._waiting = False
-        self.cpu_s = answer["cpu_s"]
+        self.waiting = False
+        self.total_cpu_s = answer["total_cpu_s"]
+        self._cpu_s += answer["cpu_s"]
         if "failed" in answer:
             self.failed = answer["failed"]
             return False
@@ -146,7 +148,8 @@ class Watch:
 
     def _said(self, found: str) -> None:
         look, at_s = self._look + 1, self._until.looks_s[self._look]
-        self.looked.append({"look": look, "at_s": at_s, "found": found})
+        self.looked.append({"look": look, "at_s": at_s, "cpu_s": round(self._cpu_s, 3), "found": found})
+        self._cpu_s = 0.0
         self._on_event({"look": f"look {look} of {len(self._until.looks_s)}, {format_duration(at_s)}: {found}"})
 
 
