@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.analysis.comparing import words
 from harness.analysis.comparing.change_points import LEAST, Floats, change_points
+from harness.analysis.comparing.failures import SMALL
 from harness.analysis.comparing.likeness import DECIDING
 from harness.baseline.stored import Stored, runs_in, stored
 from harness.comparison import SCHEMA_VERSION, ChangePoint, HistoryFindings, HistoryRow
@@ -101,7 +102,7 @@ def _changes(runs: Sequence[Stored]) -> tuple[ChangePoint, ...]:
     for name in names:
         values = np.array([np.nan if (v := run.values[name]) is None else v for run in runs], np.float64)
         enough = int((~np.isnan(values)).sum()) >= 2 * LEAST
-        points = change_points(values, metrics=len(names)) if enough else []
+        points = change_points(_on_their_scale(name, values), metrics=len(names)) if enough else []
         borders = [0, *(at for at, _ in points), len(runs)]
         for number, (at, p) in enumerate(points):
             before, after = (_typical(name, values[borders[i] : borders[i + 1]]) for i in (number, number + 1))
@@ -110,6 +111,11 @@ def _changes(runs: Sequence[Stored]) -> tuple[ChangePoint, ...]:
             sentence = _sentence(name, before, after, last, first, p)
             found.append((at, ChangePoint(name, last, first, before, after, p, sentence)))
     return tuple(point for _, point in sorted(found, key=lambda each: each[0]))
+
+
+def _on_their_scale(metric: str, values: Floats) -> Floats:
+    """Ratios are looked at; those of error rates, where none and hardly any are alike, from one percentage point up."""
+    return values + SMALL if metric == "error_rate" else values
 
 
 def _looked_at(runs: Sequence[Stored]) -> tuple[str, ...]:
@@ -145,7 +151,9 @@ def _sentences(ordered: Sequence[Stored], like: Sequence[bool], changes: Sequenc
     other = len(ordered) - counted - unfit
     said = []
     if counted < 2 * LEAST:
-        said.append(f"To find a change takes {2 * LEAST} runs, {LEAST} on either side of it; there are {counted}.")
+        said.append(
+            f"To find a change takes at least {2 * LEAST} runs, {LEAST} on either side of it; there are {counted}."
+        )
     elif not changes:
         said.append(f"No change was found over {format_count(counted)} runs.")
     if unfit:
