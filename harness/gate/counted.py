@@ -17,7 +17,7 @@ from harness.gate.answers import NOTHING, VERDICTS, Values, answer, fact
 from harness.gate.means import by_interval
 from harness.gate.shares import rule, worded
 from harness.slo import Slo
-from harness.units import format_count, format_rate
+from harness.units import format_count, format_duration, format_rate
 
 LEAST_SECONDS = 10
 SLACK = 0.005
@@ -75,7 +75,7 @@ def _planned(
 ) -> SloFindings:
     n, count = len(counted), int(counted.sum())
     observed, offered = count / seconds, n / seconds
-    said = f"{format_count(count)} of {format_count(n)} requests in {seconds:,.3g} s"
+    said = f"{format_count(count)} of {format_count(n)} requests in {format_duration(seconds)}"
     p = slo.limit / offered
     if count and p > 1.0 + (SLACK if slo.op == ">=" else 0.0):
         reason = f"{said}: no more than {format_rate(offered)} were offered, which cannot show it; raise the load"
@@ -93,7 +93,7 @@ def _closed(slo: Slo, evidence: Evidence, counted: NDArray[np.bool_], seconds: f
     observed = float(counted.sum()) / seconds
     per_second, steps = _seconds(evidence.requests, counted, seconds)
     if len(per_second) < LEAST_SECONDS:
-        reason = f"{seconds:,.3g} s are too few for an interval: needs {LEAST_SECONDS} s"
+        reason = f"{format_duration(seconds)} is too short for an interval: needs {LEAST_SECONDS} s"
         return answer(slo, Verdict.NOT_ENOUGH_DATA, observed, len(counted), reason)
     return by_interval(slo, Values(per_second, steps), observed, slo.limit, confidence, "seconds")
 

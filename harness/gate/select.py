@@ -62,7 +62,7 @@ def _unknown(evidence: Evidence, where: Where) -> Refusal | None:
         return Refusal(Verdict.INVALID, f"there is no step {where.step}: the run has {_numbers(sorted(steps))}")
     if where.model is None:
         return None
-    models = set() if evidence.calls is None else set(evidence.calls["model"].dropna())
+    models = set() if evidence.calls is None else set(evidence.calls["model"].dropna().unique())
     if not models:
         return Refusal(Verdict.INVALID, "no call of a model was recorded") if evidence.requests["ok"].any() else None
     if where.model not in models:

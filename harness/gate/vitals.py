@@ -38,7 +38,7 @@ def judge_vital(slo: Slo, evidence: Evidence, confidence: float) -> SloFindings:
         judged, key=lambda each: (_GRAVITY.index(each[0].verdict), -(each[0].observed or 0.0), each[1])
     )
     others = f", the worst of {len(judged)} processes" if len(judged) > 1 else ""
-    return answer(slo, worst.verdict, worst.observed, worst.n, f"{worst.reason} of {process}{others}")
+    return answer(slo, worst.verdict, worst.observed, worst.n, f"{process}{others}: {worst.reason}")
 
 
 def _judge(slo: Slo, values: Values, confidence: float) -> SloFindings:
