@@ -7,7 +7,7 @@ more memory than one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,13 @@ from harness.analysis.comparing.mix import Sent
 from harness.analysis.comparing.shift import shift
 from harness.analysis.comparing.tail_delta import TailDelta, tail_delta
 from harness.analysis.comparing.two_runs import Side
-from harness.comparison import SCHEMA_VERSION, CompareFindings, RunRef
+from harness.comparison import SCHEMA_VERSION, CompareFindings, MetricChange, RunRef
 from harness.conclude import Conclusion, conclude
-from harness.errors import UsageError
 from harness.findings import HealthState, Summary, Verdict
 from harness.model import DoneSource, Phase, Scenario
 from harness.record import validated
 from harness.run_folder import RunFolder
 
-FORCE = "--force"
 _PID = re.compile(r" \(pid [0-9]+\)$")
 
 
@@ -42,7 +40,7 @@ def compare(a: RunFolder, b: RunFolder) -> CompareFindings:
     ref_b, around_b, side_b = (ref_a, around_a, side_a) if _same(a, b) else _taken(b)
     metrics = two_runs.metrics(side_a, side_b)
     stages, models = two_runs.stages(side_a, side_b), two_runs.models(side_a, side_b)
-    tail = _tail(side_a, side_b)
+    tail = _tail(side_a, side_b, metrics)
     silences = [(name, side.silence) for name, side in (("A", side_a), ("B", side_b)) if side.silence is not None]
     unlike = differences(around_a, around_b)
     return CompareFindings(
@@ -54,21 +52,15 @@ def compare(a: RunFolder, b: RunFolder) -> CompareFindings:
         stages=stages,
         models=models,
         shifts=shift(side_a.levels, side_b.levels),
-        tail=() if tail is None else tuple((stage, change.value or 0.0) for stage, change in tail.stages),
+        tail=tuple((stage, change.value or 0.0) for stage, change in tail.stages)
+        if isinstance(tail, TailDelta)
+        else (),
         sentences=(
             *compare_words.sentences(metrics, stages, models, tail, silences),
             *([compare_words.same_draw(around_a.load.seed)] if same_draw(around_a, around_b) else []),
             compare_words.CAVEAT,
         ),
     )
-
-
-def refuse_unlike(found: CompareFindings) -> None:
-    """Raises UsageError, with all the reasons, when the two runs are not comparable."""
-    reasons = [difference.sentence for difference in found.differences if difference.matters]
-    if reasons:
-        message = f"{found.a.run_id} and {found.b.run_id} are not comparable: {'; '.join(reasons)}"
-        raise UsageError(message, f"compare runs of one machine, load and mix, or see the figures anyway with {FORCE}")
 
 
 def measured(found: CompareFindings) -> bool:
@@ -81,8 +73,14 @@ def _same(a: RunFolder, b: RunFolder) -> bool:
     return a.path.resolve() == b.path.resolve()
 
 
-def _tail(a: Side, b: Side) -> TailDelta | None:
-    return None if isinstance(a.tail, str) or isinstance(b.tail, str) else tail_delta(a.tail, b.tail)
+def _tail(a: Side, b: Side, metrics: Sequence[MetricChange]) -> TailDelta | str | None:
+    """The change of the p95 by stage; in words why not, or None where the p95 or no stage is known."""
+    known = any(m.metric == "p95" and m.ratio.value is not None for m in metrics)
+    if not known or not a.stages or not b.stages:
+        return None
+    if isinstance(a.tail, str) or isinstance(b.tail, str):
+        return "; ".join(f"{name}: {tail}" for name, tail in (("A", a.tail), ("B", b.tail)) if isinstance(tail, str))
+    return tail_delta(a.tail, b.tail)
 
 
 # --- one run -----------------------------------------------------------------------------------------------

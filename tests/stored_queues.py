@@ -56,6 +56,12 @@ def store(
     return path
 
 
+def first(simulated: queues.Simulated, n: int) -> queues.Simulated:
+    """The first `n` requests alone."""
+    columns = ("scheduled_s", "upload_s", "arrive_s", "start_s", "stages_s", "download_s", "names")
+    return queues.Simulated(**{name: getattr(simulated, name)[:n] for name in columns})
+
+
 def ns(seconds: np.ndarray) -> np.ndarray:
     return queues.T0 + np.rint(seconds * 1e9).astype(np.int64)
 

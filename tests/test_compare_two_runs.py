@@ -148,7 +148,7 @@ def test_a_model_that_was_never_called_took_no_time() -> None:
     rows = queues.ledger_rows(queues.simulate(N, 0.5, 1))
     a, b = side_of(rows, calls=chain(det=0.01)), side_of(rows, calls=chain(det=0.01, nms=0.002))
 
-    assert [(m.stage, m.a_s, m.b_s) for m in two_runs.models(a, b)][0] == ("nms", 0.0, pytest.approx(0.002))
+    assert next((m.stage, m.a_s, m.b_s) for m in two_runs.models(a, b)) == ("nms", 0.0, pytest.approx(0.002))
 
 
 def test_where_one_side_tells_of_no_call_models_are_not_compared() -> None:

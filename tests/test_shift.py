@@ -72,9 +72,12 @@ def test_intervals_hold_their_value_and_turn_with_the_sides(
     one, other = of(va, la, ua), of(vb, lb, ub)
     found, turned = difference(one, other), difference(other, one)
 
-    assert found.value is not None and found.low is not None and found.high is not None
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
     assert found.low <= found.value <= found.high
-    assert turned.high is not None and found.low == pytest.approx(-turned.high)
+    assert turned.high is not None
+    assert found.low == pytest.approx(-turned.high)
     tight = ratio(of(va, va, va), of(vb, vb, vb))
     assert (tight.value, tight.low, tight.high) == pytest.approx((vb / va,) * 3)
 
@@ -105,7 +108,8 @@ def test_everybody_waits_longer_by_as_much() -> None:
     known = [point for point in found if point.refusal is None]
     assert [point.p for point in known] == list(POINTS[:-1])
     assert all(point.change.value == pytest.approx(0.05) for point in known)
-    assert found[0].change.low is not None and found[0].change.low > 0.0
+    assert found[0].change.low is not None
+    assert found[0].change.low > 0.0
 
 
 def test_only_the_slow_fifth_became_slower() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.commands.common import _colour, _width, say, shown
-from harness.errors import ExitCode, RunFolderError
+from harness.errors import ExitCode, RunFolderError, UsageError
+
+if TYPE_CHECKING:
+    from harness.comparison import CompareFindings
 
 EXAMPLES = """
 \b
@@ -35,6 +39,8 @@ def command(a: Path, b: Path, force: bool, as_json: bool, markdown: Path | None,
     from harness import versus
     from harness.run_folder import RunFolder
 
+    for path in (markdown, output):
+        _refuse_nowhere(path)
     folders = []
     for name, path in (("A", a), ("B", b)):
         folder = RunFolder.open(path)
@@ -43,7 +49,7 @@ def command(a: Path, b: Path, force: bool, as_json: bool, markdown: Path | None,
         folders.append(folder)
     found = versus.compare(*folders)
     if not force:
-        versus.refuse_unlike(found)
+        _refuse_unlike(found)
 
     from harness.report import compare_markdown, compare_text, json_findings
 
@@ -59,6 +65,24 @@ def command(a: Path, b: Path, force: bool, as_json: bool, markdown: Path | None,
 
 _STDOUT = Path("-")
 _FILE_WIDTH = 120
+
+
+def _refuse_unlike(found: CompareFindings) -> None:
+    """With every reason: who has to run it again wants to know all of them."""
+    from harness.report.text import visible
+
+    reasons = [visible(difference.sentence, 400) for difference in found.differences if difference.matters]
+    if reasons:
+        message = f"{visible(found.a.run_id)} and {visible(found.b.run_id)} are not comparable: {'; '.join(reasons)}"
+        raise UsageError(message, "compare runs of one machine, load and mix, or see the figures anyway with --force")
+
+
+def _refuse_nowhere(path: Path | None) -> None:
+    """Before two runs are read, which may take a minute."""
+    if path is not None and path != _STDOUT and not path.parent.is_dir():
+        raise UsageError(
+            f"{path} cannot be written: {path.parent} is no folder", "name a file in a folder that is there"
+        )
 
 
 def _write(path: Path | None, text: str) -> None:

@@ -104,10 +104,12 @@ def sentences(
     metrics: Sequence[MetricChange],
     stages: Sequence[StageChange],
     models: Sequence[StageChange],
-    tail: TailDelta | None,
+    tail: TailDelta | str | None,
     silences: Sequence[tuple[str, str]],
 ) -> tuple[str, ...]:
-    """The comparison in words. `silences` are (side, why nothing may be said about its stages)."""
+    """The comparison in words. `silences` are (side, why nothing may be said about its stages);
+    `tail` says why, where the p95 cannot be split.
+    """
     found = [
         *_whole(metrics),
         *_failed(metrics),
@@ -224,8 +226,10 @@ def _model(stages: Sequence[StageChange], models: Sequence[StageChange]) -> list
     return [f"In the chain of models, {_takes(moved[0])}."]
 
 
-def _tail(tail: TailDelta | None, metrics: Sequence[MetricChange]) -> list[str]:
+def _tail(tail: TailDelta | str | None, metrics: Sequence[MetricChange]) -> list[str]:
     """The stage that has most of a p95 that is known to have changed."""
+    if isinstance(tail, str):
+        return [f"The change of the p95 is not split over stages: {tail}."]
     p95 = next((tells(m.ratio, 1.0) for m in metrics if m.metric == "p95"), 0)
     if tail is None or not p95 or p95 != tells(tail.total):
         return []

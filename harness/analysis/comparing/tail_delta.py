@@ -137,7 +137,7 @@ class TailDelta:
 def tail_delta(a: AtP95, b: AtP95) -> TailDelta:
     """B less A. A stage of neither run is left out."""
     change = np.array([mean for _, mean in b.means]) - np.array([mean for _, mean in a.means])
-    drawn = b.drawn - a.drawn
+    drawn = b.drawn[::-1] - a.drawn  # turned round: both sides may have drawn the same blocks
     total = b.level_s - a.level_s
     change[-1] += total - change.sum()  # rounding
     n = a.n + b.n
