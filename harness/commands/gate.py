@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.outputs import output_options, outputs_of, publish, reporting
+from harness.commands.outputs import output_options, outputs_of, publish, told
 from harness.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(
     The run is left as it is.
     """
     outputs = outputs_of(options)
-    with reporting(outputs, run.name):
+    with told(outputs, run.name):
         asked = _parsed(slos)
         share = _share(allowed)
         if only_these and not asked and not baselines:
