@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from junitparser import JUnitXml
 from report_builders import a_summary, some_slos
 
-from harness.commands.outputs import exit_code_of, output_options, outputs_of, publish, told
+from harness.commands.outputs import exit_code_of, output_options, outputs_of, publish, reporting
 from harness.comparison import BaselineFindings
 from harness.errors import HarnessError, NothingMeasured, UsageError
 from harness.findings import Verdict
@@ -42,7 +42,7 @@ def run(found: Findings | HarnessError, *flags: str, baseline: BaselineFindings 
     def command(context: click.Context, **options: Any) -> None:
         outputs = outputs_of(options)
         assert options == {}
-        with told(outputs, "read-receipts.yaml"):
+        with reporting(outputs, "read-receipts.yaml"):
             if isinstance(found, HarnessError):
                 raise found
         context.exit(publish(found, outputs, text, baseline=baseline, notes=["report.html  runs/x"], **more))

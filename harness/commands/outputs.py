@@ -130,7 +130,7 @@ def publish(
 
 
 @contextmanager
-def told(outputs: Outputs, name: str) -> Iterator[None]:
+def reporting(outputs: Outputs, name: str) -> Iterator[None]:
     """A HarnessError in here is also told to the build server, before it goes on: no file of an earlier run, and no
     missing one, is taken for a pass. `name` is the scenario, as it is called in the file.
     """
@@ -151,12 +151,12 @@ def told(outputs: Outputs, name: str) -> Iterator[None]:
 def exit_code_of(found: Findings) -> ExitCode:
     """What the verdict means to a shell."""
     from harness.findings import Verdict
-    from harness.report.cases import told as told_cases
+    from harness.report.cases import told
 
     if getattr(found, "interrupted", False):
         return ExitCode.INTERRUPTED
     codes = {Verdict.PASSED: ExitCode.PASSED, Verdict.FAILED: ExitCode.GATE_FAILED}
-    return codes.get(told_cases(found).verdict, ExitCode.NOT_MEASURED)
+    return codes.get(told(found).verdict, ExitCode.NOT_MEASURED)
 
 
 def _show(
