@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.common import say, shown, silent
-from harness.commands.outputs import output_options, outputs_of, publish, told
+from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.commands.run import overrides_of
 from harness.commands.sides import load_options, side, start_options
 from harness.errors import UsageError
@@ -78,7 +78,7 @@ def command(scenario: str, out: Path, **options: Any) -> int:
 
     ask = Ask(rule, strict, checked_gating(gating, loaded))
     announce = silent if outputs.silent else say
-    with told(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
+    with reporting(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
         folder = open_folder(out, loaded, "ab")
         bench = Bench(loaded, a, b, folder, show, interrupt, announce, accept)
         announce(ab_text.plan_line(loaded, a.label, b.label, rule.looks))

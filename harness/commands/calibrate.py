@@ -9,7 +9,7 @@ import click
 
 from harness.commands.ab import loaded_scenario, share
 from harness.commands.common import say, shown, silent
-from harness.commands.outputs import output_options, outputs_of, publish, told
+from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.commands.sides import load_options, side, start_options
 
 EXAMPLES = """
@@ -51,7 +51,7 @@ def command(scenario: str, out: Path, pairs: int, **options: Any) -> int:
     from harness.report import ab_text, calibration_text, live
 
     announce = silent if outputs.silent else say
-    with told(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
+    with reporting(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
         stored = open_folder(out, loaded, "calibration")
         bench = Bench(loaded, a, b, stored, show, interrupt, announce)
         announce(ab_text.plan_line(loaded, a.label, b.label, (pairs,)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.outputs import output_options, outputs_of, publish, told
+from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(
     The run is left as it is.
     """
     outputs = outputs_of(options)
-    with told(outputs, run.name):
+    with reporting(outputs, run.name):
         asked = _parsed(slos)
         share = _share(allowed)
         if only_these and not asked and not baselines:
@@ -107,7 +107,8 @@ def _judged(folder: RunFolder, asked: list[Slo], only_these: bool, strict: bool,
     for slo in asked:
         check_names(slo, names, len(scenario.load.steps))
     wanted = asked if only_these else [*_parsed(scenario.slo), *asked]
-    scenario = replace(scenario, slo=tuple(dict.fromkeys(slo.expression for slo in wanted)))
+    once = {replace(slo, expression=""): slo.expression for slo in reversed(wanted)}
+    scenario = replace(scenario, slo=tuple(reversed(once.values())))
     accept = accept_suspect or record.get("accept_suspect") is True
     return conclude(folder, scenario, {**record, "accept_suspect": accept}, strict=strict).summary
 
