@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 MEAN_S, CV = 0.010, 0.5
 SETTLE = 200
 GATING = ("p50", "p95", "error_rate")
+RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Bench:
     jitter: float | None = 0.0  # cv of a request's own service time beside the payload's; None: nothing in common
     failing: tuple[float, float] = (0.0, 0.0)  # share of the requests that fail, of A and B
     restless: float = 0.0  # how much that share differs between runs (sd of its logarithm)
-    rule: Rule = Rule()
+    rule: Rule = RULE
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ def _noise(metric: str, both: NDArray[np.float64], levels: Sequence[tuple[int, f
     return Noise(metric, unit, value, Estimate(deviation, low, high, n), finds)
 
 
-def false_alarms(values: Values, failures: Failures, rule: Rule, gating: Sequence[str], seed: int) -> Estimate:
+def false_alarms(
+    values: Values, failures: Failures, rule: Rule, gating: Sequence[str], seed: int, replays: int = REPLAYS
+) -> Estimate:
     """The share of whole comparisons that find B worse when the sides of A/A pairs are dealt anew, with n = pairs.
 
     Each replay takes pairs at random (none twice while there are enough of them), turns each round with probability a
@@ -60,9 +62,9 @@ def false_alarms(values: Values, failures: Failures, rule: Rule, gating: Sequenc
     if pairs < LEAST_PAIRS:
         return Estimate(None, None, None, pairs, refusal=f"needs {LEAST_PAIRS} pairs, has {pairs}")
     rng = np.random.default_rng(seed)
-    alarms = sum(_cries_wolf(values, failures, rule, gating, rng) for _ in range(REPLAYS))
-    low, high = (share_limit(alarms, REPLAYS, 0.025, upper=upper) for upper in (False, True))
-    return Estimate(alarms / REPLAYS, low, high, pairs)
+    alarms = sum(_cries_wolf(values, failures, rule, gating, rng) for _ in range(replays))
+    low, high = (share_limit(alarms, replays, 0.025, upper=upper) for upper in (False, True))
+    return Estimate(alarms / replays, low, high, pairs)
 
 
 def _cries_wolf(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,7 @@ def excess_at_most(failures: Failures, tail: float) -> float:
     return max(high_b - low_a, paired)
 
 
+@lru_cache(maxsize=4096)
 def share_limit(k: int, n: int, tail: float, *, upper: bool) -> float:
     """One-sided limit of a share of which k of n were seen (Clopper & Pearson 1934)."""
     if k == (n if upper else 0):
@@ -111,7 +113,7 @@ def share_limit(k: int, n: int, tail: float, *, upper: bool) -> float:
 
 def _bisect(too_low: Callable[[float], bool]) -> float:
     low, high = 0.0, 1.0
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2.0
         low, high = (middle, high) if too_low(middle) else (low, middle)
     return (low + high) / 2.0

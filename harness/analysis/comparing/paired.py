@@ -125,47 +125,49 @@ def _typical(values: NDArray[np.float64]) -> float | None:
 
 
 def _changed(pairs: _Timed, test: family.Tested, alpha: float, rule: Rule, *, gating: bool) -> MetricChange:
-    metric, unit, limit, n = pairs.metric, TURNED.get(pairs.metric, "s"), math.log1p(rule.allowed), len(pairs.d)
-    if pairs.spread is None:
-        change = Change.WORSE if test.rejected else Change.UNKNOWN
-        reason = _unknown(pairs)
-        if test.rejected:
-            reason = f"{reason}; B is the slower one in so many pairs that it is worse"
-        value = float(np.exp(pairs.d.mean())) if n and np.isfinite(pairs.d).all() else None
-        ratio = Estimate(value, None, None, n, 1.0 - alpha, refusal=_unknown(pairs))
-        p_value = pairs.p_value(limit) if n >= LEAST_PAIRS else None
-        return MetricChange(
-            metric,
-            unit,
-            gating,
-            pairs.a,
-            pairs.b,
-            ratio,
-            None,
-            None,
-            None,
-            p_value,
-            sign_flip_p(pairs.d),
-            change,
-            reason,
-        )
-    spread = pairs.spread
-    low, high, at_least, at_most = (
-        _ratio(spread.limit(tail, upper=upper))
-        for tail, upper in ((alpha / 2, False), (alpha / 2, True), (test.level, False), (alpha, True))
-    )
-    finds = detectable(spread.deviation, n, test.level, rule.allowed)
-    change = Change.NOT_FOUND
-    if test.rejected:
-        change = Change.WORSE
-    elif at_most < 1.0 + rule.strict_limit:
-        change = Change.WITHIN
-    ratio = Estimate(_ratio(spread.mean), low, high, n, 1.0 - alpha)
+    spread, limit = pairs.spread, math.log1p(rule.allowed)
+    if spread is None:
+        return _without_interval(pairs, test, alpha, limit, gating=gating)
+    low, high = (_ratio(spread.limit(alpha / 2.0, upper=upper)) for upper in (False, True))
+    at_most = _ratio(spread.limit(alpha, upper=True))
+    change = Change.WITHIN if at_most < 1.0 + rule.strict_limit else Change.NOT_FOUND
     found = MetricChange(
-        metric, unit, gating, pairs.a, pairs.b, ratio, at_most, at_least, finds,
-        spread.p_beyond(limit), sign_flip_p(pairs.d), change, "",
-    )  # fmt: skip
+        metric=pairs.metric,
+        unit=TURNED.get(pairs.metric, "s"),
+        gating=gating,
+        a=pairs.a,
+        b=pairs.b,
+        ratio=Estimate(_ratio(spread.mean), low, high, spread.pairs, 1.0 - alpha),
+        at_most=at_most,
+        at_least=_ratio(spread.limit(test.level, upper=False)),
+        detectable=detectable(spread.deviation, spread.pairs, test.level, rule.allowed),
+        p_value=spread.p_beyond(limit),
+        sign_flip_p=sign_flip_p(pairs.d),
+        change=Change.WORSE if test.rejected else change,
+        reason="",
+    )
     return replace(found, reason=_reason(found, rule))
+
+
+def _without_interval(pairs: _Timed, test: family.Tested, alpha: float, limit: float, *, gating: bool) -> MetricChange:
+    """Too few pairs, or some in which one side alone lies among the failures: only signs are left to count."""
+    n, why = len(pairs.d), _unknown(pairs)
+    value = _ratio(float(pairs.d.mean())) if n and np.isfinite(pairs.d).all() else None
+    return MetricChange(
+        metric=pairs.metric,
+        unit=TURNED.get(pairs.metric, "s"),
+        gating=gating,
+        a=pairs.a,
+        b=pairs.b,
+        ratio=Estimate(value, None, None, n, 1.0 - alpha, refusal=why),
+        at_most=None,
+        at_least=None,
+        detectable=None,
+        p_value=pairs.p_value(limit) if n >= LEAST_PAIRS else None,
+        sign_flip_p=sign_flip_p(pairs.d),
+        change=Change.WORSE if test.rejected else Change.UNKNOWN,
+        reason=f"{why}; B is the slower one in too many pairs for chance" if test.rejected else why,
+    )
 
 
 def _ratio(logarithm: float) -> float:

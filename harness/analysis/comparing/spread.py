@@ -60,7 +60,8 @@ def log_ratios(of_a: Floats, of_b: Floats) -> Floats:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios: Floats = np.where(of_a == of_b, 0.0, np.log(of_b) - np.log(of_a))
-    return np.where(np.isinf(of_a) & np.isinf(of_b), np.nan, ratios)
+    unknown = (np.isinf(of_a) & np.isinf(of_b)) | (of_a < 0.0) | (of_b < 0.0)
+    return np.where(unknown, np.nan, ratios)
 
 
 def sign_flip_p(differences: Floats) -> float | None:
