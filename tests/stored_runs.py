@@ -32,11 +32,11 @@ def a_scenario(**changes: Any) -> Scenario:
     return Scenario(**{**known, **changes})
 
 
-def some_samples(failed: int = 0, bytes_sent: int = 100) -> list[Sample]:
+def some_samples(failed: int = 0, bytes_sent: int = 100, longer_ms: float = 0.0) -> list[Sample]:
     """Requests 50 ms apart that take 50 to 99 ms, no two neighbours alike; the last `failed` ones are refused."""
     samples = []
     for number in range(REQUESTS):
-        begin, took = number * 50.0, 50.0 + number * 37 % 50
+        begin, took = number * 50.0, 50.0 + number * 37 % 50 + longer_ms
         instants = {f"{name}_ns": at(begin) for name in ("scheduled", "start", "resolved", "tcp", "connected", "send")}
         ends = {f"{name}_ns": at(begin + took) for name in ("first_byte", "done", "done_user")}
         bad = {"status": 503, "failed_checks": "status"} if number >= REQUESTS - failed else {}

@@ -107,8 +107,10 @@ def _judged(folder: RunFolder, asked: list[Slo], only_these: bool, strict: bool,
     for slo in asked:
         check_names(slo, names, len(scenario.load.steps))
     wanted = asked if only_these else [*_parsed(scenario.slo), *asked]
-    once = {replace(slo, expression=""): slo.expression for slo in reversed(wanted)}
-    scenario = replace(scenario, slo=tuple(reversed(once.values())))
+    once: dict[Slo, str] = {}
+    for slo in wanted:
+        once.setdefault(replace(slo, expression=""), slo.expression)
+    scenario = replace(scenario, slo=tuple(once.values()))
     accept = accept_suspect or record.get("accept_suspect") is True
     return conclude(folder, scenario, {**record, "accept_suspect": accept}, strict=strict).summary
 
