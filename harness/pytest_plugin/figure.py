@@ -63,7 +63,7 @@ class Judged:
         pytest.fail("\n".join(self.lines))
 
     def __repr__(self) -> str:
-        return f"<{'; '.join(self.lines[:2])}>"
+        return f"<{'; '.join(line.strip() for line in self.lines[:2])}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
