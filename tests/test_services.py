@@ -275,7 +275,7 @@ def test_what_the_service_started_ends_with_it(script: Callable[[str], str], log
         """)
     )
 
-    with running(start, log, Interrupt()) as started:
+    with running(start, log, Interrupt()):
         grandchild = int(log.read_text().split()[0])
         assert not gone(grandchild, 0.1)
 
