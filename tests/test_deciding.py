@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ from harness.findings import Verdict
 from harness.load.drive import Loaded
 from harness.load.order import Crew
 from harness.model import Arrivals, Replay, Scenario, SpanSpec, Step
+from harness.report.live import progress
 from harness.run_folder import RunFolder
 from tests.builders import T0, a_sample, at, samples_table
 from tests.load_support import a_scenario
@@ -370,3 +372,19 @@ def test_a_look_that_the_next_one_has_overtaken_is_left_out() -> None:
     with watched([FINE]) as (watch, said):
         assert after(watch, 18.0) == 15.0
     assert len(said) == 1
+
+
+# --- what is seen of it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_each_look_is_a_line_of_its_own(terminal: bool) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    out = Screen()
+    with progress(stream=out) as show:
+        show({"look": "look 1 of 3, 10.0 s: p95(latency) < 1s: [bold]too few\x1b requests"})
+
+    assert "look 1 of 3, 10.0 s: p95(latency) < 1s: [bold]too few⟨ESC⟩ requests\n" in out.getvalue()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import signal
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +19,31 @@ from click.testing import CliRunner
 
 from harness.commands.run import command
 from harness.errors import UsageError
+from harness.interrupt import Interrupt
 from harness.load.launch import start
 from harness.load.order import Crew, Order
-from harness.run import reopen
+from harness.report import json_report
+from harness.run import Outcome, execute, reopen
 from harness.run_folder import RunFolder
-from tests.cli import Ended, begin, end
+from harness.scenario import load_scenario
 from tests.load_support import OK, Request, Server, a_request, a_scenario, ran, raw_server
 
 SCENARIO = """
 scenario: {name}
 target: {target}
 requests:
-  - {{name: get, http: GET /ok}}
+  - {{name: get, http: GET /{name}}}
 load: {{arrivals: constant, rate: 50/s, warmup: 1s, duration: 2s, drain: 3s}}
 spans: {{source: none}}
 slo: ['{slo}']
 """
-number = itertools.count()
+SLOS = {"easy": "p50(latency) < 5s", "borderline": "p90(latency) < 150ms", "interrupted": "p90(latency) < 150ms"}
+number: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
 
 
 async def now_and_then_slow(request: Request) -> bool:
     """One of ten takes 0.3 s: as many as a limit on the p90 allows, so that nothing can decide it."""
-    await asyncio.sleep(0.3 if next(number) % 10 == 9 else 0.005)
+    await asyncio.sleep(0.3 if next(number[request.path]) % 10 == 9 else 0.005)
     request.writer.write(OK)
     return True
 
@@ -49,89 +54,98 @@ def service() -> Iterator[Server]:
         yield server
 
 
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended: its outcome, its folder, and what was said of its looks."""
+
+    outcome: Outcome
+    said: list[str]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.outcome.folder.run_json.read_text())
+        return found
+
+
+def run_of(name: str, service: Server, folder: Path) -> Ran:
+    (folder / f"{name}.yaml").write_text(SCENARIO.format(name=name, target=service.url, slo=SLOS[name]))
+    interrupt, said = Interrupt(), []
+
+    def listen(event: Mapping[str, object]) -> None:
+        if "look" in event:
+            said.append(str(event["look"]))
+            interrupt.presses += name == "interrupted"
+
+    return Ran(
+        execute(
+            load_scenario(folder / f"{name}.yaml"),
+            folder / name,
+            listen,
+            interrupt,
+            crew=Crew(processes=2 if name == "easy" else 1),
+            reports=("json",),
+            until_s=60.0 if name == "interrupted" else 9.0,
+        ),
+        said,
+    )
+
+
 @pytest.fixture(scope="module")
-def ran_apart(service: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Ended, Path]]:
-    """Three runs at the same time: one that is easy to decide, one that cannot be, one of these interrupted."""
+def three_runs(service: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """At the same time: one that is easy to decide, one that cannot be, and one of these interrupted at a look."""
     folder = tmp_path_factory.mktemp("until")
-    slos = {"easy": "p50(latency) < 5s", "borderline": "p90(latency) < 150ms", "interrupted": "p90(latency) < 150ms"}
-    begun = {}
-    for name, slo in slos.items():
-        (folder / f"{name}.yaml").write_text(SCENARIO.format(name=name, target=service.url, slo=slo))
-        most = ["--until-decided", "60s" if name == "interrupted" else "9s"]
-        crew = ["--processes", "2"] if name == "easy" else []
-        begun[name] = begin("run", f"{name}.yaml", *most, *crew, "--out", name, cwd=folder)
-    try:
-        looked = any(line.startswith("look 1 of ") for line in begun["interrupted"].stderr or ())
-        begun["interrupted"].send_signal(signal.SIGINT)
-        ended = {name: end(child) for name, child in begun.items()}
-    finally:
-        for child in begun.values():
-            child.kill()
-            child.communicate()
-    assert looked, ended
-    return {name: (ended[name], next((folder / name).iterdir())) for name in slos}
+    with ThreadPoolExecutor(len(SLOS)) as threads:
+        return dict(zip(SLOS, threads.map(lambda name: run_of(name, service, folder), SLOS), strict=True))
 
 
-def record_of(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "run.json").read_text())
-    return found
+def test_a_run_that_is_decided_at_the_first_look_ends_there(three_runs: dict[str, Ran]) -> None:
+    found = three_runs["easy"]
+    samples = pd.read_parquet(found.outcome.folder.samples)
 
-
-def summary_of(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    return found
-
-
-def test_a_run_that_is_decided_at_the_first_look_ends_there(ran_apart: dict[str, tuple[Ended, Path]]) -> None:
-    ended, run = ran_apart["easy"]
-    record, samples = record_of(run), pd.read_parquet(run / "samples.parquet")
-
-    assert ended.code == 0, ended.stderr
-    assert (record["status"], record["decided"]["look"], record["decided"]["at_s"]) == ("finished", 1, 3.0)
-    assert record["plan"]["load"]["steps"][0]["duration_s"] == 2.0
+    assert found.outcome.summary.verdict == "passed", found.outcome.summary.reasons
+    assert (found.record["status"], found.record["decided"]["look"]) == ("finished", 1)
+    assert found.record["decided"]["at_s"] == 3.0
+    assert found.record["plan"]["load"]["steps"][0]["duration_s"] == 2.0
     assert (samples["phase"] == "measure").sum() == 100  # all of 2 s at 50 a second, and no other
     assert not samples["censored"].any()
-    assert "decided: every SLO has passed" in ended.stderr
+    assert found.said == ["look 1 of 4, 3.00 s: decided: every SLO has passed"]
 
 
-def test_what_was_measured_is_what_is_counted(ran_apart: dict[str, tuple[Ended, Path]]) -> None:
-    counts = summary_of(ran_apart["easy"][1])["counts"]
+def test_what_was_measured_is_what_is_counted(three_runs: dict[str, Ran]) -> None:
+    counts = three_runs["easy"].outcome.summary.counts
 
-    assert (counts["scheduled"], counts["ok"], counts["censored"]) == (100, 100, 0)
-    assert counts["offered_per_s"] == pytest.approx(50.0)
-
-
-def test_a_run_that_nothing_decides_goes_on_to_its_longest(ran_apart: dict[str, tuple[Ended, Path]]) -> None:
-    ended, run = ran_apart["borderline"]
-    record = record_of(run)
-
-    assert ended.code == 3, ended.stderr
-    assert summary_of(run)["verdict"] == "not_enough_data"
-    assert summary_of(run)["counts"]["scheduled"] == 400
-    assert (record["decided"]["look"], record["decided"]["looks"]) == (4, 4)  # 2, 3, 4.5 and 8 s
-    assert record["decided"]["confidence"] == pytest.approx(0.9875)
-    assert "more requests" in record["decided"]["looked"][0]["found"]
+    assert (counts.scheduled, counts.ok, counts.censored) == (100, 100, 0)
+    assert counts.offered_per_s == pytest.approx(50.0)
 
 
-def test_ctrl_c_between_two_looks_keeps_what_was_measured(ran_apart: dict[str, tuple[Ended, Path]]) -> None:
-    ended, run = ran_apart["interrupted"]
-    record = record_of(run)
+def test_a_run_that_nothing_decides_goes_on_to_its_longest(three_runs: dict[str, Ran]) -> None:
+    found = three_runs["borderline"]
+    decided = found.record["decided"]
 
-    assert ended.code == 4, ended.stderr
-    assert record["status"] == "interrupted"
-    assert record["decided"]["look"] is None
-    assert record["decided"]["confidence"] == pytest.approx(1 - 0.05 / 6)
-    assert summary_of(run)["counts"]["ok"] > 50
+    assert found.outcome.summary.verdict == "not_enough_data"
+    assert found.outcome.summary.counts.scheduled == 400
+    assert (decided["look"], decided["looks"]) == (4, 4)  # 2, 3, 4.5 and 8 s
+    assert decided["confidence"] == pytest.approx(0.9875)
+    assert "p90(latency) < 150ms" in found.said[0]
 
 
-@pytest.mark.parametrize("name", ["easy", "borderline", "interrupted"])
-def test_a_stored_run_judged_again_gives_the_same_verdict(name: str, ran_apart: dict[str, tuple[Ended, Path]]) -> None:
-    run = ran_apart[name][1]
+def test_ctrl_c_between_two_looks_keeps_what_was_measured(three_runs: dict[str, Ran]) -> None:
+    found = three_runs["interrupted"]
 
-    again = reopen(RunFolder.open(run)).summary
+    assert found.record["status"] == "interrupted"
+    assert found.outcome.summary.interrupted
+    assert found.record["decided"]["look"] is None
+    assert found.record["decided"]["confidence"] == pytest.approx(1 - 0.05 / 6)
+    assert found.outcome.summary.counts.ok > 50
 
-    assert again.verdict == summary_of(run)["verdict"]
-    assert [slo.reason for slo in again.slo] == [slo["reason"] for slo in summary_of(run)["slo"]]
+
+@pytest.mark.parametrize("name", SLOS)
+def test_a_stored_run_judged_again_gives_the_same_verdict(name: str, three_runs: dict[str, Ran]) -> None:
+    first = three_runs[name].outcome
+
+    again = reopen(RunFolder.open(first.folder.path))
+
+    assert json_report.render(again.summary) == json_report.render(first.summary)
 
 
 def test_enough_is_no_stop_requests_in_flight_are_awaited(tmp_path: Path) -> None:

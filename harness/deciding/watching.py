@@ -134,7 +134,7 @@ class Watch:
         if failed or not left:
             self._said(f"decided: {failed[0]} has failed" if failed else "decided: every SLO has passed")
             return True
-        if invalid and not self._second:
+        if (invalid or self._until.stages) and not self._second:
             self._second = True
             self._due_s = self._until.looks_s[self._look] + SPANS_WITHIN_S
             return False
