@@ -6,7 +6,7 @@ they do at the percentile itself, unless the limit is met with SPARE. On an M/M/
 3,000 requests, load 0.3 to 0.8), an SLO exactly at the true percentile is met in
 
     6 % to 79 % of the runs by the share beyond the limit alone,
-    6 % to 15 % by this rule (33 % for the p99 of 600 requests at load 0.8),
+    5 % to 15 % by this rule (33 % for the p99 of 600 requests at load 0.8),
     0 % to 8 % by the memory of the table of percentiles, that of the median included,
 
 and one at 3 times the true percentile is met in 99 %, 93 % and, by the last, 0 % to 100 % of them: 66 % for the p99 of
