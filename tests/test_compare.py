@@ -210,14 +210,8 @@ def test_two_runs_without_a_request_are_compared_without_a_crash(compare: Compar
 # --- where it goes ------------------------------------------------------------------------------------------
 
 
-def test_markdown_goes_beside_the_text_or_alone(compare: Compare, tmp_path: Path, slower: CompareFindings) -> None:
-    beside = compare("usual", "slower", "--markdown", tmp_path / "c.md")
-    assert "The whole request" in beside.stdout
-    assert beside.stderr == f"wrote {tmp_path / 'c.md'}\n"
-
-    alone = compare("usual", "slower", "--markdown", "-")
-
-    assert alone.stdout == (tmp_path / "c.md").read_text() == compare_markdown.render(slower)
+def test_markdown_alone_goes_to_stdout(compare: Compare, slower: CompareFindings) -> None:
+    assert compare("usual", "slower", "--markdown", "-").stdout == compare_markdown.render(slower)
 
 
 def test_the_markdown_shows_two_tables_and_folds_the_others(slower: CompareFindings) -> None:
@@ -242,11 +236,13 @@ def test_a_name_from_outside_opens_nothing(slower: CompareFindings) -> None:
     assert "\x1b" not in markdown + text
 
 
-def test_the_output_goes_to_a_file_when_asked(compare: Compare, tmp_path: Path) -> None:
-    ended = compare("usual", "slower", "--json", "-o", tmp_path / "c.json")
+def test_files_are_written_beside_each_other(compare: Compare, tmp_path: Path) -> None:
+    ended = compare("usual", "failed", "--json", "-o", tmp_path / "c.json", "--markdown", tmp_path / "c.md")
 
-    assert ended.stdout == ""
+    assert (ended.stdout, ended.code) == ("", ExitCode.NOT_MEASURED)
+    assert ended.stderr == f"wrote {tmp_path / 'c.md'}\nwrote {tmp_path / 'c.json'}\n"
     assert json.loads((tmp_path / "c.json").read_text())["schema_version"] == 1
+    assert (tmp_path / "c.md").read_text().startswith("## failed against usual\n")
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence_before_anything_is_read(
