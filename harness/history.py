@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.analysis.comparing import words
-from harness.analysis.comparing.change_points import LEAST, Floats, change_points
+from harness.analysis.comparing.change_points import LEAST, MOST_RUNS, Floats, change_points, drifts
 from harness.analysis.comparing.failures import SMALL
 from harness.analysis.comparing.likeness import DECIDING
 from harness.baseline.stored import Stored, runs_in, stored
@@ -64,9 +64,12 @@ def history(scenario: str, runs: Iterable[Stored]) -> HistoryFindings:
         (run for run in runs if run.run.scenario == scenario), key=lambda each: (each.run.started_ns, each.run.run_id)
     )
     like = _like_the_newest(ordered)
-    changes = _changes([run for run, counts in zip(ordered, like, strict=True) if counts])
+    counted = [run for run, counts in zip(ordered, like, strict=True) if counts]
+    series = _series(counted)
+    changes, drifted = _changes(counted, series), _drifts(counted, series)
     rows = tuple(_row(run, counts) for run, counts in zip(ordered, like, strict=True))
-    return HistoryFindings(SCHEMA_VERSION, scenario, rows, changes, _sentences(ordered, like, changes))
+    said = (*drifted, *_sentences(ordered, like, bool(changes or drifted)))
+    return HistoryFindings(SCHEMA_VERSION, scenario, rows, changes, said)
 
 
 def _like_the_newest(ordered: Sequence[Stored]) -> list[bool]:
@@ -95,14 +98,22 @@ def _row(run: Stored, counted: bool) -> HistoryRow:
 # --- what changed ------------------------------------------------------------------------------------------
 
 
-def _changes(runs: Sequence[Stored]) -> tuple[ChangePoint, ...]:
+def _series(runs: Sequence[Stored]) -> dict[str, Floats]:
+    """What is looked at: a metric's value in each run, NaN where it is not known; those that are known often enough.
+
+    The throughput of an open loop is what was asked for.
+    """
+    closed = bool(runs) and runs[-1].closed_loop
+    names = ("p50", "p95", "error_rate", *(("throughput",) if closed else ()))
+    found = {name: np.array([np.nan if (v := run.values[name]) is None else v for run in runs]) for name in names}
+    return {name: values for name, values in found.items() if int((~np.isnan(values)).sum()) >= 2 * LEAST}
+
+
+def _changes(runs: Sequence[Stored], series: Mapping[str, Floats]) -> tuple[ChangePoint, ...]:
     """Where a metric became another one, in the order of the runs."""
-    names = _looked_at(runs)
     found: list[tuple[int, ChangePoint]] = []
-    for name in names:
-        values = np.array([np.nan if (v := run.values[name]) is None else v for run in runs], np.float64)
-        enough = int((~np.isnan(values)).sum()) >= 2 * LEAST
-        points = change_points(_on_their_scale(name, values), metrics=len(names)) if enough else []
+    for name, values in series.items():
+        points = change_points(_on_their_scale(name, values), metrics=len(series))
         borders = [0, *(at for at, _ in points), len(runs)]
         for number, (at, p) in enumerate(points):
             before, after = (_typical(name, values[borders[i] : borders[i + 1]]) for i in (number, number + 1))
@@ -113,15 +124,21 @@ def _changes(runs: Sequence[Stored]) -> tuple[ChangePoint, ...]:
     return tuple(point for _, point in sorted(found, key=lambda each: each[0]))
 
 
+def _drifts(runs: Sequence[Stored], series: Mapping[str, Floats]) -> list[str]:
+    """Where a metric moved little by little: no run of them is to blame."""
+    found = []
+    for name, values in series.items():
+        for drift in drifts(_on_their_scale(name, values), metrics=len(series)):
+            way = "rose" if drift.ratio > 1.0 else "fell"
+            by = "" if name == "error_rate" else f", by {words.change(drift.ratio)} in all,"
+            first, last = runs[drift.start].run.run_id, runs[drift.end].run.run_id
+            found.append(f"{_named(name)} {way} little by little{by} from run {first} to run {last}.")
+    return found
+
+
 def _on_their_scale(metric: str, values: Floats) -> Floats:
     """Ratios are looked at; those of error rates, where none and hardly any are alike, from one percentage point up."""
     return values + SMALL if metric == "error_rate" else values
-
-
-def _looked_at(runs: Sequence[Stored]) -> tuple[str, ...]:
-    """The throughput is what was asked for, except in a closed loop."""
-    closed = bool(runs) and runs[-1].closed_loop
-    return ("p50", "p95", "error_rate", *(("throughput",) if closed else ()))
 
 
 def _typical(metric: str, values: Floats) -> float:
@@ -140,27 +157,30 @@ def _sentence(metric: str, before: float, after: float, last: str, first: str, p
     if metric != "error_rate" and before > 0.0 and math.isfinite(before) and math.isfinite(after):
         by = f" ({words.change(after / before)})"
     way = "rose" if after > before else "fell"
-    named = metric.replace("_", " ")
-    return f"{named} {way} from {shown[0]} to {shown[1]}{by} between run {last} and run {first}, p = {p:.2g}."
+    return f"{_named(metric)} {way} from {shown[0]} to {shown[1]}{by} between run {last} and run {first}, p = {p:.2g}."
 
 
-def _sentences(ordered: Sequence[Stored], like: Sequence[bool], changes: Sequence[ChangePoint]) -> tuple[str, ...]:
+def _named(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _sentences(ordered: Sequence[Stored], like: Sequence[bool], moved: bool) -> list[str]:
     """What was looked at for changes, and what was not."""
     counted = sum(like)
     unfit = sum(run.unfit is not None for run in ordered)
     other = len(ordered) - counted - unfit
     said = []
     if counted < 2 * LEAST:
-        said.append(
-            f"To find a change takes at least {2 * LEAST} runs, {LEAST} on either side of it; there are {counted}."
-        )
-    elif not changes:
-        said.append(f"No change was found over {format_count(counted)} runs.")
+        takes = f"at least {2 * LEAST} runs, {LEAST} on either side of it"
+        said.append(f"To find a change takes {takes}; there are {counted}.")
+    elif not moved:
+        newest = "the newest " if counted > MOST_RUNS else ""
+        said.append(f"No change was found over {newest}{format_count(min(counted, MOST_RUNS))} runs.")
     if unfit:
         said.append(f"{_runs(unfit)} interrupted or invalid: shown, and not looked at for changes.")
     if other:
         said.append(f"{_runs(other)} of another load or machine than the newest: shown, and not looked at for changes.")
-    return tuple(said)
+    return said
 
 
 def _runs(count: int) -> str:

@@ -88,6 +88,18 @@ def test_runs_that_only_vary_have_no_change(original: RunFolder, tmp_path: Path)
     assert found.sentences == ("No change was found over 12 runs.",)
 
 
+def test_a_slow_drift_is_told_apart_from_a_change(original: RunFolder, tmp_path: Path) -> None:
+    for number in range(1, 31):
+        factor = 1.02**number * NOISE[number % 12]
+        copied(original, tmp_path / f"run-{number:03}", number, p50=factor)
+
+    (found,) = histories(tmp_path).histories
+
+    assert found.changes == ()
+    assert found.sentences[0].startswith("p50 rose little by little, by +")
+    assert "No change" not in " ".join(found.sentences)
+
+
 def test_few_runs_say_how_many_it_takes(original: RunFolder, tmp_path: Path) -> None:
     some_runs(original, tmp_path, 3)
 
