@@ -64,7 +64,7 @@ def test_whatever_a_worker_says_at_its_end_is_refused_or_fits_json(name: str, va
 def test_progress_that_is_no_number_is_refused() -> None:
     line = {
         **COUNTS, "kind": "progress", "elapsed_s": 1.0, "total_s": 4, "phase": "measure", "step": 0,
-        "in_flight": 0, "backlog": 0, "rate_per_s": 1.0, "p50_s": None, "p95_s": 0.5,
+        "in_flight": 0, "backlog": 0, "rate_per_s": 1.0, "p50_s": None, "p95_s": 0.5, "started_ns": HOUR_NS,
     }  # fmt: skip
 
     assert testimony.progress(line) == line
