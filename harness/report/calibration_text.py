@@ -51,7 +51,13 @@ def render(found: CalibrationFindings, width: int = 100, colour: bool = False) -
 def _table(noises: tuple[Noise, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     sizes = list(dict.fromkeys(pairs for noise in noises for pairs, _ in noise.detectable))
-    for name in ("metric", "value", "varies by", "95 % interval", *(f"finds with {n} pairs" for n in sizes)):
+    for name in (
+        "metric",
+        "value",
+        "varies by",
+        "95 % interval",
+        *(f"{'finds: ' if n == sizes[0] else ''}{n} pairs" for n in sizes),
+    ):
         table.add_column(name, justify="left" if name == "metric" else "right")
     for noise in noises:
         found = dict(noise.detectable)
