@@ -19,9 +19,9 @@ from report_hostile import ALL, a_hostile_summary
 from harness import __version__
 from harness.comparison import Change
 from harness.errors import NothingMeasured
-from harness.findings import Verdict
+from harness.findings import Estimate, Verdict
 from harness.model import RunWarning
-from harness.report import junit
+from harness.report import job_summary, junit
 from harness.report.cases import Findings
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "schema" / "junit.xsd")
@@ -174,6 +174,16 @@ def test_a_slow_down_names_the_stage_and_how_large_it_is_at_most() -> None:
     assert "p95: at most +14.5% worse (such runs show +7.0% and more)" in text
     assert "blamed stage: inference, model text-recognition" in text
     assert text.count("Inference takes 21.5 ms longer") == 1
+
+
+def test_rates_and_shares_are_written_as_such() -> None:
+    shares = a_metric("error_rate", Change.WORSE, unit="ratio", a=0.0, b=0.031, ratio=Estimate(None, None, None, 5))
+    rates = a_metric("throughput", Change.WITHIN, unit="1/s", a=58.3, b=58.1)
+    text = junit.render_ab(an_ab(metrics=(shares, rates)))
+
+    assert "error_rate: A 0%, B 3.1%: not known" in said(text, "error_rate: no more than before")
+    assert "throughput: worse by no more than +5.0%" in outcomes(text)
+    assert "| throughput | 58.3/s | 58.1/s |" in job_summary.render(an_ab(metrics=(rates,)))
 
 
 def test_a_pass_says_how_much_slower_it_may_be_at_most() -> None:

@@ -148,9 +148,6 @@ def reporting(outputs: Outputs, name: str) -> Iterator[None]:
         raise
 
 
-told = reporting  # both names are in use
-
-
 def exit_code_of(found: Findings) -> ExitCode:
     """What the verdict means to a shell."""
     from harness.findings import Verdict

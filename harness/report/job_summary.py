@@ -20,7 +20,7 @@ from harness.findings import Summary, Verdict
 from harness.report import figures
 from harness.report.cases import Findings, Told, told
 from harness.report.cases.pairs import ratio_text
-from harness.report.cases.words import change_text
+from harness.report.cases.words import change_text, value_text
 from harness.report.lines import stage_label
 from harness.report.markdown import MARKS
 from harness.report.markdown_text import bullets, escaped, named, table
@@ -83,8 +83,8 @@ _CHANGES = {Change.WORSE: "❌ worse", Change.WITHIN: "✅ within", Change.NOT_F
 
 def _metrics(metrics: Sequence[MetricChange]) -> str:
     rows = [
-        (f"{escaped(m.metric)}{'' if m.gating else ' *(explains)*'}", figures.in_unit(m.a, m.unit),
-         figures.in_unit(m.b, m.unit), escaped(ratio_text(m)), change_text(m.at_most), change_text(m.detectable),
+        (f"{escaped(m.metric)}{'' if m.gating else ' *(explains)*'}", value_text(m.a, m.unit),
+         value_text(m.b, m.unit), escaped(ratio_text(m)), change_text(m.at_most), change_text(m.detectable),
          _CHANGES[m.change] if m.gating else "")
         for m in metrics[:MOST_ROWS]
     ]  # fmt: skip
@@ -94,7 +94,7 @@ def _metrics(metrics: Sequence[MetricChange]) -> str:
 
 def _predicted(found: BaselineFindings) -> str:
     rows = [
-        (_CHANGES[m.change], escaped(m.metric), *(figures.in_unit(v, m.unit) for v in (m.value, m.typical, m.limit)),
+        (_CHANGES[m.change], escaped(m.metric), *(value_text(v, m.unit) for v in (m.value, m.typical, m.limit)),
          f"{m.n:,}", escaped(m.reason))
         for m in found.metrics[:MOST_ROWS]
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def _noise(found: CalibrationFindings) -> str:
     rows = []
     for noise in found.noise[:MOST_ROWS]:
         seen = "; ".join(f"{pairs} pairs: {change_text(ratio)}" for pairs, ratio in noise.detectable)
-        rows.append((escaped(noise.metric), figures.in_unit(noise.value, noise.unit),
+        rows.append((escaped(noise.metric), value_text(noise.value, noise.unit),
                      figures.share(noise.deviation.value), f"{noise.deviation.n:,}", seen))  # fmt: skip
     columns = ("metric", "typical", "noise between two runs", "pairs", "can be seen")
     return table(columns, rows, words=(0, 4)) if rows else ""

@@ -11,7 +11,6 @@ from harness.comparison import (
     Change,
 )
 from harness.findings import Verdict
-from harness.report import figures
 from harness.report.cases.words import (
     Case,
     Told,
@@ -19,6 +18,7 @@ from harness.report.cases.words import (
     closed,
     hints_of,
     property_rows,
+    value_text,
     with_hint,
 )
 from harness.report.lines import VERDICT_WORDS
@@ -51,7 +51,7 @@ def of_baseline(found: BaselineFindings) -> Told:
 def _of_baseline_metric(metric: BaselineMetric, sentences: Sequence[str]) -> Case:
     verdicts = {Change.WORSE: Verdict.FAILED, Change.UNKNOWN: Verdict.NOT_ENOUGH_DATA}
     verdict = verdicts.get(metric.change, Verdict.PASSED)
-    typical, value, limit = (figures.in_unit(v, metric.unit) for v in (metric.typical, metric.value, metric.limit))
+    typical, value, limit = (value_text(v, metric.unit) for v in (metric.typical, metric.value, metric.limit))
     said = f"{metric.metric}: {value}, typically {typical}, limit {limit} (n = {metric.n:,} baseline runs)"
     because = {Verdict.FAILED: tuple(sentences[:2]), Verdict.NOT_ENOUGH_DATA: ("hint: store more baseline runs",)}
     said = f"{said}; {metric.reason}" if metric.reason else said

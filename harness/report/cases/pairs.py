@@ -16,6 +16,7 @@ from harness.report.cases.words import (
     headline_of,
     hints_of,
     property_rows,
+    value_text,
     with_hint,
 )
 
@@ -68,12 +69,13 @@ def _of_metric(metric: MetricChange, allowed: float, strict: bool, why: tuple[st
     verdict = verdicts[metric.change]
     said = "; ".join(part for part in (sides_text(metric), at_most_text(metric), metric.reason) if part)
     because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",)}.get(verdict, ())
-    return Case(f"{metric.metric}: worse by no more than {change_text(1 + allowed)}", verdict, said, because)
+    limit = f"worse by no more than {change_text(1 + allowed)}" if metric.unit != "ratio" else "no more than before"
+    return Case(f"{metric.metric}: {limit}", verdict, said, because)
 
 
 def sides_text(metric: MetricChange) -> str:
     """`p95: A 180 ms, B 198 ms: +10.0% (+7.1% … +13.0%, n = 5)`."""
-    a, b = (figures.in_unit(value, metric.unit) for value in (metric.a, metric.b))
+    a, b = (value_text(value, metric.unit) for value in (metric.a, metric.b))
     return f"{metric.metric}: A {a}, B {b}: {ratio_text(metric)}"
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from harness import __version__
 from harness.findings import Verdict
 from harness.model import RunWarning
+from harness.report import figures
 from harness.report.lines import VERDICT_WORDS
-from harness.units import MISSING
+from harness.units import MISSING, format_rate
 
 VALIDITY_CASE = "measurement is valid"
 ABORT_CASE = "run was not aborted"
@@ -54,6 +55,11 @@ def change_text(ratio: float | None) -> str:
         return MISSING
     shown = "∞" if math.isinf(ratio) else f"{(ratio - 1) * 100:+.1f}%"
     return shown.replace("-0.0%", "+0.0%") if shown == "-0.0%" else shown
+
+
+def value_text(value: float | None, unit: str) -> str:
+    """A value of a metric in its unit."""
+    return format_rate(value) if unit == "1/s" else figures.in_unit(value, unit)
 
 
 def headline_of(words: str, accepted: Sequence[str]) -> str:
