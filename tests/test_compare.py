@@ -92,6 +92,15 @@ def test_the_tables_show_stages_models_shift_and_tail(slower: CompareFindings) -
     assert re.search(r"\n= mean latency +\d", text)
 
 
+def test_percentiles_that_are_missing_are_listed_with_their_neighbours(slower: CompareFindings) -> None:
+    missing = (0.1, 0.95, 0.99, 0.999)
+    shifts = tuple(replace(s, refusal="has 30" if s.p in missing else None) for s in slower.shifts)
+
+    text = " ".join(compare_text.render(replace(slower, shifts=shifts), width=100, colour=False).split())
+
+    assert "no p10 or p95 to p99.9 (has 30)" in text
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(slower: CompareFindings, width: int) -> None:
     text = compare_text.render(slower, width=width, colour=False)

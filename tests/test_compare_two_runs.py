@@ -218,6 +218,7 @@ def test_a_stage_that_one_run_does_not_know_is_not_compared() -> None:
     [
         ((1.06, 1.03, 1.09), "slower by 3.0% to 9.0%"),
         ((0.8, 0.7, 0.9), "faster by 10% to 30%"),
+        ((1.5, 1.5, 1.501), "slower by 50%"),
         ((1.01, 0.95, 1.08), "between 5.0% faster and 8.0% slower"),
         ((1.5, 1.2, None), "slower by at least 20%"),
         ((6.0, 5.0, 7.25), "slower by 5 times to 7.25 times"),

@@ -161,14 +161,23 @@ def _shifts(shifts: Sequence[Shift]) -> Table:
         for s in known
     )  # fmt: skip
     refused = [s for s in shifts if s.refusal is not None]
-    why = f"no {_listed(refused)} ({visible(refused[0].refusal or '')})" if refused else ""
+    why = f"no {_listed(shifts, refused)} ({visible(refused[0].refusal or '')})" if refused else ""
     note = "each interval for itself: with twelve of them one may miss by chance"
     return Table("Shift of the latency", ("ms", "A", "B", "change", "interval"), rows, (0,), _joined(note, why))
 
 
-def _listed(shifts: Sequence[Shift]) -> str:
-    names = [percentile(s.p) for s in shifts]
-    return " or ".join(names) if len(names) <= 2 else f"{names[0]} to {names[-1]}"
+def _listed(shifts: Sequence[Shift], refused: Sequence[Shift]) -> str:
+    """`p10 or p95 to p99.9`: neighbours together."""
+    runs: list[list[str]] = []
+    before = False
+    for each in shifts:
+        missing = each in refused
+        if missing and before:
+            runs[-1].append(percentile(each.p))
+        elif missing:
+            runs.append([percentile(each.p)])
+        before = missing
+    return " or ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else " or ".join(run) for run in runs)
 
 
 def _joined(*notes: str) -> str:

@@ -86,7 +86,9 @@ def _span(near: float | None, far: float | None) -> str:
     """`3.1% to 9.2%`, `at least 3.1%` where the far end is open."""
     if near is None:
         return "an unknown amount"
-    return f"at least {_by(near)}" if far is None else f"{_by(near)} to {_by(far)}"
+    if far is None:
+        return f"at least {_by(near)}"
+    return _by(near) if _by(near) == _by(far) else f"{_by(near)} to {_by(far)}"
 
 
 def _by(ratio: float) -> str:
@@ -205,9 +207,7 @@ def _waiting(change: StageChange, work_changed: bool) -> str:
 def _takes(change: StageChange) -> str:
     word = "longer" if (change.change.value or 0.0) > 0 else "less"
     amount = format_duration(abs(change.change.value or 0.0))
-    return (
-        f"{change.stage} takes {amount} {word} in B ({_interval(change.change)}, n = {format_count(change.change.n)})"
-    )
+    return f"{change.stage} takes {amount} {word} in B ({_interval(change.change)}, n ≥ {format_count(change.change.n)} a side)"
 
 
 def _of_mean(change: StageChange, whole: Estimate) -> str:
@@ -240,7 +240,7 @@ def _tail(tail: TailDelta | str | None, metrics: Sequence[MetricChange]) -> list
     waits = " (waiting for others)" if stage in WAITING else ""
     return [
         f"Of the {signed(tail.total.value)} of the p95 of requests with a server half, {stage}{waits} has "
-        f"{signed(change.value)} ({_interval(change)}, n = {format_count(change.n)})."
+        f"{signed(change.value)} ({_interval(change)}, n ≥ {format_count(change.n)} a side)."
     ]
 
 

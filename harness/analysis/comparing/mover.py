@@ -17,7 +17,7 @@ from harness.estimates import Estimate
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """b - a; n counts both sides. A limit that depends on an unknown one is None."""
+    """b - a; n is that of the smaller side. A limit that depends on an unknown one is None."""
     if a.value is None or b.value is None:
         return unknown(a, b)
     change = b.value - a.value
@@ -25,7 +25,7 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     up = _reach(_gap(b.value, b.high), _gap(a.low, a.value))
     low = None if down is None else change - down
     high = None if up is None else change + up
-    return Estimate(change, low, high, a.n + b.n, min(a.confidence, b.confidence))
+    return Estimate(change, low, high, min(a.n, b.n), min(a.confidence, b.confidence))
 
 
 def ratio(a: Estimate, b: Estimate) -> Estimate:
@@ -58,7 +58,7 @@ def tells(change: Estimate, nothing: float = 0.0) -> int:
 
 
 def _refused(a: Estimate, b: Estimate, refusal: str) -> Estimate:
-    return Estimate(None, None, None, a.n + b.n, min(a.confidence, b.confidence), refusal=refusal)
+    return Estimate(None, None, None, min(a.n, b.n), min(a.confidence, b.confidence), refusal=refusal)
 
 
 def _gap(lower: float | None, upper: float | None) -> float | None:

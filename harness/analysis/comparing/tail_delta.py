@@ -128,7 +128,7 @@ def _drawn(parts: Floats, order: NDArray[np.intp], half: float, taken: NDArray[n
 
 @dataclass(frozen=True, slots=True)
 class TailDelta:
-    """What B's p95 has more than A's, seconds: the stages sum to `total`; n counts both sides."""
+    """What B's p95 has more than A's, seconds: the stages sum to `total`; n is that of the smaller run."""
 
     total: Estimate
     stages: tuple[tuple[str, Estimate], ...]
@@ -140,7 +140,7 @@ def tail_delta(a: AtP95, b: AtP95) -> TailDelta:
     drawn = b.drawn[::-1] - a.drawn  # turned round: both sides may have drawn the same blocks
     total = b.level_s - a.level_s
     change[-1] += total - change.sum()  # rounding
-    n = a.n + b.n
+    n = min(a.n, b.n)
     kept = [k for k, (_, mean) in enumerate(a.means) if k == len(change) - 1 or mean or b.means[k][1]]
     return TailDelta(
         total=_estimate(total, drawn.sum(axis=1), n),

@@ -158,7 +158,7 @@ def _metric(name: str, unit: str, a: Estimate, b: Estimate, compared: _Compared)
 
 def _failures(a: Estimate, b: Estimate) -> Estimate:
     if a.value == 0.0 and b.value == 0.0:
-        return Estimate(None, None, None, a.n + b.n, refusal="no request failed")
+        return Estimate(None, None, None, min(a.n, b.n), refusal="no request failed")
     return ratio(a, b)
 
 
@@ -196,17 +196,19 @@ def models(a: Side, b: Side) -> tuple[StageChange, ...]:
     if a.models is None or b.models is None or not a.stages or not b.stages:
         return ()
     of_a, of_b = dict(a.models), dict(b.models)
-    whole = difference(dict(a.stages)[LATENCY], dict(b.stages)[LATENCY])
+    all_a, all_b = dict(a.stages)[LATENCY], dict(b.stages)[LATENCY]
+    whole = difference(all_a, all_b)
+    never_a, never_b = _uncalled(of_a, all_a.n), _uncalled(of_b, all_b.n)
     found = [
-        _changed(name, of_a.get(name, _uncalled(of_a)), of_b.get(name, _uncalled(of_b)), whole, works=True)
+        _changed(name, of_a.get(name, never_a), of_b.get(name, never_b), whole, works=True)
         for name in dict.fromkeys([*of_a, *of_b])
     ]
     return tuple(sorted(found, key=lambda model: -abs(model.change.value or 0.0))[:MOST_MODELS])
 
 
-def _uncalled(models: Mapping[str, Estimate]) -> Estimate | None:
+def _uncalled(models: Mapping[str, Estimate], n: int) -> Estimate | None:
     """What a model that is not listed took: nothing, unless the list ends before the cheap ones."""
-    return Estimate(0.0, 0.0, 0.0, 0) if len(models) < MOST_MODELS else None
+    return Estimate(0.0, 0.0, 0.0, n) if len(models) < MOST_MODELS else None
 
 
 def _changed(name: str, a: Estimate | None, b: Estimate | None, whole: Estimate, *, works: bool) -> StageChange:
