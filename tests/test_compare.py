@@ -18,6 +18,7 @@ from harness.report import compare_markdown, compare_text
 from harness.report.json_findings import parse_findings, render_findings
 from harness.run_folder import RunFolder
 from tests import simulated_queues as queues
+from tests.cli import harness
 from tests.stored_queues import first, store
 
 N = 700
@@ -158,6 +159,13 @@ def test_when_forced_the_reasons_stand_on_top(compare: Compare) -> None:
     assert places == sorted(places)
 
 
+def test_a_refusal_is_two_lines_on_stderr_and_exit_code_2(runs: Path) -> None:
+    ended = harness("compare", runs / "usual", runs / "other", cwd=runs)
+
+    assert (ended.code, ended.stdout) == (2, "")
+    assert [line.split(":")[0] for line in ended.stderr.splitlines()] == ["error", "hint"]
+
+
 def test_a_run_against_itself_is_said_to_be_that(compare: Compare) -> None:
     ended = compare("usual", "usual")
 
@@ -259,6 +267,11 @@ def test_a_file_that_cannot_be_written_is_one_sentence_before_anything_is_read(
 ) -> None:
     with pytest.raises(UsageError, match="nowhere is no folder"):
         compare("usual", "slower", "-o", tmp_path / "nowhere" / "c.txt")
+
+
+def test_stdout_takes_one_format(compare: Compare) -> None:
+    with pytest.raises(UsageError, match="stdout takes one format"):
+        compare("usual", "slower", "--json", "--markdown", "-")
 
 
 def test_what_is_no_run_is_refused(compare: Compare, tmp_path: Path) -> None:

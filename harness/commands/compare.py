@@ -39,6 +39,8 @@ def command(a: Path, b: Path, force: bool, as_json: bool, markdown: Path | None,
     from harness import versus
     from harness.run_folder import RunFolder
 
+    if as_json and markdown == _STDOUT and output in (None, _STDOUT):
+        raise UsageError("stdout takes one format, not two", "write one of them to a file: --markdown comparison.md")
     for path in (markdown, output):
         _refuse_nowhere(path)
     folders = []

@@ -207,7 +207,8 @@ def _waiting(change: StageChange, work_changed: bool) -> str:
 def _takes(change: StageChange) -> str:
     word = "longer" if (change.change.value or 0.0) > 0 else "less"
     amount = format_duration(abs(change.change.value or 0.0))
-    return f"{change.stage} takes {amount} {word} in B ({_interval(change.change)}, n ≥ {format_count(change.change.n)} a side)"
+    stands_on = f"{_interval(change.change)}, n ≥ {format_count(change.change.n)} a side"
+    return f"{change.stage} takes {amount} {word} in B ({stands_on})"
 
 
 def _of_mean(change: StageChange, whole: Estimate) -> str:
