@@ -20,6 +20,8 @@ from harness.report.history_text import without_seed
 from harness.units import format_count, format_duration, format_rate, format_share
 
 COMMIT = "commit"
+DRIFT_RUNS = 200
+"""The newest: what moved little by little before them is no news, and the search takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,11 @@ def _drifts(runs: Sequence[Stored], series: Mapping[str, Floats]) -> list[str]:
     """Where a metric moved little by little: no run of them is to blame."""
     found = []
     for name, values in series.items():
-        for drift in drifts(_on_their_scale(name, values), metrics=len(series)):
+        older = max(0, len(values) - DRIFT_RUNS)
+        for drift in drifts(_on_their_scale(name, values[older:]), metrics=len(series)):
             way = "rose" if drift.ratio > 1.0 else "fell"
             by = "" if name == "error_rate" else f", by {words.change(drift.ratio)} in all,"
-            first, last = runs[drift.start].run.run_id, runs[drift.end].run.run_id
+            first, last = (runs[older + at].run.run_id for at in (drift.start, drift.end))
             found.append(f"{_named(name)} {way} little by little{by} from run {first} to run {last}.")
     return found
 

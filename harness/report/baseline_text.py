@@ -1,4 +1,4 @@
-"""A run against earlier ones, for a terminal and as Markdown: what they predict, what it came to, who was left out."""
+"""A run against earlier ones, for a terminal: what they predict, what it came to, who was left out and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.comparison import BaselineFindings, BaselineMetric, Change
 from harness.findings import Verdict
-from harness.report import console_tables, figures, markdown_text
+from harness.report import console_tables, figures
 from harness.report.history_text import when
 from harness.report.lines import VERDICT_WORDS
 from harness.report.text import visible
@@ -55,20 +55,6 @@ def render(found: BaselineFindings, *, width: int, colour: bool) -> str:
         for line in _left_out(found):
             console.print(Text(visible(line, 500), "dim"))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n") + "\n"
-
-
-def markdown(found: BaselineFindings) -> str:
-    """The same for a comment."""
-    blocks = [f"### Against earlier runs: {VERDICT_WORDS[found.verdict]}", markdown_text.escaped(_runs_line(found))]
-    blocks.append(markdown_text.bullets(markdown_text.escaped(line) for line in (*found.reasons, *found.sentences)))
-    if found.metrics:
-        rows = [
-            (*_figures(metric), _CHANGES[metric.change][0], markdown_text.escaped(metric.reason))
-            for metric in found.metrics
-        ]
-        blocks.append(markdown_text.table(COLUMNS, rows, words=_WORDS))
-    blocks.append(markdown_text.bullets(markdown_text.escaped(line) for line in _left_out(found)))
-    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _runs_line(found: BaselineFindings) -> str:
