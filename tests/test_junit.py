@@ -170,10 +170,16 @@ def test_each_metric_that_decides_is_a_case() -> None:
 def test_a_slow_down_names_the_stage_and_how_large_it_is_at_most() -> None:
     text = said(junit.render_ab(an_ab()), "p95: worse by no more than +5.0%")
 
-    assert "p95: A 200 ms, B 224 ms: +12.0% (+9.0% … +15.0%, n = 5)" in text
+    assert "A 200 ms, B 224 ms: +12.0% (+9.0% … +15.0%, n = 5)" in text
     assert "p95: at most +14.5% worse (such runs show +7.0% and more)" in text
     assert "blamed stage: inference, model text-recognition" in text
     assert text.count("Inference takes 21.5 ms longer") == 1
+
+
+def test_a_slow_down_that_no_stage_explains_says_so() -> None:
+    text = said(junit.render_ab(an_ab(blame=None, sentences=())), "p95: worse by no more than +5.0%")
+
+    assert text.endswith("\nblamed stage: not known")
 
 
 def test_rates_and_shares_are_written_as_such() -> None:
@@ -181,7 +187,7 @@ def test_rates_and_shares_are_written_as_such() -> None:
     rates = a_metric("throughput", Change.WITHIN, unit="1/s", a=58.3, b=58.1)
     text = junit.render_ab(an_ab(metrics=(shares, rates)))
 
-    assert "error_rate: A 0%, B 3.1%: not known" in said(text, "error_rate: no more than before")
+    assert "A 0%, B 3.1%: not known" in said(text, "error_rate: no more than before")
     assert "throughput: worse by no more than +5.0%" in outcomes(text)
     assert "| throughput | 58.3/s | 58.1/s |" in job_summary.render(an_ab(metrics=(rates,)))
 

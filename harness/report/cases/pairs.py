@@ -25,7 +25,8 @@ def of_pairs(found: AbFindings) -> Told:
     gating = [metric for metric in found.metrics if metric.gating]
     why = [found.blame.sentence] if found.blame is not None else []
     why += [sentence for sentence in found.sentences[:2] if sentence not in why]
-    blamed = () if found.blame is None else (f"blamed stage: {_of_model(found.blame.stage, found.blame.model)}",)
+    named = "not known" if found.blame is None else _of_model(found.blame.stage, found.blame.model)
+    blamed = (f"blamed stage: {named}",)
     cases = [_of_metric(m, found.allowed, found.strict, (*blamed, *why)) for m in gating]
     counted = sum(pair.counted for pair in found.pairs)
     properties = (
@@ -67,16 +68,17 @@ def _of_metric(metric: MetricChange, allowed: float, strict: bool, why: tuple[st
         Change.UNKNOWN: Verdict.NOT_ENOUGH_DATA,
     }
     verdict = verdicts[metric.change]
-    said = "; ".join(part for part in (sides_text(metric), at_most_text(metric), metric.reason) if part)
+    reason = f"{metric.metric}: {metric.reason}" if metric.reason else ""
+    said = "; ".join(part for part in (reason, sides_text(metric), at_most_text(metric)) if part)
     because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",)}.get(verdict, ())
     limit = f"worse by no more than {change_text(1 + allowed)}" if metric.unit != "ratio" else "no more than before"
     return Case(f"{metric.metric}: {limit}", verdict, said, because)
 
 
 def sides_text(metric: MetricChange) -> str:
-    """`p95: A 180 ms, B 198 ms: +10.0% (+7.1% … +13.0%, n = 5)`."""
+    """`A 180 ms, B 198 ms: +10.0% (+7.1% … +13.0%, n = 5)`."""
     a, b = (value_text(value, metric.unit) for value in (metric.a, metric.b))
-    return f"{metric.metric}: A {a}, B {b}: {ratio_text(metric)}"
+    return f"A {a}, B {b}: {ratio_text(metric)}"
 
 
 def ratio_text(metric: MetricChange) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness import __version__
+from harness.analysis.comparing import words
 from harness.findings import Verdict
 from harness.model import RunWarning
 from harness.report import figures
@@ -50,11 +51,8 @@ class Told:
 
 
 def change_text(ratio: float | None) -> str:
-    """A ratio as the change it is: 1.063 is `+6.3%`."""
-    if ratio is None or math.isnan(ratio):
-        return MISSING
-    shown = "∞" if math.isinf(ratio) else f"{(ratio - 1) * 100:+.1f}%"
-    return shown.replace("-0.0%", "+0.0%") if shown == "-0.0%" else shown
+    """A ratio as the change it is: 1.063 is `+6.3%`, 28.2 is `28.2 times`."""
+    return MISSING if ratio is None or math.isnan(ratio) else words.change(ratio)
 
 
 def value_text(value: float | None, unit: str) -> str:
