@@ -108,6 +108,7 @@ def test_a_run_that_is_decided_at_the_first_look_ends_there(three_runs: dict[str
     assert found.record["plan"]["load"]["steps"][0]["duration_s"] == 2.0
     assert (samples["phase"] == "measure").sum() == 100  # all of 2 s at 50 a second, and no other
     assert not samples["censored"].any()
+    assert not (found.outcome.folder.path / "deciding.log").exists()
     assert found.said == ["look 1 of 4, 3.00 s: decided: every SLO has passed"]
 
 

@@ -182,3 +182,6 @@ def watching(
         with contextlib.suppress(OSError):
             judge.stdin.close()
         judge.stdout.close()
+        with contextlib.suppress(OSError):
+            if not (folder / _LOG).stat().st_size:
+                (folder / _LOG).unlink()
