@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness import described
-from harness.analysis.comparing import ab_words
+from harness.analysis.comparing import ab_words, words
 from harness.analysis.comparing.judged import Judged, judged
 from harness.analysis.comparing.paired import ERROR_RATE, Rule
 from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
@@ -131,7 +131,7 @@ def _verdict(ask: Ask, pairs: list[PairFindings], found: Judged, interrupted: bo
     if unknown := _reasons(found, Change.UNKNOWN):
         return Verdict.NOT_ENOUGH_DATA, unknown
     if found.change is Change.NOT_FOUND and ask.strict:
-        limit = f"a slow-down of {ab_words.percent(ask.rule.strict_limit)} is not ruled out"
+        limit = f"a slow-down of {words.percent(ask.rule.strict_limit)} is not ruled out"
         return Verdict.NOT_ENOUGH_DATA, (f"{limit} after {counted} pairs, which --strict asks for",)
     return Verdict.PASSED, ()
 
@@ -148,7 +148,7 @@ def _warnings(bench: Bench, counted: list[PairFindings]) -> tuple[RunWarning, ..
         warnings.append(RunWarning("one_process", message, hint))
     waits = ab_words.waiting_share(counted)
     if waits is not None and waits > 0.5:
-        message = f"{ab_words.percent(waits)} of A's latency is waiting: near saturation every figure varies much more"
+        message = f"{words.percent(waits)} of A's latency is waiting: near saturation every figure varies much more"
         warnings.append(RunWarning("near_saturation", message, "compare at about half of what A holds"))
     return tuple(warnings)
 

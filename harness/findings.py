@@ -124,7 +124,7 @@ class NameFindings:
 
 @dataclass(frozen=True, slots=True)
 class SloFindings:
-    """One SLO judged. `observed` and `limit` share `unit` ("s" or "ratio")."""
+    """One SLO judged. `observed` and `limit` share `unit`, as an Slo has it."""
 
     expression: str
     verdict: Verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import described
 from harness.ab import gating_of
-from harness.analysis.comparing import ab_words
+from harness.analysis.comparing import words
 from harness.analysis.comparing.calibrated import false_alarms, noise
 from harness.analysis.comparing.judged import failures_of, values_of
 from harness.analysis.comparing.paired import Rule
@@ -95,15 +95,15 @@ def _sentences(
     said = []
     for each in noises:
         if each.metric in gating and each.deviation.value is not None and each.detectable:
-            sizes = ", ".join(f"{ab_words.of_ratio(ratio)} with {n} pairs" for n, ratio in each.detectable)
+            sizes = ", ".join(f"{words.change(ratio)} with {n} pairs" for n, ratio in each.detectable)
             said.append(
-                f"{each.metric} varies by {100 * each.deviation.value:.1f} % between two runs of the same thing; "
+                f"{each.metric} varies by {100 * each.deviation.value:.1f}% between two runs of the same thing; "
                 f"a comparison finds (in 4 of 5): {sizes}."
             )
     if alarms.value is not None and alarms.high is not None:
         said.append(
-            f"Replayed on these {pairs} pairs, a comparison with {ab_words.percent(rule.allowed)} allowed fails in "
-            f"{100 * alarms.value:.1f} % of cases where nothing changed (at most {100 * alarms.high:.1f} %)."
+            f"Replayed on these {pairs} pairs, a comparison with {words.percent(rule.allowed)} allowed fails in "
+            f"{100 * alarms.value:.1f}% of the replays (at most {100 * alarms.high:.1f}%), though nothing changed."
         )
     return tuple(said)
 

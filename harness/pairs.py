@@ -7,6 +7,7 @@ layout, its core) is not taken for a change.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from harness.load.drive import OnEvent
 from harness.model import STAGES, Scenario
 from harness.run import Outcome, execute
 from harness.run_folder import RunFolder
-from harness.services import Start, running
+from harness.services import Start, running, span_port
 
 METRICS = ("p50", "p95", "p99", "mean", "throughput")
 SPARE = 2
@@ -104,6 +105,7 @@ def _run(bench: Bench, side: Side, number: int) -> SideRun:
             bench.folder.path / "runs",
             partial(_labelled, bench.on_event, f"{number}{side.name}"),
             bench.interrupt,
+            served.listener,
             reports=("json",),
             label=f"{number:02d}-{side.name.lower()}",
             accept_suspect=bench.accept_suspect,
@@ -119,22 +121,26 @@ def _labelled(on_event: OnEvent, label: str, event: Mapping[str, object]) -> Non
 
 @dataclass(slots=True)
 class _Served:
-    """The target of one run; `died` is known after it."""
+    """The target of one run, and where its spans are to arrive; `died` is known after it."""
 
     target: str
+    listener: socket.socket | None = None
     died: str | None = None
 
 
 @contextmanager
 def _served(bench: Bench, side: Side, number: int) -> Iterator[_Served]:
-    """The target of one run, there for as long as it lasts."""
+    """The target of one run, there for as long as it lasts. A service that we start sends its spans to us."""
     if side.start is None:
         assert side.target is not None  # noqa: S101 - one of the two is always given
         yield _Served(side.target)
         return
     log = bench.folder.path / f"service-{number:02d}-{side.name.lower()}.log"
-    with running(side.start, log, bench.interrupt) as service:
-        served = _Served(service.target)
+    with (
+        span_port(side.start, bench.scenario.spans) as (listener, env),
+        running(side.start, log, bench.interrupt, env) as service,
+    ):
+        served = _Served(service.target, listener)
         yield served
         served.died = service.died()
 

@@ -53,8 +53,8 @@ def test_what_it_says_is_about_this_machine_and_its_false_alarms(tmp_path: Path)
     found = calibrated(tmp_path)
 
     assert found.verdict is Verdict.PASSED
-    assert found.sentences[0].startswith("p50 varies by 1.2 % between two runs of the same thing")
-    assert "in 0.0 % of cases where nothing changed" in found.sentences[-1]
+    assert found.sentences[0].startswith("p50 varies by 1.2% between two runs of the same thing")
+    assert "in 0.0% of the replays" in found.sentences[-1]
 
 
 def test_four_pairs_are_no_calibration(tmp_path: Path) -> None:

@@ -122,7 +122,24 @@ def test_an_estimated_queue_and_an_unsplit_rest_appear_only_when_there_are() -> 
 def test_no_slo_and_an_interruption_are_said_beside_the_verdict() -> None:
     summary = a_summary(verdict=Verdict.PASSED, slo=(), interrupted=True)
 
-    assert lines.verdict_line(summary) == "passed (no SLO to judge; interrupted: judged on what was measured)"
+    assert lines.verdict_line(summary).startswith("nothing judged: no SLO (")
+    assert lines.verdict_line(summary).endswith("; interrupted: judged on what was measured)")
+
+
+def test_failures_stand_beside_a_verdict_that_nobody_gave() -> None:
+    counts = dataclasses.replace(a_summary().counts, scheduled=600, ok=560, failed=40, censored=0)
+    unjudged = a_summary(verdict=Verdict.PASSED, slo=(), counts=counts)
+
+    assert lines.verdict_line(unjudged) == "nothing judged: no SLO (40 of 600 requests failed)"
+
+
+def test_an_accepted_measurement_is_never_shown_as_a_plain_pass() -> None:
+    summary = a_summary(verdict=Verdict.PASSED, accepted=("the generator was late",), decided="decided at look 2 of 4")
+
+    assert lines.verdict_line(summary) == "passed (an invalid measurement, judged as accepted)"
+    assert lines.reason_lines(summary) == [
+        *summary.reasons, "accepted as it is: the generator was late", "decided at look 2 of 4",
+    ]  # fmt: skip
 
 
 def test_the_lights_of_a_good_run_are_good() -> None:

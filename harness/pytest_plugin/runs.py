@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import socket
 import threading
 import warnings
@@ -27,14 +26,12 @@ from harness.report import json_report
 from harness.run import Outcome, execute
 from harness.run_folder import RunFolder
 from harness.scenario import Overrides, load_scenario
-from harness.services import Start, parse_command, running
-from harness.spans import arrive, listen
+from harness.services import Start, running, span_port
 
 __tracebackhide__ = HIDDEN
 
 _ELSEWHERE = "http://127.0.0.1:1"
 """Stands for the target of a service that is not started yet."""
-_OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class ParallelLoadWarning(pytest.PytestWarning):
@@ -198,20 +195,16 @@ def _at_target(wanted: _Wanted, interrupt: Interrupt, listener: socket.socket | 
 def _started(wanted: _Wanted, start: Start, interrupt: Interrupt) -> Outcome:
     """The run of a service that is started for it. Its spans go to a free port of ours, unless it was told another."""
     log = wanted.parent / f"service-{wanted.key}.log"
-    told = _OTLP in os.environ or _OTLP in dict(parse_command(start.command).environment)
-    listener = listen.bind("127.0.0.1:0") if arrive.wanted(wanted.scenario.spans) and not told else None
-    env = {_OTLP: "http://{}:{}".format(*listener.getsockname()[:2])} if listener is not None else {}
-    try:
-        with running(start, log, interrupt, env) as service:
-            there = replace(wanted, scenario=replace(wanted.scenario, target=service.target))
-            try:
-                return _at_target(there, interrupt, listener)
-            finally:
-                if (sentence := service.died()) is not None:  # it matters more than what came of it
-                    raise HarnessError(sentence, f"its whole output is in {log}")
-    finally:
-        if listener is not None:
-            listener.close()
+    with (
+        span_port(start, wanted.scenario.spans) as (listener, env),
+        running(start, log, interrupt, env) as service,
+    ):
+        there = replace(wanted, scenario=replace(wanted.scenario, target=service.target))
+        try:
+            return _at_target(there, interrupt, listener)
+        finally:
+            if (sentence := service.died()) is not None:  # it matters more than what came of it
+                raise HarnessError(sentence, f"its whole output is in {log}")
 
 
 def _unseen(event: object) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from rich.console import Console
 from rich.table import Table
 
+from harness.analysis.comparing import words
 from harness.comparison import AbFindings, Change, MetricChange, PairFindings, SideRun, StageChange
 from harness.findings import Verdict
 from harness.model import Scenario
@@ -95,7 +96,9 @@ def _opening(console: Console, found: AbFindings) -> None:
     console.print(f"B  {visible(found.b, 300)}")
     left = len(found.pairs) - counted
     also = f", {left} not counted" if left else ""
-    console.print(f"{visible(found.scenario)}: {found.load}; {counted} pairs{also}; allowed {100 * found.allowed:+g} %")
+    console.print(
+        f"{visible(found.scenario)}: {found.load}; {counted} pairs{also}; allowed {words.percent(found.allowed)}"
+    )
     console.print()
     for sentence in found.sentences:
         console.print(f"- {visible(sentence, 1000)}")
@@ -152,11 +155,8 @@ def value_text(unit: str, value: float | None) -> str:
 
 
 def ratio_text(ratio: float | None) -> str:
-    """1.05 -> +5.0 %, always in percent: for columns."""
-    if ratio is None:
-        return "-"
-    change = 100 * (ratio - 1.0)
-    return f"{change:+.1f} %" if ratio < 3.0 else f"x {ratio:.1f}"
+    """1.05 -> +5.0%, for columns."""
+    return "-" if ratio is None else words.change(ratio)
 
 
 def _interval(metric: MetricChange) -> str:
@@ -172,6 +172,4 @@ def _between(stage: StageChange) -> str:
 
 
 def _signed(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"{'-' if seconds < 0 else '+'}{format_duration(abs(seconds))}"
+    return "-" if seconds is None else words.more(seconds)

@@ -73,4 +73,4 @@ def _table(noises: tuple[Noise, ...]) -> Table:
 
 
 def _percent(deviation: float | None) -> str:
-    return "-" if deviation is None else f"{100 * deviation:.1f} %"
+    return "-" if deviation is None else f"{100 * deviation:.1f}%"

@@ -26,7 +26,9 @@ from harness.report.lines import (
     latency_lines,
     latency_note,
     name_lines,
+    reason_lines,
     stage_table,
+    unjudged,
     verdict_line,
     waits_line,
     warning_lines,
@@ -81,8 +83,8 @@ def _head(summary: Summary) -> RenderableType:
     title = Text.assemble((visible(summary.scenario), "bold"), "  ", (visible(summary.target), "cyan"))
     took = format_duration(summary.duration_s)
     plan = Text(f"{visible(summary.load)}; took {took}; run {visible(summary.run_id)}", "dim")
-    verdict = Text(verdict_line(summary).upper(), _STYLES[summary.verdict])
-    reasons = [Padding(Text(f"- {visible(r, 400)}"), (0, 0, 0, 2)) for r in summary.reasons]
+    verdict = Text(verdict_line(summary).upper(), "bold" if unjudged(summary) else _STYLES[summary.verdict])
+    reasons = [Padding(Text(f"- {visible(r, 400)}"), (0, 0, 0, 2)) for r in reason_lines(summary)]
     return Group(title, plan, Text(counts_line(summary), "dim"), Text(), verdict, *reasons)
 
 

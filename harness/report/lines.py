@@ -18,6 +18,8 @@ VERDICT_WORDS = {
     Verdict.INVALID: "invalid measurement",
 }
 
+UNJUDGED = "nothing judged: no SLO"
+
 SHOWN_ORDER = (
     "backlog", "transfer", *TRANSFER, "queue_est", "queue", "preprocess", "inference", "postprocess", "other",
     "unsplit",
@@ -254,13 +256,30 @@ def _warning_word(warning: RunWarning) -> str:
 
 
 def verdict_line(summary: Summary) -> str:
-    """The verdict as a word, with a note when nothing succeeded, there was no SLO to judge or the run was cut short."""
-    notes = []
-    if summary.counts.ok == 0 and summary.counts.failed:
-        notes.append(f"no request succeeded: {summary.counts.failed:,} failed")
-    if summary.verdict is Verdict.PASSED and not summary.slo:
-        notes.append("no SLO to judge")
+    """The verdict as a word, with a note when nothing succeeded, it was judged in spite of doubts, or was cut short.
+
+    A run without an SLO has not passed anything: nobody judged it.
+    """
+    counts, notes = summary.counts, []
+    failed = counts.scheduled - counts.ok
+    if counts.ok == 0 and counts.failed:
+        notes.append(f"no request succeeded: {counts.failed:,} failed")
+    elif unjudged(summary) and failed > 0:
+        notes.append(f"{failed:,} of {counts.scheduled:,} requests failed")
+    if summary.accepted:
+        notes.append("an invalid measurement, judged as accepted")
     if summary.interrupted:
         notes.append("interrupted: judged on what was measured")
-    word = VERDICT_WORDS[summary.verdict]
+    word = UNJUDGED if unjudged(summary) else VERDICT_WORDS[summary.verdict]
     return f"{word} ({'; '.join(notes)})" if notes else word
+
+
+def unjudged(summary: Summary) -> bool:
+    """Whether there was no SLO to judge, and nothing else that made it fail."""
+    return summary.verdict is Verdict.PASSED and not summary.slo
+
+
+def reason_lines(summary: Summary) -> list[str]:
+    """What stands below the verdict: its reasons, what was accepted, and at which look it was decided."""
+    accepted = [f"accepted as it is: {doubt}" for doubt in summary.accepted]
+    return [*summary.reasons, *accepted, *([summary.decided] if summary.decided else [])]

@@ -13,7 +13,9 @@ from harness.report.lines import (
     latency_lines,
     latency_note,
     name_lines,
+    reason_lines,
     stage_table,
+    unjudged,
     verdict_line,
     waits_line,
     warning_lines,
@@ -41,10 +43,11 @@ def render(summary: Summary) -> str:
 
 
 def _head(summary: Summary) -> str:
-    title = f"## {MARKS[summary.verdict]} {named(summary.scenario)}: {verdict_line(summary)}"
+    mark = "ℹ️" if unjudged(summary) else MARKS[summary.verdict]
+    title = f"## {mark} {named(summary.scenario)}: {verdict_line(summary)}"
     blocks = [
         title,
-        bullets(map(escaped, summary.reasons)),
+        bullets(map(escaped, reason_lines(summary))),
         markdown_why.sentences(summary),
         markdown_why.causes(summary),
         markdown_why.gains(summary),

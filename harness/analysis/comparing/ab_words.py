@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analysis.comparing import words
 from harness.analysis.comparing.judged import Judged
 from harness.analysis.comparing.paired import Rule
 from harness.comparison import Change, MetricChange, PairFindings, StageChange
-from harness.units import format_duration
 
 WAITS = ("backlog", "queue", "queue_est")
 MOST_STAGES = 2
 """Other stages that are said to have changed, beside the one to blame."""
-
-
-def percent(change: float) -> str:
-    """0.05 -> +5 %, with a digit more below 10 %."""
-    return f"{100 * change:+.0f} %" if abs(change) >= 0.0995 else f"{100 * change:+.1f} %"
-
-
-def of_ratio(ratio: float) -> str:
-    """1.05 -> +5.0 %; beyond three times as much, as a factor."""
-    return percent(ratio - 1.0) if ratio < 3.0 else f"x {ratio:.1f}"
 
 
 def sentences(found: Judged, rule: Rule, pairs: int) -> tuple[str, ...]:
@@ -31,7 +21,7 @@ def sentences(found: Judged, rule: Rule, pairs: int) -> tuple[str, ...]:
     if found.blame is not None:
         said.append(found.blame.sentence)
     said += _other_stages(found)
-    seen = [f"{metric.metric} {of_ratio(metric.detectable)}" for metric in gating if metric.detectable is not None]
+    seen = [f"{metric.metric} {words.change(metric.detectable)}" for metric in gating if metric.detectable is not None]
     if seen:
         said.append(f"What {pairs} such pairs find in 4 of 5 comparisons on this machine: {' and '.join(seen)}.")
     return tuple(said)
@@ -41,20 +31,22 @@ def _outcome(found: Judged, gating: Sequence[MetricChange], rule: Rule, pairs: i
     worse = [metric for metric in gating if metric.change is Change.WORSE]
     if worse:
         return f"B is worse than A: {'; '.join(_worse(metric) for metric in worse)}."
-    most = [f"{metric.metric} at most {of_ratio(metric.at_most)}" for metric in gating if metric.at_most is not None]
+    most = [
+        f"{metric.metric} at most {words.change(metric.at_most)}" for metric in gating if metric.at_most is not None
+    ]
     limits = f": {', '.join(most)}" if most else ""
     if found.change is Change.WITHIN:
-        return f"B is not slower than A by {percent(rule.strict_limit)} or more{limits}."
+        return f"B is not slower than A by {words.percent(rule.strict_limit)} or more{limits}."
     if found.change is Change.UNKNOWN:
         return f"{pairs} pairs do not tell whether B is slower than A."
-    return f"No slow-down beyond {percent(rule.allowed)} was found in {pairs} pairs{limits}."
+    return f"No slow-down beyond {words.percent(rule.allowed)} was found in {pairs} pairs{limits}."
 
 
 def _worse(metric: MetricChange) -> str:
     if metric.ratio.value is None or metric.ratio.low is None or metric.ratio.high is None:
         return f"{metric.metric}, {metric.reason}"
-    interval = f"{of_ratio(metric.ratio.low)} to {of_ratio(metric.ratio.high)}"
-    return f"{metric.metric} {of_ratio(metric.ratio.value)} ({interval})"
+    interval = f"{words.change(metric.ratio.low)} to {words.change(metric.ratio.high)}"
+    return f"{metric.metric} {words.change(metric.ratio.value)} ({interval})"
 
 
 def _other_stages(found: Judged) -> list[str]:
@@ -64,17 +56,13 @@ def _other_stages(found: Judged) -> list[str]:
     clear = sorted(clear, key=lambda stage: -abs(stage.change.value or 0.0))[:MOST_STAGES]
     if not clear:
         return []
-    parts = [f"{stage.stage} {_signed(stage.change.value or 0.0)}" for stage in clear]
+    parts = [f"{stage.stage} {words.more(stage.change.value or 0.0)}" for stage in clear]
     return [f"{'Also changed' if named else 'What changed in the mean'}: {', '.join(parts)}."]
 
 
 def _clear(stage: StageChange) -> bool:
     low, high = stage.change.low, stage.change.high
     return low is not None and high is not None and (low > 0.0 or high < 0.0)
-
-
-def _signed(seconds: float) -> str:
-    return f"{'+' if seconds >= 0 else '-'}{format_duration(abs(seconds))}"
 
 
 def waiting_share(pairs: Sequence[PairFindings]) -> float | None:
