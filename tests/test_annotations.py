@@ -16,7 +16,7 @@ from test_report_formats import structure
 
 from harness.errors import NothingMeasured
 from harness.findings import Verdict
-from harness.report import annotations, job_summary
+from harness.report import annotations, job_summary, junit
 from harness.report.cases import Findings, one_line
 
 COMMAND = re.compile(r"::(error|warning|notice) title=([^:,\r\n]*)::([^\r\n]+)")
@@ -132,10 +132,32 @@ def test_the_summary_of_a_calibration_says_what_can_be_seen() -> None:
     assert "| p95 | 200 ms | 3.0% | 10 | 5 pairs: +9.0%; 9 pairs: +6.0% |" in job_summary.render(a_calibration())
 
 
-def test_what_was_accepted_stands_in_the_headline() -> None:
+def test_no_figure_of_an_invalid_measurement_is_marked_as_passed_or_failed() -> None:
+    for found in (
+        a_summary(verdict=Verdict.INVALID),
+        an_ab(verdict=Verdict.INVALID),
+        a_baseline(verdict=Verdict.INVALID),
+    ):
+        text = job_summary.render(found)
+
+        assert "✅" not in text
+        assert "❌" not in text
+        assert "⚠️ not judged" in text
+
+
+def test_a_run_without_an_slo_is_told_to_have_judged_nothing() -> None:
+    done = a_summary(verdict=Verdict.PASSED, reasons=(), slo=())
+
+    assert job_summary.render(done).startswith("### ℹ️ <code>read-receipts</code>: nothing judged: no SLO")
+    assert annotations.lines(done)[0].startswith("::notice title=read-receipts%3A nothing judged%3A no SLO")
+    assert 'name="verdict" value="nothing judged: no SLO"' in junit.render(done)
+
+
+def test_what_was_accepted_stands_below_the_verdict() -> None:
     text = job_summary.render(a_summary(verdict=Verdict.PASSED, slo=some_slos()[:1], accepted=("sends left late",)))
 
-    assert "passed, accepted as it is: sends left late" in text.splitlines()[0]
+    assert "passed (an invalid measurement, judged as accepted)" in text.splitlines()[0]
+    assert "- accepted as it is: sends left late" in text
 
 
 @pytest.mark.parametrize("found", [*every_judged(), a_summary(), a_diagnosed_summary(), an_empty_summary()])

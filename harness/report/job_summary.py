@@ -12,7 +12,6 @@ from harness.comparison import (
     BaselineFindings,
     CalibrationFindings,
     Change,
-    MetricChange,
     StageChange,
 )
 from harness.errors import HarnessError
@@ -21,7 +20,7 @@ from harness.report import figures
 from harness.report.cases import Findings, Told, told
 from harness.report.cases.pairs import ratio_text
 from harness.report.cases.words import change_text, value_text
-from harness.report.lines import stage_label
+from harness.report.lines import stage_label, unjudged
 from harness.report.markdown import MARKS
 from harness.report.markdown_text import bullets, escaped, named, table
 
@@ -47,8 +46,9 @@ def render_refusal(error: HarnessError, name: str) -> str:
 
 def _one(found: Findings) -> str:
     each = told(found)
+    mark = "ℹ️" if isinstance(found, Summary) and unjudged(found) else MARKS[each.verdict]
     blocks = [
-        f"### {MARKS[each.verdict]} {named(each.scenario)}: {escaped(each.headline)}",
+        f"### {mark} {named(each.scenario)}: {escaped(each.headline)}",
         bullets(map(escaped, each.reasons[:MOST_ROWS])),
         _limits(found),
         f"**{escaped(each.at_most, 600)}**" if each.at_most else "",
@@ -65,13 +65,18 @@ def _limits(found: Findings) -> str:
     if isinstance(found, Summary):
         return _slos(found)
     if isinstance(found, AbFindings):
-        return _metrics(found.metrics)
+        return _metrics(found)
     return _predicted(found) if isinstance(found, BaselineFindings) else _noise(found)
 
 
 def _slos(summary: Summary) -> str:
     rows = [
-        (f"{MARKS[slo.verdict]} {named(slo.expression)}", figures.observed(slo), f"{slo.n:,}", escaped(slo.reason))
+        (
+            f"{_mark(summary.verdict, MARKS[slo.verdict])} {named(slo.expression)}",
+            figures.observed(slo),
+            f"{slo.n:,}",
+            escaped(slo.reason),
+        )
         for slo in summary.slo
     ]
     return table(("SLO", "observed", "n", "why"), rows, words=(0, 3)) if rows else ""
@@ -81,12 +86,17 @@ _CHANGES = {Change.WORSE: "❌ worse", Change.WITHIN: "✅ within", Change.NOT_F
             Change.UNKNOWN: "❔ not known"}  # fmt: skip
 
 
-def _metrics(metrics: Sequence[MetricChange]) -> str:
+def _mark(whole: Verdict, mark: str) -> str:
+    """Nothing of an invalid measurement is passed or failed."""
+    return "⚠️ not judged" if whole is Verdict.INVALID else mark
+
+
+def _metrics(found: AbFindings) -> str:
     rows = [
         (f"{escaped(m.metric)}{'' if m.gating else ' *(explains)*'}", value_text(m.a, m.unit),
          value_text(m.b, m.unit), escaped(ratio_text(m)), change_text(m.at_most), change_text(m.detectable),
-         _CHANGES[m.change] if m.gating else "")
-        for m in metrics[:MOST_ROWS]
+         _mark(found.verdict, _CHANGES[m.change]) if m.gating else "")
+        for m in found.metrics[:MOST_ROWS]
     ]  # fmt: skip
     columns = ("metric", "A", "B", "worse by", "at most", "can be seen", "")
     return table(columns, rows, words=(0, 3, 6)) if rows else ""
@@ -94,8 +104,8 @@ def _metrics(metrics: Sequence[MetricChange]) -> str:
 
 def _predicted(found: BaselineFindings) -> str:
     rows = [
-        (_CHANGES[m.change], escaped(m.metric), *(value_text(v, m.unit) for v in (m.value, m.typical, m.limit)),
-         f"{m.n:,}", escaped(m.reason))
+        (_mark(found.verdict, _CHANGES[m.change]), escaped(m.metric),
+         *(value_text(v, m.unit) for v in (m.value, m.typical, m.limit)), f"{m.n:,}", escaped(m.reason))
         for m in found.metrics[:MOST_ROWS]
     ]  # fmt: skip
     columns = ("", "metric", "this run", "typical", "limit", "baseline runs", "why")

@@ -39,7 +39,7 @@ def of_baseline(found: BaselineFindings) -> Told:
         headline=VERDICT_WORDS[found.verdict],
         reasons=found.reasons,
         cases=closed(found.verdict, cases, found.reasons, ()),
-        properties=property_rows(scenario, properties, found.verdict, ()),
+        properties=property_rows(scenario, properties, VERDICT_WORDS[found.verdict], ()),
         at_most="",
         sentences=found.sentences,
         notes=tuple(f"baseline {run} is left out: {why}" for run, why in found.left_out),
@@ -70,7 +70,7 @@ def of_calibration(found: CalibrationFindings) -> Told:
         properties=property_rows(
             found.scenario,
             (("target", found.target), ("pairs", str(len(found.pairs))), ("load", found.load)),
-            found.verdict,
+            VERDICT_WORDS[found.verdict],
             (),
         ),
         at_most="",

@@ -19,6 +19,7 @@ from harness.report.cases.words import (
     value_text,
     with_hint,
 )
+from harness.report.lines import VERDICT_WORDS
 
 
 def of_pairs(found: AbFindings) -> Told:
@@ -43,7 +44,7 @@ def of_pairs(found: AbFindings) -> Told:
         headline=headline_of(ended(found.verdict, found.interrupted), found.accepted),
         reasons=found.reasons,
         cases=closed(found.verdict, cases, found.reasons, hints, found.interrupted),
-        properties=property_rows(found.scenario, properties, found.verdict, found.accepted),
+        properties=property_rows(found.scenario, properties, VERDICT_WORDS[found.verdict], found.accepted),
         at_most="; ".join(filter(None, map(at_most_text, gating))),
         sentences=found.sentences,
         notes=(*accepted_lines(found.accepted), *hints, *map(with_hint, found.warnings)),

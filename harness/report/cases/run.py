@@ -11,12 +11,11 @@ from harness.report.cases.words import (
     Told,
     accepted_lines,
     closed,
-    headline_of,
     hints_of,
     property_rows,
     with_hint,
 )
-from harness.report.lines import VERDICT_WORDS, verdict_line, warning_lines
+from harness.report.lines import UNJUDGED, VERDICT_WORDS, reason_lines, unjudged, verdict_line, warning_lines
 
 _LOOK = "hint: `harness check SCENARIO --spans` shows what the service tells about itself"
 
@@ -32,14 +31,15 @@ def of_run(summary: Summary) -> Told:
         ("run", summary.run_id), ("n", str(summary.counts.scheduled)), ("target", summary.target),
         ("load", summary.load), ("decided", summary.decided or ""),
     )  # fmt: skip
+    word = UNJUDGED if unjudged(summary) else VERDICT_WORDS[summary.verdict]
     return Told(
         scenario=summary.scenario,
         kind="run",
         verdict=summary.verdict,
-        headline=headline_of(verdict_line(summary), summary.accepted),
-        reasons=summary.reasons,
+        headline=verdict_line(summary),
+        reasons=tuple(reason_lines(summary)),
         cases=closed(summary.verdict, cases, summary.reasons, hints_of(summary.warnings), summary.interrupted),
-        properties=property_rows(summary.scenario, properties, summary.verdict, summary.accepted),
+        properties=property_rows(summary.scenario, properties, word, summary.accepted),
         at_most="",
         sentences=tuple(sentence.text for sentence in summary.sentences),
         notes=(*accepted_lines(summary.accepted), *(f"{w}: {with_hint(each)}" for w, each in warning_lines(summary))),

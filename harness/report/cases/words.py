@@ -84,9 +84,9 @@ def hints_of(warnings: Iterable[RunWarning]) -> tuple[str, ...]:
 
 
 def property_rows(
-    scenario: str, rows: Sequence[tuple[str, str]], verdict: Verdict, accepted: Sequence[str]
+    scenario: str, rows: Sequence[tuple[str, str]], verdict: str, accepted: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    own = (("scenario", scenario), *rows, ("verdict", VERDICT_WORDS[verdict]), ("accepted", "; ".join(accepted)))
+    own = (("scenario", scenario), *rows, ("verdict", verdict), ("accepted", "; ".join(accepted)))
     return (*((name, text) for name, text in own if text), ("harness", __version__))
 
 
