@@ -22,7 +22,7 @@ from harness.diagnose import Observed, diagnose, levels
 from harness.errors import RunFolderError
 from harness.evidence import WHOLE_REQUEST, Evidence, beside_of, gather, series, steps_of, why_no_stage
 from harness.findings import Health, LatencyFindings, Reading, Summary
-from harness.gate import judge_run, judge_slo
+from harness.gate import CONFIDENCE, judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
@@ -81,7 +81,8 @@ def summarised(
 ) -> Summary:
     """What was seen, explained and judged: `in_measure` are the ledger rows of the measured phase."""
     evidence, split_rows = seen.evidence, seen.evidence.split_rows
-    slos = tuple(judge_slo(slo, evidence) for expression in scenario.slo for slo in parse_slos(expression))
+    confidence = _confidence(record)
+    slos = tuple(judge_slo(slo, evidence, confidence) for line in scenario.slo for slo in parse_slos(line))
     accept = record.get("accept_suspect") is True
     judged = judge_run(slos, seen.health, seen.warnings, seen.counts.ok, accept, strict)
     diagnosis = diagnose(seen)
@@ -130,6 +131,7 @@ def summarised(
         contrasts=facts.contrasts,
         causes=diagnosis.causes,
         gains=diagnosis.gains,
+        decided=described.decided(record),
         accepted=judged.accepted,
     )
 
@@ -210,6 +212,12 @@ def _warnings(
     if any(warning.code == "foreign_client" for warning in recorded):  # that says why there are no kernel stamps
         found = [warning for warning in found if warning.code != "user_stamps"]
     return (*recorded, *found)
+
+
+def _confidence(record: Mapping[str, object]) -> float:
+    """Of each SLO: of a run that was looked at several times the looks share the chance to be wrong."""
+    decided = record.get("decided")
+    return float(decided["confidence"]) if isinstance(decided, dict) else CONFIDENCE
 
 
 def _int(value: object) -> int | None:

@@ -63,6 +63,18 @@ def environment(record: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     return tuple((str(k), str(v)) for k, v in stored.items()) if isinstance(stored, dict) else ()
 
 
+def decided(record: Mapping[str, object]) -> str | None:
+    """At which look a run ended that went on until its SLOs were decided, and how sure each look was."""
+    found = record.get("decided")
+    if not isinstance(found, dict):
+        return None
+    look, looks, each = found.get("look"), found["looks"], f"{100 * found['confidence']:.4g}% confidence"
+    if look is None:
+        return f"it ended before a look decided; judged at the {each} that each of {looks} looks was to have"
+    when = f", after {format_duration(found['at_s'], trim=True)}" if found.get("at_s") is not None else ""
+    return f"{'decided at' if look < looks else 'went on to'} look {look} of {looks}{when}, at {each} each"
+
+
 def span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:
     """What was asked for, what arrived, the clock offset and its bound."""
     halves = joined.halves

@@ -34,6 +34,16 @@ class _Load:
 
 
 @dataclass(frozen=True, slots=True)
+class _Decided:
+    """How often a run that went on until it was decided was to be looked at, and when it was."""
+
+    looks: Annotated[int, Field(strict=True, ge=1, le=100)]
+    confidence: Annotated[float, Field(ge=0.5, lt=1.0)]
+    at_s: Annotated[float, Field(ge=0.0, le=_LARGEST)] | None = None
+    look: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Record:
     """What is read from run.json; other fields may be there and are not looked at."""
 
@@ -45,6 +55,7 @@ class _Record:
     load: _Load = _Load()
     warnings: tuple[RunWarning, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    decided: _Decided | None = None
 
 
 _RECORD = TypeAdapter(_Record)
@@ -73,6 +84,7 @@ def validated(content: object, path: Path) -> dict[str, object]:
         "load": _stored_load(record.load),
         "warnings": [asdict(warning) for warning in record.warnings],
         "environment": record.environment,
+        **({"decided": {**content["decided"], **asdict(record.decided)}} if record.decided is not None else {}),
     }
 
 

@@ -477,3 +477,14 @@ def test_an_ended_run_without_its_samples_is_damaged_and_not_empty(tmp_path: Pat
 
     with pytest.raises(RunFolderError, match="has no table 'samples'"):
         conclude(folder, a_scenario(), {"run_id": "r", "status": "finished"})
+
+
+def test_a_run_that_was_looked_at_four_times_is_judged_at_the_confidence_of_each(tmp_path: Path) -> None:
+    """80 requests within a p95 are enough at 95 % (59), and too few at 98.75 % (86)."""
+    decided = {"looks": 4, "look": 2, "at_s": 12.0, "confidence": 0.9875}
+    usual = concluded(tmp_path, *many(80), slo=("p95(latency) < 1s",)).summary
+    looked = concluded(tmp_path, *many(80), slo=("p95(latency) < 1s",), record={"decided": decided}).summary
+
+    assert (usual.verdict, usual.decided) == (Verdict.PASSED, None)
+    assert looked.verdict is Verdict.NOT_ENOUGH_DATA
+    assert looked.decided == "decided at look 2 of 4, after 12 s, at 98.75% confidence each"

@@ -40,6 +40,7 @@ def a_record() -> dict[str, Any]:
         "environment": {"python": "3.11"}, "warnings": [WARNING],
         "load": {"readings": [READING], "measured_from_ns": 5, "measured_until_ns": 9, "scheduled": 10},
         "receiver": None,
+        "decided": {"looks": 4, "look": 2, "at_s": 12.0, "max_s": 60.0, "confidence": 0.9875, "looked": []},
     }  # fmt: skip
 
 
