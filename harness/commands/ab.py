@@ -11,7 +11,8 @@ import click
 from harness.commands.common import say, shown, silent
 from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.commands.run import overrides_of
-from harness.commands.sides import load_options, side, start_options
+from harness.commands.serving import ELSEWHERE, start_options
+from harness.commands.sides import load_options, side
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def loaded_scenario(path: str, target: str | None, options: Mapping[str, object]
     """The scenario with the flags of its load; where both sides are commands, its own target does not matter."""
     from harness.scenario import load_scenario
 
-    return load_scenario(path, overrides_of({**options, "target": target or "http://127.0.0.1:1"}))
+    return load_scenario(path, overrides_of({**options, "target": target or ELSEWHERE}))
 
 
 def tell_calibration(out: Path, scenario: Scenario, announce: Any) -> None:

@@ -10,7 +10,8 @@ import click
 from harness.commands.ab import loaded_scenario, share
 from harness.commands.common import say, shown, silent
 from harness.commands.outputs import output_options, outputs_of, publish, reporting
-from harness.commands.sides import load_options, side, start_options
+from harness.commands.serving import start_options
+from harness.commands.sides import load_options, side
 
 EXAMPLES = """
 \b

@@ -10,29 +10,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import ExitCode
-
 # The commands import what they need themselves: pandas and the chart library would make `--help` slow.
 if TYPE_CHECKING:
+    from harness.commands.outputs import Outputs
     from harness.run import Outcome
 
 
-def finish(outcome: Outcome, as_json: bool) -> int:
+def finish(outcome: Outcome, outputs: Outputs) -> int:
     """Print a finished run; its exit code."""
-    if as_json:
-        from harness.report import json_report
+    from harness.commands.outputs import publish
 
-        click.echo(json_report.render(outcome.summary), nl=False)
-    else:
-        print_summary(outcome)
-        for name in ("report.html", "report.md"):
-            if (outcome.folder.path / name).exists():
-                click.echo(f"{name:<12} {shown(outcome.folder.path / name)}")
+    paths = (outcome.folder.path / name for name in ("report.html", "report.md"))
+    code = publish(outcome.summary, outputs, notes=[f"{p.name:<12} {shown(p)}" for p in paths if p.exists()])
     for sentence in outcome.unwritten:
         say(f"error: {sentence}")
     if outcome.unwritten:
         say("hint: free some disk space, then `harness report` writes the reports again")
-    return _exit_code(outcome)
+    return code
 
 
 def print_summary(outcome: Outcome) -> None:
@@ -40,14 +34,6 @@ def print_summary(outcome: Outcome) -> None:
     from harness.report import console
 
     click.echo(console.render(outcome.summary, width=_width(), colour=_colour()))
-
-
-def _exit_code(outcome: Outcome) -> int:
-    if outcome.summary.interrupted:
-        return ExitCode.INTERRUPTED
-    return {"passed": ExitCode.PASSED, "failed": ExitCode.GATE_FAILED}.get(
-        outcome.summary.verdict, ExitCode.NOT_MEASURED
-    )
 
 
 def say(line: str) -> None:

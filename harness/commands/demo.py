@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.commands.common import finish, say
+from harness.commands.outputs import Outputs
 
 
 @click.command("demo", epilog="\b\nExample:\n  harness demo --out /tmp/runs")
@@ -19,4 +20,4 @@ def command(out: Path) -> int:
 
     with Interrupt() as interrupt, live.progress() as show:
         outcome = run_demo(out, show, interrupt, say)
-    return finish(outcome, as_json=False)
+    return finish(outcome, Outputs())

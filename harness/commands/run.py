@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.common import finish, say, silent
 from harness.commands.crew import crew_of, crew_options
+from harness.commands.outputs import Outputs, output_options, outputs_of, reporting
+from harness.commands.serving import served, service_of, service_options
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.load.drive import OnEvent
     from harness.load.order import Crew
     from harness.model import Scenario
+    from harness.run import Outcome
     from harness.scenario import Overrides
 
+EXAMPLES = """
+\b
+Examples:
+  harness run scenarios/read-receipts.yaml --rate 8/s --duration 60s
+  harness run scenario.yaml --cmd 'uvicorn app:app --port {port}' --ready /readyz --slo 'p95(latency) < 200ms'
+  harness run scenario.yaml --until-decided 10min --junit junit.xml
+"""
 
-@click.command("run", epilog="\b\nExample:\n  harness run scenarios/read-receipts.yaml --rate 8/s --duration 60s")
+
+@click.command("run", epilog=EXAMPLES)
 @click.argument("scenario")
 @click.option("--target", metavar="URL", help="Where the API is; overrides the scenario.")
+@service_options
 @click.option("--rate", metavar="R", help="Arrivals per second or minute, e.g. 20/s; replaces the load's shape.")
 @click.option("--users", metavar="N", help="Users of a closed loop, e.g. 16; replaces rate, ramp, replay.")
 @click.option("--duration", metavar="D", help="Measured time per step, e.g. 60s.")
@@ -36,22 +49,34 @@ if TYPE_CHECKING:
 @crew_options
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json on stdout and nothing else.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@output_options
 def command(
     scenario: str,
     out: Path,
-    as_json: bool,
-    quiet: bool,
     accept_suspect: bool,
     until_decided: str | None,
-    **overrides: object,
+    **overrides: Any,
 ) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
+    outputs = outputs_of(overrides)
+    with reporting(outputs, scenario):
+        outcome = _executed(scenario, out, outputs, accept_suspect, until_decided, overrides)
+    return finish(outcome, outputs)
+
+
+def _executed(
+    scenario: str,
+    out: Path,
+    outputs: Outputs,
+    accept_suspect: bool,
+    until_decided: str | None,
+    overrides: dict[str, Any],
+) -> Outcome:
     from harness.scenario import load_scenario, plan
 
-    announce = silent if as_json or quiet else say
+    announce = silent if outputs.silent else say
     crew = crew_of(overrides, announce)
+    service = service_of(overrides, crew)
     loaded = load_scenario(scenario, overrides_of(overrides))  # before the heavy imports: mistakes are answered at once
     until_s, most = longest(loaded, until_decided, crew)
 
@@ -59,11 +84,14 @@ def command(
     from harness.report import live, plan_text
     from harness.run import execute
 
-    announce(("" if until_s is None else "at most: ") + plan_text.headline(most, plan(most)))
-    with Interrupt() as interrupt, live.progress(quiet=as_json or quiet) as show:
-        told = _told(show, announce)
-        outcome = execute(loaded, out, told, interrupt, crew=crew, accept_suspect=accept_suspect, until_s=until_s)
-    return finish(outcome, as_json)
+    with Interrupt() as interrupt, served(service, loaded, out, interrupt, announce) as (target, listener):
+        loaded, most = replace(loaded, target=target), replace(most, target=target)
+        announce(("" if until_s is None else "at most: ") + plan_text.headline(most, plan(most)))
+        with live.progress(quiet=outputs.silent) as show:
+            told = _told(show, announce)
+            return execute(
+                loaded, out, told, interrupt, listener, crew=crew, accept_suspect=accept_suspect, until_s=until_s
+            )
 
 
 def _told(show: OnEvent, announce: Callable[[str], None]) -> OnEvent:

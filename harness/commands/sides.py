@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.commands.serving import start
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,22 +23,11 @@ _OVERRIDES = (
     click.option("--warmup", metavar="D", help="Time before the measured part of each run, e.g. 5s."),
     click.option("--seed", metavar="N", help="Seed of the first pair; the others count on from it."),
 )
-_STARTING = (
-    click.option("--ready", metavar="PATH", help="Path that answers 2xx when a started service is ready: /readyz."),
-    click.option("--ready-within", metavar="D", default="60s", show_default=True, help="How long to wait for that."),
-)
 
 
 def load_options(command: Command) -> Command:
     """Adds the flags that change the scenario's load."""
     for option in reversed(_OVERRIDES):
-        command = option(command)
-    return command
-
-
-def start_options(command: Command) -> Command:
-    """Adds the flags about a service that is started by a command."""
-    for option in reversed(_STARTING):
         command = option(command)
     return command
 
@@ -48,8 +38,6 @@ def side(
     """One side of a comparison. `flag` is how its URL is called, e.g. `--a`. Raises UsageError."""
     from harness.pairs import Side
     from harness.scenario.target import parse_target
-    from harness.services import Start, parse_command
-    from harness.units import UnitError, parse_duration_s
 
     cmd_flag = "--cmd" if flag == "--target" else f"{flag}-cmd"
     if (url is None) == (command is None):
@@ -60,11 +48,4 @@ def side(
             raise UsageError(f"{flag}-dir is where {cmd_flag} is started", f"leave it out, or give {cmd_flag}")
         return Side(name, target=parse_target(url))
     assert command is not None  # noqa: S101 - checked above
-    parse_command(command)
-    try:
-        within_s = parse_duration_s(within)
-    except UnitError as error:
-        raise UsageError(f"--ready-within: {error.message}", error.hint) from None
-    if ready is not None and not ready.startswith("/"):
-        raise UsageError(f"--ready {ready!r} is no path", "write it like /readyz")
-    return Side(name, start=Start(command, ready, within_s, folder))
+    return Side(name, start=start(command, folder, ready, within))
