@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -52,6 +52,11 @@ def shown(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def terminal() -> dict[str, Any]:
+    """How wide and coloured the terminal allows a text to be, for those that render one."""
+    return {"width": _width(), "colour": _colour()}
 
 
 def _width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -9,13 +10,19 @@ import click
 from harness.commands.common import print_summary, shown
 from harness.errors import UsageError
 
+_COMPARISONS = ("ab.json", "calibration.json")
+
 
 @click.command("report", epilog="\b\nExample:\n  harness report runs/20261121T101500Z-read-receipts --format html,md")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "formats", metavar="F,F", help="Files to write: any of html, md, junit, json.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="A file (one format), a folder, or - for stdout.")
 def command(run: Path, formats: str | None, output: Path | None) -> None:
-    """Render a stored RUN again (also one that was killed before it could report)."""
+    """Render a stored RUN again (also one that was killed before it could report), or a stored comparison."""
+    if (pairs := next((run / name for name in _COMPARISONS if (run / name).is_file()), None)) is not None:
+        _comparison(pairs, formats, output)
+        return
+
     from harness.run_folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -37,3 +44,46 @@ def command(run: Path, formats: str | None, output: Path | None) -> None:
         return
     for path in write_reports(outcome.summary, outcome.ledger, wanted, output or outcome.folder.path):
         click.echo(f"wrote {shown(path)}")
+
+
+def _comparison(stored: Path, formats: str | None, output: Path | None) -> None:
+    """What `harness ab` or `harness calibrate` found, for the terminal or in one format."""
+    from harness.commands.common import terminal
+    from harness.comparison import AbFindings, CalibrationFindings
+    from harness.errors import RunFolderError
+    from harness.report import ab_text, calibration_text, job_summary, json_findings, junit
+
+    try:
+        written = stored.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{stored} cannot be read: {error}", "restore it from a copy") from error
+    found: AbFindings | CalibrationFindings
+    if stored.name == "ab.json":
+        found = json_findings.parse_findings(AbFindings, written)
+        text = ab_text.as_text(found)
+    else:
+        found = json_findings.parse_findings(CalibrationFindings, written)
+        text = calibration_text.as_text(found)
+    if formats is None and output is None:
+        click.echo(text(**terminal()).rstrip("\n"))
+        return
+    wanted = (formats or "").strip()
+    renders: dict[str, Callable[..., str]] = {
+        "md": job_summary.render,
+        "junit": junit.render,
+        "json": json_findings.render_findings,
+    }
+    if wanted not in renders:
+        raise UsageError(f"a comparison has no format '{wanted}'", f"give one of {', '.join(renders)}")
+    if output is None:
+        raise UsageError("where to?", f"harness report {stored.parent} --format {wanted} -o FILE, or - for stdout")
+    rendered = renders[wanted](found)
+    if output == Path("-"):
+        click.echo(rendered, nl=False)
+        return
+    try:
+        output.write_text(rendered, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunFolderError(f"{output} cannot be written: {reason}", "choose another place with -o") from error
+    click.echo(f"wrote {shown(output)}")
