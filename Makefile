@@ -22,7 +22,7 @@ lint: $(STAMP) ## ruff, mypy --strict, codespell
 	@$(BIN)/mypy
 	@$(BIN)/codespell
 
-bench: $(STAMP) ## measure the harness and its peers, in ratios (three quarters of an hour; FULL=1: longer)
+bench: $(STAMP) ## measure the harness and its peers, in ratios (an hour; FULL=1: several)
 	@scripts/install-bench
 	@failed=; for b in bench/[a-z]*.py; do \
 		echo "== $$b"; $(BIN)/python $$b || failed="$$failed $$b"; \
