@@ -28,7 +28,7 @@ from harness.errors import UsageError
 from harness.findings import Verdict
 from harness.load.drive import Loaded
 from harness.load.order import Crew
-from harness.model import Arrivals, Replay, Scenario, SpanSpec, Step
+from harness.model import Arrivals, Replay, RunWarning, Scenario, SpanSpec, Step
 from harness.report.live import progress
 from harness.run_folder import RunFolder
 from tests.builders import T0, a_sample, at, samples_table
@@ -214,6 +214,13 @@ def test_a_failed_request_counts_in_a_look(tmp_path: Path) -> None:
     assert verdicts(run, replace(SIXTY_OF_SIXTY, slo=("error_rate < 2%",)), 6.0) == [Verdict.FAILED]
 
 
+def test_a_count_that_has_to_be_reached_is_not_missed_as_long_as_requests_come(tmp_path: Path) -> None:
+    run = recorded(tmp_path, range(60))
+    wanted = replace(SIXTY_OF_SIXTY, slo=("count(ok) >= 60", "count(ok) > 60", "count(ok) < 60"))
+
+    assert verdicts(run, wanted, 6.0) == [Verdict.PASSED, Verdict.NOT_ENOUGH_DATA, Verdict.FAILED]
+
+
 def test_what_was_sent_after_the_look_that_ended_the_run_is_not_measured() -> None:
     samples = samples_table(*(a_sample(i, scheduled_ns=at(1000 * i)) for i in range(4)))
     record = {"decided": {"look": 1, "looks": 3}, "load": {"measured_until_ns": at(2000)}}
@@ -329,6 +336,13 @@ def test_a_run_that_is_undecided_goes_on_to_its_end() -> None:
 def test_a_run_that_was_interrupted_was_not_decided_by_a_look() -> None:
     with watched([OPEN]) as (watch, _):
         written = watch.written(Loaded({"interrupted": True}, (), True))
+    assert (written["look"], written["at_s"]) == (None, None)
+
+
+def test_a_run_that_was_aborted_did_not_come_to_its_last_look() -> None:
+    aborted = RunWarning("aborted", "80% of the requests failed", "")
+    with watched([OPEN]) as (watch, _):
+        written = watch.written(Loaded({"interrupted": False}, (aborted,), False))
     assert (written["look"], written["at_s"]) == (None, None)
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from harness.mapped import mapped_spans, with_preset
 from harness.model import Arrivals, Phase, Sample, Scenario, Vital
 from harness.record import validated
 from harness.run_folder import RunFolder
-from harness.slo import parse_slos
+from harness.slo import Slo, parse_slos
 
 
 def judged(
@@ -58,7 +59,7 @@ def judged(
     def slos(of: pa.Table) -> tuple[SloFindings, ...]:
         evidence = _evidence(folder, so_far, record, of.sort_by("scheduled_ns"), asked.stages)
         clauses = [slo for line in scenario.slo for slo in parse_slos(line)]
-        return tuple(judge_slo(slo, evidence, asked.confidence) for slo in clauses)
+        return tuple(_so_far(slo, judge_slo(slo, evidence, asked.confidence)) for slo in clauses)
 
     open_ids = _open_ids(scenario, early, asked.at_s)
     if not len(open_ids):
@@ -106,6 +107,13 @@ def _unfinished(ids: NDArray[np.int64], at_ns: int) -> pa.Table:
     columns["request_id"] = pa.array(ids, pa.int64())
     columns["trace_id"] = pa.array([f"{-1 - number & (1 << 128) - 1:032x}" for number in range(len(ids))], pa.string())
     return pa.table(columns, schema=schema_of(Sample))
+
+
+def _so_far(slo: Slo, found: SloFindings) -> SloFindings:
+    """A count that has to be reached is not missed as long as requests come."""
+    if slo.statistic == "count" and slo.op[0] == ">" and found.verdict is Verdict.FAILED:
+        return replace(found, verdict=Verdict.NOT_ENOUGH_DATA, reason=f"{found.reason} so far")
+    return found
 
 
 def _agreed(without: SloFindings, worst: SloFindings) -> SloFindings:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.deciding.cohort import ended_s
 from harness.deciding.looks import Asked, Until
-from harness.findings import Verdict
+from harness.findings import ABORTED, Verdict
 from harness.load.drive import Loaded
 from harness.model import Phase, RunWarning
 from harness.units import format_duration
@@ -70,7 +70,8 @@ class Watch:
 
     def written(self, loaded: Loaded) -> dict[str, object]:
         """What run.json says of the looks, when the load is over: its end is the last one."""
-        finished = loaded.end and not loaded.interrupted and not loaded.end.get("interrupted")
+        stopped = loaded.interrupted or any(warning.code == ABORTED for warning in loaded.warnings)
+        finished = loaded.end and not stopped and not loaded.end.get("interrupted")
         look = self._look + 1 if ended_s(loaded) is not None else len(self._until.looks_s) if finished else None
         return {**self._until.written(look), "cpu_s": round(self.total_cpu_s, 3), "looked": self.looked}
 
