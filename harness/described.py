@@ -64,15 +64,18 @@ def environment(record: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def decided(record: Mapping[str, object]) -> str | None:
-    """At which look a run ended that went on until its SLOs were decided, and how sure each look was."""
+    """At which look a run ended that went on until its SLOs were decided, and how sure each SLO is judged, any that was
+    added later among them.
+    """
     found = record.get("decided")
     if not isinstance(found, dict):
         return None
-    look, looks, each = found.get("look"), found["looks"], f"{100 * found['confidence']:.4g}% confidence"
+    look, looks = found.get("look"), found["looks"]
+    each = f"each SLO is judged at {100 * found['confidence']:.4g}% confidence, as one of {looks} looks"
     if look is None:
-        return f"it ended before a look decided; judged at the {each} that each of {looks} looks was to have"
+        return f"ended before a look decided; {each}"
     when = f", after {format_duration(found['at_s'], trim=True)}" if found.get("at_s") is not None else ""
-    return f"{'decided at' if look < looks else 'went on to'} look {look} of {looks}{when}, at {each} each"
+    return f"{'ended at' if look < looks else 'went on to'} look {look} of {looks}{when}; {each}"
 
 
 def span_source(scenario: Scenario, joined: Joined, ledger: Ledger) -> str:

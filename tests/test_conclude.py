@@ -487,4 +487,6 @@ def test_a_run_that_was_looked_at_four_times_is_judged_at_the_confidence_of_each
 
     assert (usual.verdict, usual.decided) == (Verdict.PASSED, None)
     assert looked.verdict is Verdict.NOT_ENOUGH_DATA
-    assert looked.decided == "decided at look 2 of 4, after 12 s, at 98.75% confidence each"
+    assert looked.decided == (
+        "ended at look 2 of 4, after 12 s; each SLO is judged at 98.75% confidence, as one of 4 looks"
+    )
