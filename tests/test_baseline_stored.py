@@ -44,6 +44,21 @@ def test_a_run_with_a_broken_summary_is_concluded_again(original: RunFolder, tmp
     assert stored(folder).values == stored(original).values
 
 
+@pytest.mark.parametrize(
+    ("part", "figures"),
+    [("counts", {"ok": 201}), ("counts", {"completed_per_s": -5.0}), ("latency", {"p95": {"value": 1e300}}),
+     ("latency", {"p50": {"value": -1.0}})],
+)  # fmt: skip
+def test_figures_that_no_run_has_are_not_believed(
+    original: RunFolder, tmp_path: Path, part: str, figures: dict[str, object]
+) -> None:
+    folder = copied(original, tmp_path / "odd", 1)
+    summary = folder.read_json("summary.json")
+    folder.write_json("summary.json", summary | {part: summary[part] | figures})
+
+    assert stored(folder).values == stored(original).values
+
+
 def test_a_run_whose_summary_is_a_pipe_is_concluded_again(original: RunFolder, tmp_path: Path) -> None:
     folder = copied(original, tmp_path / "pipe", 1)
     folder.summary_json.unlink()

@@ -17,7 +17,7 @@ from harness.findings import Summary, Verdict
 from harness.record import validated
 from harness.run_folder import RunFolder
 
-_Figure = Annotated[float, Field(allow_inf_nan=False)]
+_Figure = Annotated[float, Field(ge=0.0, le=1e12)]  # what is beyond is damage: the run is concluded again
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -94,13 +94,15 @@ class Stored:
 
 
 def stored(folder: RunFolder) -> Stored:
-    """A run as its summary.json has it; one without, or with a broken one, is concluded again.
+    """A run as its summary.json has it; one without, with a broken one or with figures no run has, is concluded again.
 
     Raises RunFolderError when that is not possible either.
     """
     if folder.summary_json.is_file():  # a pipe would keep the reader waiting for ever
         with suppress(OSError, ValidationError):
-            return _stored(folder, _GLANCE.validate_json(folder.summary_json.read_bytes()))
+            seen = _GLANCE.validate_json(folder.summary_json.read_bytes())
+            if seen.counts.ok <= seen.counts.scheduled:
+                return _stored(folder, seen)
     return concluded(folder)
 
 
