@@ -22,7 +22,7 @@ from harness.diagnose import Observed, diagnose, levels
 from harness.errors import RunFolderError
 from harness.evidence import WHOLE_REQUEST, Evidence, beside_of, gather, series, steps_of, why_no_stage
 from harness.findings import Health, LatencyFindings, Reading, Summary
-from harness.gate import CONFIDENCE, judge_run, judge_slo
+from harness.gate import CONFIDENCE, CUT_SHORT, judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
@@ -202,7 +202,8 @@ def _warnings(
 ) -> tuple[RunWarning, ...]:
     stored = record.get("warnings")
     recorded = [RunWarning(**w) for w in stored] if isinstance(stored, list) else []
-    if record.get("status") == "running":
+    explained = any(warning.invalidates and warning.code in CUT_SHORT for warning in recorded)
+    if record.get("status") in ("running", "broken") and not explained:
         message = "the run was killed before it ended: this is what had been written until then"
         recorded.append(RunWarning("cut_short", message, "run it again for a verdict", invalidates=True))
     found = doubts.find(

@@ -160,9 +160,7 @@ BUSY = {**CPU, "value": 0.99}
 
 
 def in_doubt(tmp_path: Path, run: tuple[list[Sample], list[Span]], **record: Any) -> Summary:
-    return concluded(
-        tmp_path, *run, slo=("max(latency) < 1s",), record={"load": {"readings": [BUSY]}, **record}
-    ).summary
+    return concluded(tmp_path, *run, slo=("max(latency) < 1s",), record={"load": {"readings": [BUSY]}} | record).summary
 
 
 def test_a_doubtful_run_is_invalid_and_judged_only_when_that_was_accepted(tmp_path: Path) -> None:
@@ -178,8 +176,12 @@ def test_only_a_plain_true_in_the_record_accepts_anything(tmp_path: Path, wrong:
     assert in_doubt(tmp_path, many(200), accept_suspect=wrong).verdict is Verdict.INVALID
 
 
-def test_a_killed_run_cannot_be_accepted(tmp_path: Path) -> None:
-    assert in_doubt(tmp_path, many(200), accept_suspect=True, status="running").verdict is Verdict.INVALID
+@pytest.mark.parametrize("status", ["running", "broken"])
+def test_a_run_that_did_not_end_cannot_be_accepted(tmp_path: Path, status: str) -> None:
+    healthy = {"load": {"readings": [CPU]}}
+
+    assert in_doubt(tmp_path, many(200), accept_suspect=True, status=status).verdict is Verdict.INVALID
+    assert in_doubt(tmp_path, many(200), accept_suspect=True, status=status, **healthy).verdict is Verdict.INVALID
 
 
 def test_a_run_where_all_failed_cannot_be_accepted(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from harness.gate.means import judge_cv, judge_mean, judge_mean_share
 from harness.gate.quantiles import judge_max, judge_quantile
 from harness.gate.select import CALL, model_share_values, narrowed, refuse_stage, seconds_of, values_of
 from harness.gate.shares import judge_share
-from harness.gate.verdict import Judged, judge_run
+from harness.gate.verdict import CUT_SHORT, Judged, judge_run
 from harness.gate.vitals import judge_vital
 from harness.slo import VITALS, Slo
 from harness.units import format_count
 
-__all__ = ["CONFIDENCE", "Judged", "judge_run", "judge_slo"]
+__all__ = ["CONFIDENCE", "CUT_SHORT", "Judged", "judge_run", "judge_slo"]
 
 _SHARES = ("error_rate", "completed", "check_rate", "coverage")
 
