@@ -12,7 +12,6 @@ LOAD_SECONDS ?= 60
 WARMUP_SECONDS ?= 5
 PAIRS ?= 5
 ALLOWED ?= 5%
-PORT ?= 8000
 LOAD_DIR ?= load
 HARNESS ?= harness
 
@@ -34,18 +33,7 @@ load-gate-compare:
 		--duration "$(LOAD_SECONDS)s" --warmup "$(WARMUP_SECONDS)s" --pairs "$(PAIRS)" --allowed "$(ALLOWED)" \
 		--out "$(LOAD_DIR)/ab" --junit "$(LOAD_DIR)/ab.xml" --markdown "$(LOAD_DIR)/ab.md"
 
-load-gate-judge: SHELL := bash
 load-gate-judge:
-	@set -euo pipefail; \
-	mkdir -p "$(LOAD_DIR)"; \
-	env $(subst {port},$(PORT),$(SERVE)) >"$(LOAD_DIR)/service.log" 2>&1 & service=$$!; \
-	trap 'kill "$$service" 2>/dev/null || true; wait "$$service" || true' EXIT; \
-	for attempt in {1..240}; do \
-		curl --fail --silent --output /dev/null --max-time 2 "http://127.0.0.1:$(PORT)$(READY)" && break; \
-		kill -0 "$$service" 2>/dev/null || { echo "the service has ended:"; tail -n 20 "$(LOAD_DIR)/service.log"; exit 1; }; \
-		[ "$$attempt" -lt 240 ] || { echo "the service is not ready after $$attempt attempts"; exit 1; }; \
-		sleep 0.5; \
-	done; \
-	$(HARNESS) run "$(SCENARIO)" --target "http://127.0.0.1:$(PORT)" \
+	@$(HARNESS) run "$(SCENARIO)" --cmd "$(SERVE)" --dir . --ready "$(READY)" \
 		--duration "$(LOAD_SECONDS)s" --warmup "$(WARMUP_SECONDS)s" \
 		--out "$(LOAD_DIR)/runs" --junit "$(LOAD_DIR)/slo.xml" --markdown "$(LOAD_DIR)/slo.md"
