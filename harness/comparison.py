@@ -273,3 +273,11 @@ class HistoryFindings:
     rows: tuple[HistoryRow, ...]
     changes: tuple[ChangePoint, ...]
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """A history for each scenario of a folder, by name; `unread` names the runs that could not be read, and why."""
+
+    histories: tuple[HistoryFindings, ...]
+    unread: tuple[tuple[str, str], ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from harness.analysis.comparing.change_points import LEAST, MOST_RUNS, Floats, c
 from harness.analysis.comparing.failures import SMALL
 from harness.analysis.comparing.likeness import DECIDING
 from harness.baseline.stored import Stored, runs_in, stored
-from harness.comparison import SCHEMA_VERSION, ChangePoint, HistoryFindings, HistoryRow
+from harness.comparison import SCHEMA_VERSION, ChangePoint, Histories, HistoryFindings, HistoryRow
 from harness.errors import RunFolderError, UsageError, nearest
 from harness.report.history_text import without_seed
 from harness.units import format_count, format_duration, format_rate, format_share
@@ -22,14 +21,6 @@ from harness.units import format_count, format_duration, format_rate, format_sha
 COMMIT = "commit"
 DRIFT_RUNS = 200
 """The newest: what moved little by little before them is no news, and the search takes long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Histories:
-    """A history for each scenario found, by name; `unread` names what could not be read, and why."""
-
-    histories: tuple[HistoryFindings, ...]
-    unread: tuple[tuple[str, str], ...] = ()
 
 
 def histories(parent: Path, scenario: str | None = None) -> Histories:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -15,6 +16,7 @@ from harness.errors import HarnessError
 from harness.history import histories
 from harness.report import history_text
 from harness.report.history_text import sparkline, when
+from harness.report.schema import schema_file
 from harness.run_folder import RunFolder
 from tests.builders import T0
 from tests.stored_runs import copied, some_runs, some_samples, store
@@ -112,6 +114,7 @@ def test_the_json_holds_every_run(original: RunFolder, tmp_path: Path) -> None:
     assert [row["run"]["run_id"] for row in found["histories"][0]["rows"]] == ["run-001", "run-002", "run-003"]
     assert found["histories"][0]["rows"][0]["p95_s"] == pytest.approx(0.097 * 1.03)
     assert found["unread"] == {}
+    jsonschema.validate(found, json.loads(schema_file("history").read_text()))
 
 
 def test_markdown_goes_to_a_file_or_to_stdout(original: RunFolder, tmp_path: Path) -> None:

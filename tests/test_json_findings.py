@@ -22,13 +22,18 @@ from ci_builders import (
 from report_hostile import ALL
 from test_report_formats import GOLDEN, same_as_golden
 
-from harness.comparison import AbFindings, CalibrationFindings
+from harness.comparison import AbFindings, CalibrationFindings, Histories
 from harness.errors import RunFolderError
 from harness.report import json_findings
 from harness.report.schema import TITLES, schema_file, schemas
 
+
+def some_histories() -> Histories:
+    return Histories((a_history(), a_history(scenario="detect", rows=())), (("run-4", "it has no run.json"),))
+
+
 KINDS = {"ab": an_ab, "compare": a_comparison, "calibration": a_calibration, "baseline": a_baseline,
-         "history": a_history}  # fmt: skip
+         "history": some_histories}  # fmt: skip
 
 
 def checker(name: str) -> jsonschema.Draft202012Validator:
@@ -55,7 +60,7 @@ def test_a_schema_refuses_a_missing_verdict_and_a_text_for_a_number() -> None:
 
 @pytest.mark.parametrize(
     "found",
-    [*every_judged(), a_comparison(), a_history(), a_history(rows=(), changes=())],
+    [*every_judged(), a_comparison(), a_history(), a_history(rows=(), changes=()), some_histories(), Histories(())],
     ids=lambda f: type(f).__name__,
 )
 def test_the_same_findings_are_the_same_bytes_and_come_back(found: object) -> None:

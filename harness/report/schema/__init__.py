@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.comparison import AbFindings, BaselineFindings, CalibrationFindings, CompareFindings, HistoryFindings
+from harness.comparison import AbFindings, BaselineFindings, CalibrationFindings, CompareFindings, Histories
 from harness.report import json_report
 from harness.report.json_findings import schema_of_findings
 
@@ -15,11 +15,11 @@ TITLES = {
     "compare": "two stored runs side by side: harness compare --json",
     "calibration": "calibration.json: the noise between two runs of the same thing",
     "baseline": "a new run against earlier ones: harness gate --baseline",
-    "history": "runs of a scenario over time: harness history --json",
+    "history": "runs over time, a history for each scenario: harness history --json",
 }
 _FOUND = {
     "ab": AbFindings, "compare": CompareFindings, "calibration": CalibrationFindings, "baseline": BaselineFindings,
-    "history": HistoryFindings,
+    "history": Histories,
 }  # fmt: skip
 
 
