@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import described
 from harness.analysis.comparing import ab_words, words
-from harness.analysis.comparing.judged import Judged, judged
+from harness.analysis.comparing.judged import Judged, judged, unjudged
 from harness.analysis.comparing.paired import ERROR_RATE, Rule
 from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
 from harness.environment import fingerprint
-from harness.errors import Interrupted, RunFolderError
+from harness.errors import HarnessError, Interrupted, RunFolderError
 from harness.findings import Verdict
 from harness.model import Arrivals, RunWarning
-from harness.pairs import SPARE, Bench, measure
+from harness.pairs import Bench, measure, say_what_is_kept, spare, store
 from harness.report import ab_text, job_summary, junit
 from harness.report.json_findings import render_findings
 from harness.run_folder import RunFolder
@@ -34,24 +34,25 @@ class Ask:
 
 
 def run_ab(bench: Bench, ask: Ask) -> AbFindings:
-    """Measure and judge; after each pair the findings so far are in the folder's ab.json.
+    """Measure and judge; after each pair the findings so far are in the folder's ab.json, as if it ended there.
 
     Ctrl-C ends it with what the pairs so far allow to say. Raises what a side's start, or a target that is not there,
-    raises.
+    raises, with the place of the pairs before.
     """
     started_ns = time.time_ns()
     pairs: list[PairFindings] = []
     interrupted = False
     try:
         for _ in _until_decided(bench, ask, pairs):
-            _store(bench, findings(bench, ask, pairs, started_ns, interrupted=False))
+            _store(bench, findings(bench, ask, pairs, started_ns, interrupted=True))
     except Interrupted:
         interrupted = True
         if not pairs:
             raise
-    found = findings(bench, ask, pairs, started_ns, interrupted=interrupted)
-    _store(bench, found)
-    return found
+    except HarnessError as error:
+        say_what_is_kept(error, bench.folder.path / AB_FILE, len(pairs))
+        raise
+    return _store(bench, findings(bench, ask, pairs, started_ns, interrupted=interrupted))
 
 
 def _until_decided(bench: Bench, ask: Ask, pairs: list[PairFindings]) -> Iterator[None]:
@@ -62,7 +63,7 @@ def _until_decided(bench: Bench, ask: Ask, pairs: list[PairFindings]) -> Iterato
         bench.say(ab_text.pair_line(pair))
         yield
         counted = [each for each in pairs if each.counted]
-        if len(pairs) - len(counted) > SPARE or pair.b.died is not None:
+        if too_many_invalid(pairs, rule.looks[-1]) or (pair.counted and pair.b.died is not None):
             return
         if pair.counted and len(counted) in rule.looks:
             look = rule.looks.index(len(counted))
@@ -70,6 +71,11 @@ def _until_decided(bench: Bench, ask: Ask, pairs: list[PairFindings]) -> Iterato
             if found.decided or look == len(rule.looks) - 1:
                 return
             bench.say(ab_text.undecided_line(found.metrics, len(counted), rule.looks[look + 1]))
+
+
+def too_many_invalid(pairs: list[PairFindings], planned: int) -> bool:
+    """Whether so many pairs do not count that what spoils them is no chance."""
+    return sum(not pair.counted for pair in pairs) > spare(planned)
 
 
 def gating_of(bench: Bench, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -85,7 +91,11 @@ def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int,
     counted = [pair for pair in pairs if pair.counted]
     look = max((i for i, size in enumerate(rule.looks) if size <= len(counted)), default=0)
     # Pairs beyond a look are not judged before the next one: each glance more would be a chance more of a false alarm.
-    found = judged(counted[: rule.looks[look]], rule, look, gating_of(bench, ask.gating))
+    used = counted[: rule.looks[look]]
+    found = judged(used, rule, look, gating_of(bench, ask.gating))
+    silence = _silence(rule, pairs, len(counted))
+    if silence is not None:
+        found = unjudged(found, silence)
     verdict, reasons = _verdict(ask, pairs, found, interrupted)
     return AbFindings(
         schema_version=SCHEMA_VERSION,
@@ -104,7 +114,7 @@ def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int,
         verdict=verdict,
         change=found.change,
         reasons=reasons,
-        sentences=ab_words.sentences(found, rule, min(len(counted), rule.looks[look])),
+        sentences=ab_words.sentences(found, rule, len(used)) if silence is None else (),
         metrics=found.metrics,
         stages=found.stages,
         blame=found.blame,
@@ -120,20 +130,31 @@ def _verdict(ask: Ask, pairs: list[PairFindings], found: Judged, interrupted: bo
     died = tuple(f"pair {pair.number}, B: {pair.b.died}" for pair in pairs if pair.counted and pair.b.died is not None)
     if died:
         return Verdict.FAILED, died
-    if len(pairs) - counted > SPARE:
+    if too_many_invalid(pairs, ask.rule.looks[-1]):
         wrong = dict.fromkeys(f"pair {pair.number}, {pair.reason}" for pair in pairs if not pair.counted)
         return Verdict.INVALID, tuple(wrong)
     if counted < ask.rule.looks[0]:
         why = "it was interrupted: " if interrupted else ""
-        return Verdict.NOT_ENOUGH_DATA, (f"{why}{counted} of {ask.rule.looks[0]} pairs were measured",)
+        left_out = tuple(f"pair {pair.number} does not count, {pair.reason}" for pair in pairs if not pair.counted)
+        return Verdict.NOT_ENOUGH_DATA, (f"{why}{counted} of {ask.rule.looks[0]} pairs were measured", *left_out)
     if worse := _reasons(found, Change.WORSE):
         return Verdict.FAILED, worse
     if unknown := _reasons(found, Change.UNKNOWN):
         return Verdict.NOT_ENOUGH_DATA, unknown
     if found.change is Change.NOT_FOUND and ask.strict:
         limit = f"a slow-down of {words.percent(ask.rule.strict_limit)} is not ruled out"
-        return Verdict.NOT_ENOUGH_DATA, (f"{limit} after {counted} pairs, which --strict asks for",)
+        judged_on = max(size for size in ask.rule.looks if size <= counted)
+        return Verdict.NOT_ENOUGH_DATA, (f"{limit} after {judged_on} pairs, which --strict asks for",)
     return Verdict.PASSED, ()
+
+
+def _silence(rule: Rule, pairs: list[PairFindings], counted: int) -> str | None:
+    """Why the pairs are not judged. A glance before the first look would be a chance more of a false alarm."""
+    if too_many_invalid(pairs, rule.looks[-1]):
+        return "not judged: too many pairs do not count"
+    if counted < rule.looks[0]:
+        return f"not judged: {counted} of {rule.looks[0]} pairs"
+    return None
 
 
 def _reasons(found: Judged, change: Change) -> tuple[str, ...]:
@@ -163,5 +184,5 @@ def write_reports(folder: RunFolder, found: AbFindings) -> tuple[str, ...]:
     return tuple(written)
 
 
-def _store(bench: Bench, found: AbFindings) -> None:
-    bench.folder.write_text(AB_FILE, render_findings(found))
+def _store(bench: Bench, found: AbFindings) -> AbFindings:
+    return replace(found, warnings=(*found.warnings, *store(bench, AB_FILE, render_findings(found))))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from harness import described
-from harness.ab import gating_of
+from harness.ab import gating_of, too_many_invalid
 from harness.analysis.comparing import words
 from harness.analysis.comparing.calibrated import false_alarms, noise
 from harness.analysis.comparing.judged import failures_of, values_of
@@ -17,7 +18,7 @@ from harness.errors import HarnessError, Interrupted
 from harness.estimates import Estimate
 from harness.findings import Verdict
 from harness.model import RunWarning, Scenario
-from harness.pairs import SPARE, Bench, measure
+from harness.pairs import Bench, measure, paired, say_what_is_kept, store
 from harness.report import ab_text
 from harness.report.json_findings import parse_findings, render_findings
 
@@ -28,33 +29,47 @@ _OF_MACHINE = ("machine", "cpu", "cores", "memory", "governor")
 
 
 def calibrate(bench: Bench, pairs: int, rule: Rule) -> CalibrationFindings:
-    """Measure A/A pairs; the findings so far are in the folder's calibration.json after each. Raises as `run_ab`."""
+    """Measure A/A pairs; after each the findings so far are in the folder's calibration.json. Raises as `run_ab`."""
     started_ns = time.time_ns()
     measured: list[PairFindings] = []
     interrupted = False
     try:
-        for pair in measure(bench):
+        for pair in map(of_equals, measure(bench)):
             measured.append(pair)
             bench.say(ab_text.pair_line(pair))
-            counted = sum(each.counted for each in measured)
-            if counted >= pairs or len(measured) - counted > SPARE:
+            if sum(each.counted for each in measured) >= pairs or too_many_invalid(measured, pairs):
                 break
-            _store(bench, findings(bench, measured, rule, started_ns, interrupted=False))
+            _store(bench, findings(bench, measured, rule, started_ns, interrupted=True, planned=pairs))
     except Interrupted:
         interrupted = True
         if not measured:
             raise
-    found = findings(bench, measured, rule, started_ns, interrupted=interrupted)
-    _store(bench, found)
-    return found
+    except HarnessError as error:
+        say_what_is_kept(error, bench.folder.path / CALIBRATION_FILE, len(measured))
+        raise
+    return _store(bench, findings(bench, measured, rule, started_ns, interrupted=interrupted, planned=pairs))
+
+
+def of_equals(pair: PairFindings) -> PairFindings:
+    """Here B is no candidate: what spoils a run of A spoils one of B, too."""
+    turned = paired(pair.number, pair.order, pair.b, pair.a)
+    if not pair.counted or turned.counted:
+        return pair
+    return replace(pair, counted=False, reason=turned.reason.replace("A: ", "B: ", 1))
 
 
 def findings(
-    bench: Bench, pairs: list[PairFindings], rule: Rule, started_ns: int, *, interrupted: bool
+    bench: Bench,
+    pairs: list[PairFindings],
+    rule: Rule,
+    started_ns: int,
+    *,
+    interrupted: bool,
+    planned: int | None = None,
 ) -> CalibrationFindings:
-    """What the pairs so far show."""
+    """What the pairs so far show; `planned`: how many were to count, if not just these."""
     counted = [pair for pair in pairs if pair.counted]
-    verdict, reasons = _verdict(pairs, counted, interrupted)
+    verdict, reasons = _verdict(pairs, planned or len(pairs), len(counted), interrupted)
     noises = noise(values_of(counted), rule)
     gating = gating_of(bench)
     alarms = false_alarms(values_of(counted), failures_of(counted), rule, gating, bench.scenario.load.seed)
@@ -79,14 +94,14 @@ def findings(
 
 
 def _verdict(
-    pairs: list[PairFindings], counted: list[PairFindings], interrupted: bool
+    pairs: list[PairFindings], planned: int, counted: int, interrupted: bool
 ) -> tuple[Verdict, tuple[str, ...]]:
-    if len(pairs) - len(counted) > SPARE:
+    if too_many_invalid(pairs, planned):
         return Verdict.INVALID, tuple(f"pair {pair.number}, {pair.reason}" for pair in pairs if not pair.counted)
-    if len(counted) < LEAST_PAIRS:
-        why = "it was interrupted: " if interrupted else ""
-        return Verdict.NOT_ENOUGH_DATA, (f"{why}{len(counted)} pairs were measured, {LEAST_PAIRS} are the least",)
-    return Verdict.PASSED, ()
+    why = "it was interrupted: " if interrupted else ""
+    if counted < LEAST_PAIRS:
+        return Verdict.NOT_ENOUGH_DATA, (f"{why}{counted} pairs were measured, {LEAST_PAIRS} are the least",)
+    return Verdict.PASSED, (f"{why}{counted} of {planned} pairs were measured",) if interrupted else ()
 
 
 def _sentences(
@@ -100,10 +115,11 @@ def _sentences(
                 f"{each.metric} varies by {100 * each.deviation.value:.1f}% between two runs of the same thing; "
                 f"a comparison finds (in 4 of 5): {sizes}."
             )
-    if alarms.value is not None and alarms.high is not None:
+    if alarms.value is not None:
         said.append(
-            f"Replayed on these {pairs} pairs, a comparison with {words.percent(rule.allowed)} allowed fails in "
-            f"{100 * alarms.value:.1f}% of the replays (at most {100 * alarms.high:.1f}%), though nothing changed."
+            f"With the sides of these {pairs} pairs dealt anew at random, a comparison with "
+            f"{words.percent(rule.allowed)} allowed fails in {100 * alarms.value:.1f}% of the replays, though nothing "
+            "changed; noise that these pairs did not meet is not in that."
         )
     return tuple(said)
 
@@ -115,8 +131,8 @@ def _warnings(bench: Bench) -> tuple[RunWarning, ...]:
     return (RunWarning("one_process", message, "give --cmd, which is started anew for each run"),)
 
 
-def _store(bench: Bench, found: CalibrationFindings) -> None:
-    bench.folder.write_text(CALIBRATION_FILE, render_findings(found))
+def _store(bench: Bench, found: CalibrationFindings) -> CalibrationFindings:
+    return replace(found, warnings=(*found.warnings, *store(bench, CALIBRATION_FILE, render_findings(found))))
 
 
 def latest(parent: Path, scenario: Scenario) -> CalibrationFindings | None:
@@ -128,7 +144,7 @@ def latest(parent: Path, scenario: Scenario) -> CalibrationFindings | None:
         except (HarnessError, OSError, ValueError):
             continue
         same = found.scenario == scenario.name and found.load == load and _machine(found.environment) == machine
-        if same and found.verdict is Verdict.PASSED:
+        if same and found.verdict is Verdict.PASSED and found.schema_version == SCHEMA_VERSION:
             return found
     return None
 

@@ -21,19 +21,17 @@ import numpy as np
 from harness.analysis.statistics.quantiles import quantile
 from harness.comparison import PairFindings, SideRun
 from harness.diagnosis import Steadiness
-from harness.errors import Interrupted
+from harness.errors import HarnessError, Interrupted, RunFolderError
 from harness.findings import Loss, Summary, Verdict
 from harness.interrupt import Interrupt
 from harness.ledger import measured
 from harness.load.drive import OnEvent
-from harness.model import STAGES, Scenario
+from harness.model import STAGES, RunWarning, Scenario
 from harness.run import Outcome, execute
 from harness.run_folder import RunFolder
 from harness.services import Start, running, span_port
 
 METRICS = ("p50", "p95", "p99", "mean", "throughput")
-SPARE = 2
-"""Pairs that may be measured again because a run of them was invalid: a neighbour on the machine, a lost process."""
 SETTLE_S = 0.3
 """Between two runs: what the one before left behind (closing connections, a process that ends) is over."""
 
@@ -48,8 +46,10 @@ class Side:
 
     @property
     def label(self) -> str:
-        """What it is, as reports name it."""
-        return self.start.command if self.start is not None else str(self.target)
+        """What it is, as reports name it: one command in two folders is two services."""
+        if self.start is None:
+            return str(self.target)
+        return self.start.command if self.start.cwd is None else f"{self.start.command} (in {self.start.cwd})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +71,63 @@ def open_folder(parent: Path, scenario: Scenario, what: str) -> RunFolder:
     return RunFolder.create(parent, f"{scenario.name[:50]}-{what}", datetime.now(UTC))
 
 
+def spare(planned: int) -> int:
+    """Pairs that may be measured again as a run of them was invalid: a neighbour on the machine, a lost process."""
+    return max(2, planned // 4)
+
+
 def measure(bench: Bench) -> Iterator[PairFindings]:
-    """Pair after pair, without end; the caller stops asking. Raises Interrupted, and what a side's start raises."""
+    """Pair after pair, without end; the caller stops asking.
+
+    Raises Interrupted, and what a side's start, or a target that is not there, raises: with the pair and the side.
+    """
     for number in range(1, 10_000):
         order = "AB" if number % 2 else "BA"
         first, second = (bench.a, bench.b) if order == "AB" else (bench.b, bench.a)
-        runs = {side.name: _run(bench, side, number) for side in (first, second)}
+        runs = {side.name: _named_run(bench, side, number) for side in (first, second)}
         yield paired(number, order, runs["A"], runs["B"])
 
 
 def paired(number: int, order: str, a: SideRun, b: SideRun) -> PairFindings:
     """Two runs as a pair; it counts when both can be judged, and the baseline holds the load.
 
-    A candidate that does not hold it counts: that is what is looked for.
+    A candidate that does not hold it counts: that is what is looked for. So does one whose service ended under it.
     """
     wrong = [f"{name}: {reason}" for name, run in (("A", a), ("B", b)) for reason in run.invalid]
     if a.died is not None:
         wrong.append(f"A: {a.died}")
     elif a.unstable:
         wrong.append("A: more requests came than were answered in time; compare at a lower rate")
+    if wrong and b.died is not None:
+        wrong.append(f"B: {b.died}")
     return PairFindings(number, order, a, b, counted=not wrong, reason="; ".join(wrong))
+
+
+def store(bench: Bench, name: str, text: str) -> tuple[RunWarning, ...]:
+    """Write a file of the comparison. A full disk costs the file, not the answer: it gives a warning."""
+    try:
+        bench.folder.write_text(name, text)
+    except RunFolderError as error:
+        bench.say(f"warning: {error.message}")
+        return (RunWarning("not_stored", error.message, error.hint or "choose another place with --out"),)
+    return ()
+
+
+def say_what_is_kept(error: HarnessError, path: Path, pairs: int) -> None:
+    """Adds to the hint of an error in the middle of a comparison where its first pairs are."""
+    if path.exists():
+        kept = f"the pairs before it ({pairs}) are in {path}"
+        error.hint = kept if error.hint is None else f"{error.hint}; {kept}"
+
+
+def _named_run(bench: Bench, side: Side, number: int) -> SideRun:
+    try:
+        return _run(bench, side, number)
+    except Interrupted:
+        raise
+    except HarnessError as error:  # the sides may be one command: which of them it was has to be said
+        error.message = f"pair {number}, {side.name}: {error.message}"
+        raise
 
 
 def _run(bench: Bench, side: Side, number: int) -> SideRun:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.comparing.changed_stages import blame, stage_changes
-from harness.analysis.comparing.paired import Failures, Rule, is_decided, metric_changes, overall
+from harness.analysis.comparing.paired import ERROR_RATE, Failures, Rule, is_decided, metric_changes, overall
 from harness.comparison import Blame, Change, MetricChange, PairFindings, SideRun, StageChange
 
 Floats = NDArray[np.float64]
-SHOWN = ("p50", "p95", "p99", "mean", "throughput")
+QUANTILES = ("p50", "p95", "p99")
+SHOWN = (*QUANTILES, "mean", "throughput")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,26 @@ def judged(pairs: Sequence[PairFindings], rule: Rule, look: int, gating: Sequenc
     stages = stage_changes(*_means(pairs, lambda run: run.stages), mean_a, mean_b, rule.confidence)
     models = stage_changes(*_means(pairs, lambda run: run.models), mean_a, mean_b, rule.confidence)
     change = overall(metrics)
-    blamed = blame(stages, models) if change is Change.WORSE else None
+    slower = any(m.gating and m.change is Change.WORSE and m.metric != ERROR_RATE for m in metrics)
+    blamed = blame(stages, models) if slower else None  # requests that fail are no stage's doing
     return Judged(metrics, stages, blamed, change, is_decided(metrics))
+
+
+def unjudged(found: Judged, why: str) -> Judged:
+    """The same figures without an answer: of pairs that are too few to be judged, or cannot be."""
+    metrics = tuple(replace(metric, change=Change.UNKNOWN, reason=why) for metric in found.metrics)
+    return Judged(metrics, found.stages, None, Change.UNKNOWN, decided=False)
 
 
 def values_of(pairs: Sequence[PairFindings]) -> Mapping[str, Floats]:
     """Metric -> (pairs, 2): A and B of each pair; NaN where a run does not know it."""
-    return {metric: _sides(pairs, lambda run, m=metric: dict(run.values).get(m)) for metric in SHOWN}  # type: ignore[misc]
+    return {metric: _sides(pairs, lambda run, m=metric: _value(run, m)) for metric in SHOWN}  # type: ignore[misc]
+
+
+def _value(run: SideRun, metric: str) -> float | None:
+    """JSON has no infinity: a quantile that lies among the failed requests comes back from a file as not known."""
+    value = dict(run.values).get(metric)
+    return math.inf if value is None and metric in QUANTILES and run.failed else value
 
 
 def failures_of(pairs: Sequence[PairFindings]) -> Failures:
