@@ -113,6 +113,17 @@ def test_a_p95_among_the_failures_of_every_run_of_b_is_worse_once_nine_pairs_say
     assert after_nine.p_value == 1 / 512
 
 
+def test_a_p95_that_only_the_baseline_loses_to_failures_is_within_once_seven_pairs_say_so() -> None:
+    both = np.array([[math.inf, 0.1]] * 7)
+
+    after_five = metric_changes({"p95": both[:5]}, none_failed(5), RULE, 0, ("p95", "error_rate"))[0]
+    after_seven = metric_changes({"p95": both}, none_failed(7), RULE, 1, ("p95", "error_rate"))[0]
+
+    assert after_five.change is Change.UNKNOWN  # 1 of 32 by chance, which is more than 0.02
+    assert after_seven.change is Change.WITHIN  # 1 of 128
+    assert after_seven.reason.endswith("in too many pairs for chance B is not slower by 15%")
+
+
 def test_a_p95_among_the_failures_of_both_sides_is_unknown() -> None:
     found = metric_changes({"p95": np.full((9, 2), math.inf)}, none_failed(9), RULE, 2, ("p95",))
 

@@ -99,3 +99,19 @@ def test_all_requests_failed_on_both_sides_is_no_difference() -> None:
 
 def test_all_requests_failed_on_b_alone_is_worse() -> None:
     assert change_of(failed([0] * 5, [N] * 5)).change is Change.WORSE
+
+
+def test_as_many_failures_are_ruled_out_to_be_more_only_where_the_runs_agree() -> None:
+    alike = failed([180, 175, 185, 182, 178], [178, 183, 177, 181, 180])
+    restless = failed([30, 300, 60, 350, 160], [310, 40, 330, 50, 170])
+
+    assert change_of(alike).change is Change.WITHIN
+    assert change_of(restless).change is Change.NOT_FOUND  # the counts alone would rule out a seventh more
+    assert ratio_limit(restless, 0.02, upper=True) < 1.15  # type: ignore[operator]
+
+
+def test_a_ratio_of_failures_claims_no_interval() -> None:
+    found = change_of(failed([3, 2, 3, 2, 3], [2, 3, 3, 2, 3]))
+
+    assert (found.ratio.low, found.ratio.high, found.at_most, found.at_least) == (None, None, None, None)
+    assert "percentage points more" in found.reason

@@ -9,7 +9,7 @@ from harness.analysis.comparing.failures import (
     Failures,
     FailureTest,
     excess_at_most,
-    ratio_limit,
+    is_ruled_out,
     usable,
 )
 from harness.analysis.comparing.family import Tested
@@ -30,7 +30,9 @@ def failure_p(found: FailureTest | None) -> float:
 def failure_change(
     failures: Failures, found: FailureTest | None, test: Tested, alpha: float, strict_limit: float, *, gating: bool
 ) -> MetricChange:
-    """The shares of failed requests over all pairs; the limits of their ratio are those of the counts."""
+    """The shares of failed requests over all pairs. Their ratio has no interval: that of the counts would be too narrow
+    where runs differ, and nothing says so much as the limit of the difference, which stands in the reason.
+    """
     if found is None:
         pairs = len(usable(failures).n_a)
         refusal = f"needs {LEAST_PAIRS} pairs with requests on both sides, has {pairs}"
@@ -38,21 +40,17 @@ def failure_change(
         return MetricChange(
             "error_rate", "ratio", gating, None, None, nothing, None, None, None, None, None, Change.UNKNOWN, refusal
         )
-    at_most = ratio_limit(failures, alpha, upper=True)
-    low, high = ratio_limit(failures, alpha / 2, upper=False), ratio_limit(failures, alpha / 2, upper=True)
-    ratio = Estimate(found.ratio, low, high, found.pairs, 1.0 - alpha)
-    if found.ratio is None:
-        ratio = Estimate(None, None, None, found.pairs, 1.0 - alpha, refusal="no request of A failed")
+    refusal = "no request of A failed" if found.ratio is None else None
+    ratio = Estimate(found.ratio, None, None, found.pairs, 1.0 - alpha, refusal=refusal)
     excess = excess_at_most(failures, alpha)
     change = Change.NOT_FOUND
     if test.rejected:
         change = Change.WORSE
-    elif found.p_value > UNSUSPICIOUS and (excess < SMALL or (at_most is not None and at_most < 1.0 + strict_limit)):
+    elif found.p_value > UNSUSPICIOUS and (excess < SMALL or is_ruled_out(failures, 1.0 + strict_limit, alpha)):
         change = Change.WITHIN
-    at_least, reason = ratio_limit(failures, test.level, upper=False), _reason(found, change, excess)
     return MetricChange(
-        "error_rate", "ratio", gating, found.share_a, found.share_b, ratio, at_most,
-        at_least, None, found.p_value, None, change, reason,
+        "error_rate", "ratio", gating, found.share_a, found.share_b, ratio, None,
+        None, None, found.p_value, None, change, _reason(found, change, excess),
     )  # fmt: skip
 
 

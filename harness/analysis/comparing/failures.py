@@ -78,7 +78,7 @@ def failure_test(failures: Failures, allowed: float) -> FailureTest | None:
 def ratio_limit(failures: Failures, tail: float, *, upper: bool) -> float | None:
     """The exact one-sided limit of the ratio of the failure rates (Clopper & Pearson, conditionally); None: no limit.
 
-    It knows of the counts alone, not of runs that differ.
+    It knows of the counts alone, not of runs that differ: half of an answer.
     """
     kept = usable(failures)
     failed_b, total = int(kept.failed_b.sum()), int(kept.failed_a.sum() + kept.failed_b.sum())
@@ -88,6 +88,14 @@ def ratio_limit(failures: Failures, tail: float, *, upper: bool) -> float | None
     if part >= 1.0:
         return None
     return part / (1.0 - part) * float(kept.n_a.sum() / kept.n_b.sum())
+
+
+def is_ruled_out(failures: Failures, times: float, tail: float) -> bool:
+    """Whether B's failures are surely fewer than so many times A's: by the counts, and by how much the runs differ."""
+    kept = usable(failures)
+    limit = ratio_limit(failures, tail, upper=True)
+    less = times * kept.failed_a / kept.n_a - kept.failed_b / kept.n_b
+    return limit is not None and limit < times and _between_pairs(less) <= tail
 
 
 def excess_at_most(failures: Failures, tail: float) -> float:

@@ -125,9 +125,9 @@ def _typical(values: NDArray[np.float64]) -> float | None:
 
 
 def _changed(pairs: _Timed, test: family.Tested, alpha: float, rule: Rule, *, gating: bool) -> MetricChange:
-    spread, limit = pairs.spread, math.log1p(rule.allowed)
+    spread = pairs.spread
     if spread is None:
-        return _without_interval(pairs, test, alpha, limit, gating=gating)
+        return _without_interval(pairs, test, alpha, rule, gating=gating)
     low, high = (_ratio(spread.limit(alpha / 2.0, upper=upper)) for upper in (False, True))
     at_most = _ratio(spread.limit(alpha, upper=True))
     change = Change.WITHIN if at_most < 1.0 + rule.strict_limit else Change.NOT_FOUND
@@ -141,7 +141,7 @@ def _changed(pairs: _Timed, test: family.Tested, alpha: float, rule: Rule, *, ga
         at_most=at_most,
         at_least=_ratio(spread.limit(test.level, upper=False)),
         detectable=detectable(spread.deviation, spread.pairs, test.level, rule.allowed),
-        p_value=spread.p_beyond(limit),
+        p_value=spread.p_beyond(math.log1p(rule.allowed)),
         sign_flip_p=sign_flip_p(pairs.d),
         change=Change.WORSE if test.rejected else change,
         reason="",
@@ -149,9 +149,15 @@ def _changed(pairs: _Timed, test: family.Tested, alpha: float, rule: Rule, *, ga
     return replace(found, reason=_reason(found, rule))
 
 
-def _without_interval(pairs: _Timed, test: family.Tested, alpha: float, limit: float, *, gating: bool) -> MetricChange:
+def _without_interval(pairs: _Timed, test: family.Tested, alpha: float, rule: Rule, *, gating: bool) -> MetricChange:
     """Too few pairs, or some in which one side alone lies among the failures: only signs are left to count."""
     n, why = len(pairs.d), _unknown(pairs)
+    change, reason = Change.UNKNOWN, why
+    if test.rejected:
+        change, reason = Change.WORSE, f"{why}; B is the slower one in too many pairs for chance"
+    elif n >= LEAST_PAIRS and sign_test_p(-pairs.d, -math.log1p(rule.strict_limit)) <= alpha:
+        strict = words.percent(rule.strict_limit)
+        change, reason = Change.WITHIN, f"{why}; in too many pairs for chance B is not slower by {strict}"
     value = _ratio(float(pairs.d.mean())) if n and np.isfinite(pairs.d).all() else None
     return MetricChange(
         metric=pairs.metric,
@@ -163,10 +169,10 @@ def _without_interval(pairs: _Timed, test: family.Tested, alpha: float, limit: f
         at_most=None,
         at_least=None,
         detectable=None,
-        p_value=pairs.p_value(limit) if n >= LEAST_PAIRS else None,
+        p_value=pairs.p_value(math.log1p(rule.allowed)) if n >= LEAST_PAIRS else None,
         sign_flip_p=sign_flip_p(pairs.d),
-        change=Change.WORSE if test.rejected else Change.UNKNOWN,
-        reason=f"{why}; B is the slower one in too many pairs for chance" if test.rejected else why,
+        change=change,
+        reason=reason,
     )
 
 
