@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.evidence import Evidence
+from harness.evidence.stretches import Stretch
 from harness.findings import Verdict
 from harness.slo import VITALS
 from tests.builders import T0
@@ -73,7 +74,10 @@ def test_a_peak_exactly_at_its_limit_is_beyond_a_strict_one() -> None:
 
 @pytest.mark.parametrize(("values", "expected"), [([1.0] * 4, Verdict.NOT_ENOUGH_DATA), ([1.0] * 5, Verdict.PASSED)])
 def test_a_few_readings_keep_no_limit(values: list[float], expected: Verdict) -> None:
-    found = judged("peak(threads) < 9", with_vitals(readings("threads", ("api (pid 7)", values))))
+    short = dataclasses.replace(
+        with_vitals(readings("threads", ("api (pid 7)", values))), stretches=(Stretch("measure", 0, T0, 6.0),)
+    )
+    found = judged("peak(threads) < 9", short)
 
     assert found.verdict is expected
     assert ("needs 1 more" in found.reason) is (expected is Verdict.NOT_ENOUGH_DATA)
@@ -115,6 +119,21 @@ def test_two_readings_make_no_mean() -> None:
 
     assert found.verdict is Verdict.NOT_ENOUGH_DATA
     assert found.reason == "api (pid 7): an interval needs 6 readings, there are 2: 4 more"
+
+
+def test_a_limit_is_not_kept_while_nobody_looks() -> None:
+    """Of 100 s the first 40 are read: what became of the memory after them is not known."""
+    found = with_vitals(readings("rss", ("api (pid 7)", [100.0 * MIB] * 40)))
+
+    answer = judged("peak(rss) < 256MiB", found)
+
+    assert (answer.verdict, answer.observed) == (Verdict.NOT_ENOUGH_DATA, 100.0 * MIB)
+    assert answer.reason.endswith("is the largest of 40 readings, and none for 60.5 s of 100 s")
+    assert judged("peak(rss) < 64MiB", found).verdict is Verdict.FAILED
+    rest = readings("rss", ("api (pid 8)", [90.0 * MIB] * 40), from_s=50.0)
+    assert judged("peak(rss) < 256MiB", dataclasses.replace(found, vitals=pd.concat([found.vitals, rest]))).verdict is (
+        Verdict.PASSED
+    )
 
 
 def test_requests_inside_are_added_up_over_the_processes() -> None:
