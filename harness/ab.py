@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from harness import described
 from harness.analysis.comparing import ab_words, words
-from harness.analysis.comparing.judged import Judged, judged, unjudged
+from harness.analysis.comparing.judged import QUANTILES, Judged, judged, unjudged
 from harness.analysis.comparing.paired import ERROR_RATE, Rule
+from harness.analysis.statistics.quantiles import needed
 from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
 from harness.environment import fingerprint
 from harness.errors import HarnessError, Interrupted, RunFolderError
@@ -92,7 +93,8 @@ def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int,
     look = max((i for i, size in enumerate(rule.looks) if size <= len(counted)), default=0)
     # Pairs beyond a look are not judged before the next one: each glance more would be a chance more of a false alarm.
     used = counted[: rule.looks[look]]
-    found = judged(used, rule, look, gating_of(bench, ask.gating))
+    gating = gating_of(bench, ask.gating)
+    found = judged(used, rule, look, gating)
     silence = _silence(rule, pairs, len(counted))
     if silence is not None:
         found = unjudged(found, silence)
@@ -119,7 +121,7 @@ def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int,
         stages=found.stages,
         blame=found.blame,
         pairs=tuple(pairs),
-        warnings=_warnings(bench, counted),
+        warnings=_warnings(bench, counted, gating),
         accepted=tuple(dict.fromkeys(each for pair in pairs for run in (pair.a, pair.b) for each in run.accepted)),
         environment=fingerprint(),
     )
@@ -161,17 +163,46 @@ def _reasons(found: Judged, change: Change) -> tuple[str, ...]:
     return tuple(f"{each.metric}: {each.reason}" for each in found.metrics if each.gating and each.change is change)
 
 
-def _warnings(bench: Bench, counted: list[PairFindings]) -> tuple[RunWarning, ...]:
+def _warnings(bench: Bench, counted: list[PairFindings], gating: tuple[str, ...]) -> tuple[RunWarning, ...]:
     warnings = []
+    if (bench.a.target, bench.a.start) == (bench.b.target, bench.b.start):
+        message = "A and B are the same: what this finds is the noise of the machine, or a false alarm"
+        warnings.append(RunWarning("same_sides", message, "`harness calibrate` measures that on purpose"))
     if bench.a.start is None or bench.b.start is None:
         message = "a side given as a URL is one process for all pairs: what it happens to be like counts as a change"
         hint = "give --a-cmd and --b-cmd, which are started anew for each run"
         warnings.append(RunWarning("one_process", message, hint))
+    elif bench.scenario.load.warmup_s == 0.0:
+        message = "without a warm-up the first requests of each run meet a service that has just started"
+        warnings.append(RunWarning("cold_start", message, "give --warmup, e.g. --warmup 5s"))
+    if behind := sum(pair.b.unstable for pair in counted):
+        message = f"B answered fewer than came in {behind} of {len(counted)} runs: its figures grow with their length"
+        warnings.append(
+            RunWarning("candidate_unstable", message, "compare at a lower rate to see how much slower it is")
+        )
+    warnings += _thin(counted, gating)
     waits = ab_words.waiting_share(counted)
     if waits is not None and waits > 0.5:
-        message = f"{words.percent(waits)} of A's latency is waiting: near saturation every figure varies much more"
+        message = (
+            f"{words.percent(round(waits, 2))} of A's latency is waiting: near saturation every figure varies much more"
+        )
         warnings.append(RunWarning("near_saturation", message, "compare at about half of what A holds"))
     return tuple(warnings)
+
+
+def _thin(counted: list[PairFindings], gating: tuple[str, ...]) -> list[RunWarning]:
+    """Quantiles that decide and stand on a handful of requests: pairs carry them, and little beyond these pairs."""
+    n = min((run.n for pair in counted for run in (pair.a, pair.b)), default=0)
+    least = {metric: needed(float(metric[1:]) / 100.0) for metric in gating if metric in QUANTILES}
+    return [
+        RunWarning(
+            "few_requests",
+            f"{metric} of a run of {n:,} requests is one of its few slowest and differs much from run to run",
+            f"give a --duration of {requests:,} requests and more, or decide on p50",
+        )
+        for metric, requests in least.items()
+        if 0 < n < requests
+    ]
 
 
 def write_reports(folder: RunFolder, found: AbFindings) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def test_work_is_named_before_the_queue_that_grew_more() -> None:
     assert found.stage == "inference"
     assert found.sentence == (
         "inference takes +8.00 ms a request (+7.50 ms to +8.50 ms), 30% of the change of the mean latency; "
-        "queue +20.0 ms as a consequence"
+        "queue +20.0 ms as a consequence."
     )
 
 

@@ -38,7 +38,8 @@ def plan_line(scenario: Scenario, a: str, b: str, looks: Sequence[int]) -> str:
 def pair_line(pair: PairFindings) -> str:
     """One finished pair, while others are measured."""
     sides = "   ".join(f"{name} {_side(run)}" for name, run in (("A", pair.a), ("B", pair.b)))
-    return f"pair {pair.number} ({pair.order})  {sides}" + ("" if pair.counted else f"  not counted: {pair.reason}")
+    why = "" if pair.counted else f"  not counted: {visible(pair.reason, 500)}"
+    return f"pair {pair.number} ({pair.order})  {sides}{why}"
 
 
 def _side(run: SideRun) -> str:
@@ -50,8 +51,9 @@ def _side(run: SideRun) -> str:
 
 def undecided_line(metrics: Sequence[MetricChange], pairs: int, next_look: int) -> str:
     """Between two looks: why it goes on."""
-    shown = [f"{metric.metric} {_interval(metric)}" for metric in metrics if metric.gating]
-    return f"after {pairs} pairs: {', '.join(shown)}; not decided, {next_look - pairs} more"
+    known = [metric for metric in metrics if metric.gating and metric.ratio.low is not None]
+    shown = ", ".join(f"{metric.metric} {words.changed(metric.ratio)}" for metric in known)
+    return f"after {pairs} pairs: {f'{shown}; ' if shown else ''}not decided, {next_look - pairs} more"
 
 
 def as_text(found: AbFindings) -> Callable[..., str]:
@@ -62,12 +64,25 @@ def as_text(found: AbFindings) -> Callable[..., str]:
 def headline(found: AbFindings) -> str:
     """The verdict in one line."""
     if found.verdict is Verdict.PASSED:
-        return "PASSED: no slow-down found" if found.change is Change.NOT_FOUND else "PASSED: not slower"
-    return {
-        Verdict.FAILED: "FAILED: B is slower than A",
-        Verdict.NOT_ENOUGH_DATA: "NOT ENOUGH DATA",
-        Verdict.INVALID: "INVALID MEASUREMENT",
-    }[found.verdict]
+        allowed, strict = words.percent(found.allowed), words.percent(found.strict_limit)
+        none = f"no slow-down beyond {allowed} found"
+        words_of = f"PASSED: {none if found.change is Change.NOT_FOUND else f'a slow-down of {strict} is ruled out'}"
+    else:
+        words_of = {
+            Verdict.FAILED: f"FAILED: {_failed(found)}",
+            Verdict.NOT_ENOUGH_DATA: "NOT ENOUGH DATA",
+            Verdict.INVALID: "INVALID MEASUREMENT",
+        }[found.verdict]
+    judged = [size for size in found.looks if size <= sum(pair.counted for pair in found.pairs)]
+    interrupted = found.interrupted and judged and found.verdict in (Verdict.PASSED, Verdict.FAILED)
+    return f"{words_of} (interrupted: judged on the first {judged[-1]} pairs)" if interrupted else words_of
+
+
+def _failed(found: AbFindings) -> str:
+    worse = [metric.metric for metric in found.metrics if metric.gating and metric.change is Change.WORSE]
+    if not worse:
+        return "the service of B ended under load"
+    return "more requests of B fail" if worse == ["error_rate"] else "B is slower than A"
 
 
 def render(found: AbFindings, width: int = 100, colour: bool = False) -> str:
@@ -77,8 +92,12 @@ def render(found: AbFindings, width: int = 100, colour: bool = False) -> str:
     _opening(console, found)
     if found.pairs:
         console.print(_metrics(found))
+        console.print(_legend(found), style="dim")
     if found.stages:
+        console.print()
         console.print(_stages(found))
+    if found.warnings:
+        console.print()
     for warning in found.warnings:
         console.print(f"warning: {visible(warning.message, 500)}")
         console.print(f"  hint: {visible(warning.hint, 500)}")
@@ -97,17 +116,19 @@ def _opening(console: Console, found: AbFindings) -> None:
     left = len(found.pairs) - counted
     also = f", {left} not counted" if left else ""
     console.print(
-        f"{visible(found.scenario)}: {found.load}; {counted} pairs{also}; allowed {words.percent(found.allowed)}"
+        f"{visible(found.scenario)}: {visible(found.load, 300)}; {counted} pair{'' if counted == 1 else 's'}{also}; "
+        f"a slow-down of {words.percent(found.allowed)} is allowed"
     )
     console.print()
     for sentence in found.sentences:
         console.print(f"- {visible(sentence, 1000)}")
-    console.print()
+    if found.sentences:
+        console.print()
 
 
 def _metrics(found: AbFindings) -> Table:
     table = Table(box=None, pad_edge=False, title_justify="left")
-    for name in ("metric", "A", "B", "change", "interval", "at most", "finds", ""):
+    for name in ("metric", "A", "B", "worse by", "interval", "at most", "finds", ""):
         table.add_column(name, justify="left" if name in ("metric", "") else "right")
     for metric in found.metrics:
         table.add_row(
@@ -118,9 +139,23 @@ def _metrics(found: AbFindings) -> Table:
             _interval(metric),
             ratio_text(metric.at_most),
             ratio_text(metric.detectable),
-            _WORDS[metric.change] if metric.gating else "",
+            _word(metric) if metric.gating else "",
         )
     return table
+
+
+def _word(metric: MetricChange) -> str:
+    return "not judged" if metric.reason.startswith("not judged") else _WORDS[metric.change]
+
+
+def _legend(found: AbFindings) -> str:
+    """What the columns are."""
+    confidence = words.percent(found.metrics[0].ratio.confidence) if found.metrics else ""
+    deciding = ", ".join(metric.metric for metric in found.metrics if metric.gating)
+    return (
+        f"worse by: B against A, of throughput A against B; interval and upper limit at {confidence}, n = pairs; "
+        f"finds: what 4 of 5 such comparisons would call worse; {deciding} decide"
+    )
 
 
 def _stages(found: AbFindings) -> Table:

@@ -6,24 +6,27 @@ from collections.abc import Sequence
 
 from harness.analysis.comparing import words
 from harness.analysis.comparing.judged import Judged
-from harness.analysis.comparing.paired import Rule
+from harness.analysis.comparing.paired import ERROR_RATE, Rule
+from harness.analysis.statistics import student
 from harness.comparison import Change, MetricChange, PairFindings, StageChange
 
 WAITS = ("backlog", "queue", "queue_est")
 MOST_STAGES = 2
 """Other stages that are said to have changed, beside the one to blame."""
+LITTLE = 0.01
+"""Of A's mean latency: a stage that changed by less is in the table, and not worth a sentence."""
 
 
 def sentences(found: Judged, rule: Rule, pairs: int) -> tuple[str, ...]:
-    """At most five: what changed, where, what is ruled out, and what such pairs could have seen."""
+    """At most six: what changed, where, what is ruled out, and what such pairs could have seen."""
     gating = [metric for metric in found.metrics if metric.gating]
-    said = [_outcome(found, gating, rule, pairs)]
+    said = [_outcome(found, gating, rule, pairs), *_allowed(gating, rule), *_failures(gating)]
     if found.blame is not None:
         said.append(found.blame.sentence)
     said += _other_stages(found)
     seen = [f"{metric.metric} {words.change(metric.detectable)}" for metric in gating if metric.detectable is not None]
     if seen:
-        said.append(f"What {pairs} such pairs find in 4 of 5 comparisons on this machine: {' and '.join(seen)}.")
+        said.append(f"The smallest slow-downs that 4 of 5 comparisons of {pairs} such pairs find: {', '.join(seen)}.")
     return tuple(said)
 
 
@@ -32,7 +35,9 @@ def _outcome(found: Judged, gating: Sequence[MetricChange], rule: Rule, pairs: i
     if worse:
         return f"B is worse than A: {'; '.join(_worse(metric) for metric in worse)}."
     most = [
-        f"{metric.metric} at most {words.change(metric.at_most)}" for metric in gating if metric.at_most is not None
+        f"{m.metric} {m.reason if m.at_most is None else f'at most {words.change(m.at_most)}'}"
+        for m in gating
+        if m.metric != ERROR_RATE and m.change is not Change.UNKNOWN
     ]
     limits = f": {', '.join(most)}" if most else ""
     if found.change is Change.WITHIN:
@@ -43,26 +48,50 @@ def _outcome(found: Judged, gating: Sequence[MetricChange], rule: Rule, pairs: i
 
 
 def _worse(metric: MetricChange) -> str:
-    if metric.ratio.value is None or metric.ratio.low is None or metric.ratio.high is None:
+    if metric.ratio.low is None or metric.ratio.high is None:
         return f"{metric.metric}, {metric.reason}"
-    interval = f"{words.change(metric.ratio.low)} to {words.change(metric.ratio.high)}"
-    return f"{metric.metric} {words.change(metric.ratio.value)} ({interval})"
+    return f"{metric.metric} by {words.changed(metric.ratio)}"
+
+
+def _allowed(gating: Sequence[MetricChange], rule: Rule) -> list[str]:
+    """What is slower all the same: a release after the other may each be so by a little."""
+    slower = [m for m in gating if m.change is not Change.WORSE and m.ratio.low is not None and m.ratio.low > 1.0]
+    if not slower:
+        return []
+    shown = ", ".join(f"{metric.metric} by {words.changed(metric.ratio)}" for metric in slower)
+    return [f"B is slower than A, though not surely by more than the {words.percent(rule.allowed)} allowed: {shown}."]
+
+
+def _failures(gating: Sequence[MetricChange]) -> list[str]:
+    return [
+        f"{metric.reason[:1].upper()}{metric.reason[1:]}."
+        for metric in gating
+        if metric.metric == ERROR_RATE and metric.change is not Change.WORSE and (metric.a or metric.b)
+    ]
 
 
 def _other_stages(found: Judged) -> list[str]:
     """Stages that changed beyond their interval, other than the one to blame."""
-    named = found.blame.stage if found.blame is not None else None
-    clear = [stage for stage in found.stages if stage.stage != named and _clear(stage)]
-    clear = sorted(clear, key=lambda stage: -abs(stage.change.value or 0.0))[:MOST_STAGES]
-    if not clear:
-        return []
+    named = "" if found.blame is None else found.blame.sentence
+    least = LITTLE * sum(stage.a_s or 0.0 for stage in found.stages)
+    others = [stage for stage in found.stages if found.blame is None or stage.stage != found.blame.stage]
+    clear = [stage for stage in others if _clear(stage, len(found.stages), least)]
+    clear = sorted(clear, key=lambda stage: -abs(stage.change.value or 0.0))
     parts = [f"{stage.stage} {words.more(stage.change.value or 0.0)}" for stage in clear]
-    return [f"{'Also changed' if named else 'What changed in the mean'}: {', '.join(parts)}."]
+    parts = [part for part in parts if part not in named][:MOST_STAGES]
+    return [f"{'Also changed' if named else 'What changed in the mean'}: {', '.join(parts)}."] if parts else []
 
 
-def _clear(stage: StageChange) -> bool:
-    low, high = stage.change.low, stage.change.high
-    return low is not None and high is not None and (low > 0.0 or high < 0.0)
+def _clear(stage: StageChange, of: int, least_s: float) -> bool:
+    """Whether it changed beyond an interval that holds for so many stages together (Bonferroni): where nothing changed,
+    one of eight intervals of 95 % misses in a third of all comparisons.
+    """
+    change = stage.change
+    if change.value is None or change.low is None or abs(change.value) < least_s:
+        return False
+    tail = (1.0 - change.confidence) / 2.0
+    wider = student.quantile(1.0 - tail / of, change.n - 1.0) / student.quantile(1.0 - tail, change.n - 1.0)
+    return change.value != 0.0 and abs(change.value) > wider * (change.value - change.low)
 
 
 def waiting_share(pairs: Sequence[PairFindings]) -> float | None:

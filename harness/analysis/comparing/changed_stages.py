@@ -113,7 +113,7 @@ def _sentence(best: StageChange, model: str | None, also: Sequence[StageChange],
         said += "; " + _listed(also) + " as well"
     if waits:
         said += "; " + _listed(waits) + " as a consequence"
-    return said
+    return f"{said}."
 
 
 def _listed(stages: Sequence[StageChange]) -> str:

@@ -40,8 +40,8 @@ def failure_change(
         return MetricChange(
             "error_rate", "ratio", gating, None, None, nothing, None, None, None, None, None, Change.UNKNOWN, refusal
         )
-    refusal = "no request of A failed" if found.ratio is None else None
-    ratio = Estimate(found.ratio, None, None, found.pairs, 1.0 - alpha, refusal=refusal)
+    none_of_a = "no request of A failed" if found.ratio is None else None
+    ratio = Estimate(found.ratio, None, None, found.pairs, 1.0 - alpha, refusal=none_of_a)
     excess = excess_at_most(failures, alpha)
     change = Change.NOT_FOUND
     if test.rejected:

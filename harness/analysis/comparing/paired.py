@@ -194,7 +194,8 @@ def _reason(found: MetricChange, rule: Rule) -> str:
         words.percent(rule.strict_limit),
     )
     if found.change is Change.WORSE:
-        return f"slower by {value}, at least {words.change(found.at_least)}: more than the {allowed} allowed"
+        slower = "A has more by" if found.metric in TURNED else "slower by"
+        return f"{slower} {value}, at least {words.change(found.at_least)}: more than the {allowed} allowed"
     if found.change is Change.WITHIN:
         return f"{value}, at most {words.change(found.at_most)}: a slow-down of {strict} is ruled out"
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from harness.estimates import Estimate
 from harness.units import format_duration
 
 
@@ -15,6 +16,13 @@ def change(ratio: float | None) -> str:
         return f"{ratio:.3g} times"
     shown = f"{(ratio - 1.0) * 100.0:+.1f}%"
     return "0.0%" if shown in ("-0.0%", "+0.0%") else shown
+
+
+def changed(ratio: Estimate) -> str:
+    """`+10.0% (+7.1% to +13.0%)`; without a second part where there is no interval."""
+    if ratio.low is None or ratio.high is None:
+        return change(ratio.value)
+    return f"{change(ratio.value)} ({change(ratio.low)} to {change(ratio.high)})"
 
 
 def percent(share: float) -> str:
