@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 import pytest
-from ci_builders import a_baseline, a_calibration, a_hostile_ab, a_passed_ab, an_ab, every_judged
+from ci_builders import a_baseline, a_calibration, a_hostile_ab, a_metric, a_passed_ab, an_ab, every_judged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_builders import a_summary, an_empty_summary, some_slos
@@ -14,6 +14,7 @@ from report_diagnosed import a_diagnosed_summary
 from report_hostile import ALL, a_hostile_summary
 from test_report_formats import structure
 
+from harness.comparison import Change
 from harness.errors import NothingMeasured
 from harness.findings import Verdict
 from harness.report import annotations, job_summary, junit
@@ -42,7 +43,7 @@ def test_a_pass_is_a_notice_that_says_how_much_slower_it_may_be() -> None:
     (line,) = annotations.lines(a_passed_ab())
 
     assert line.startswith("::notice title=read-receipts%3A passed::")
-    assert "p95: at most +3.5%25 worse (such runs show +7.0%25 and more)" in line
+    assert "p95: at most +3.5%25 worse (such pairs find +7.0%25 and more)" in line
 
 
 @pytest.mark.parametrize("verdict", [Verdict.NOT_ENOUGH_DATA, Verdict.INVALID])
@@ -61,7 +62,7 @@ def test_what_was_accepted_is_a_warning_beside_the_notice() -> None:
     passed = a_summary(verdict=Verdict.PASSED, reasons=(), slo=some_slos()[:1], accepted=("sends left 80 ms late",))
 
     assert levels(passed) == ["warning", "notice"]
-    assert "accepted: sends left 80 ms late" in annotations.lines(passed)[0]
+    assert "accepted as it is::sends left 80 ms late" in annotations.lines(passed)[0]
 
 
 def test_no_step_gets_more_annotations_than_are_shown() -> None:
@@ -70,6 +71,13 @@ def test_no_step_gets_more_annotations_than_are_shown() -> None:
 
     assert len(lines) == 10
     assert lines[-1].startswith("::error title=read-receipts%3A 21 more::p90(inference) < 9ms%0A")
+
+
+def test_a_run_and_its_earlier_runs_share_what_a_step_may_annotate() -> None:
+    many = tuple(dataclasses.replace(some_slos()[1], expression=f"p90(inference) < {i}ms") for i in range(9))
+
+    assert len(annotations.lines(a_summary(slo=many), a_baseline())) == 10
+    assert len(annotations.lines(a_summary(slo=many[:8]), a_baseline())) == 9
 
 
 def test_an_error_before_the_first_request_is_annotated() -> None:
@@ -116,8 +124,9 @@ def test_the_summary_of_pairs_says_what_changed_and_how_much_at_most() -> None:
     text = job_summary.render_ab(an_ab())
 
     assert "| p95 | 200 ms | 224 ms | +12.0% (+9.0% … +15.0%, n = 5) | +14.5% | +7.0% | ❌ worse |" in text
-    assert "**p50: at most +3.5% worse (such runs show +7.0% and more); p95: at most +14.5% worse" in text
-    assert "**What changed:** Inference takes 21.5 ms longer" in text
+    assert "**p50: at most +3.5% worse (such pairs find +7.0% and more); p95: at most +14.5% worse" in text
+    assert text.count("Inference takes 21.5 ms longer") == 1
+    assert "**What changed:** Inference takes 21.5 ms longer" in job_summary.render_ab(an_ab(sentences=()))
     assert "| inference | 80.0 ms | 102 ms | +21.5 ms (18.1 ms … 24.9 ms) | 96.0% |  |" in text
 
 
@@ -142,7 +151,7 @@ def test_no_figure_of_an_invalid_measurement_is_marked_as_passed_or_failed() -> 
 
         assert "✅" not in text
         assert "❌" not in text
-        assert "⚠️ not judged" in text
+        assert "ℹ️ not judged" in text
 
 
 def test_a_run_without_an_slo_is_told_to_have_judged_nothing() -> None:
@@ -150,13 +159,41 @@ def test_a_run_without_an_slo_is_told_to_have_judged_nothing() -> None:
 
     assert job_summary.render(done).startswith("### ℹ️ <code>read-receipts</code>: nothing judged: no SLO")
     assert annotations.lines(done)[0].startswith("::notice title=read-receipts%3A nothing judged%3A no SLO")
-    assert 'name="verdict" value="nothing judged: no SLO"' in junit.render(done)
+    assert 'name="verdict" value="nothing judged: no SLO (4 of 244 requests failed)"' in junit.render(done)
+
+
+def test_an_interrupted_pass_has_no_green_mark_and_what_is_undecided_none_where_that_is_not_enough() -> None:
+    interrupted = a_summary(verdict=Verdict.PASSED, reasons=(), slo=some_slos()[:1], interrupted=True)
+    undecided = an_ab(
+        strict=True, verdict=Verdict.NOT_ENOUGH_DATA, blame=None, metrics=(a_metric("p95", Change.NOT_FOUND),)
+    )
+
+    assert job_summary.render(interrupted).startswith("### ❔ <code>read-receipts</code>: passed (interrupted")
+    assert job_summary.render(a_passed_ab(interrupted=True)).startswith("### ❔ ")
+    assert "❔ not found" in job_summary.render(undecided)
+    assert "✅ not found" in job_summary.render(a_passed_ab())
+
+
+def test_earlier_runs_are_told_apart_from_the_run_also_when_there_are_none() -> None:
+    nothing = a_baseline(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("needs 8 runs, has 0",), runs=(), metrics=())
+
+    assert one_line(a_baseline()).startswith("read-receipts: against earlier runs: failed: ")
+    assert "### ❔ <code>read-receipts</code>: against earlier runs: not enough data" in job_summary.render(
+        a_summary(), nothing
+    )
+    assert annotations.lines(a_summary(), nothing)[-1].startswith("::error title=read-receipts%3A ")
+
+
+def test_a_calibration_is_not_called_passed() -> None:
+    assert one_line(a_calibration()) == "read-receipts: calibrated: Five pairs find +9 % here."
+    assert "passed" not in job_summary.render(a_calibration())
+    assert annotations.lines(a_calibration())[0].startswith("::notice title=read-receipts%3A calibrated::")
 
 
 def test_what_was_accepted_stands_below_the_verdict() -> None:
     text = job_summary.render(a_summary(verdict=Verdict.PASSED, slo=some_slos()[:1], accepted=("sends left late",)))
 
-    assert "passed (an invalid measurement, judged as accepted)" in text.splitlines()[0]
+    assert "passed (an invalid measurement, accepted as it is)" in text.splitlines()[0]
     assert "- accepted as it is: sends left late" in text
 
 
@@ -176,7 +213,7 @@ def test_no_name_changes_the_structure_of_the_summary(text: str) -> None:
 
 
 def test_the_verdict_fits_one_line_whatever_is_in_it() -> None:
-    assert one_line(a_passed_ab()) == "read-receipts: passed"
+    assert one_line(a_passed_ab()).startswith("read-receipts: passed: p50: at most +3.5% worse")
     assert one_line(a_summary()) == "read-receipts: failed: p90(inference) < 100ms: 139 of 240 above the limit"
     for text in ALL:
         assert len(one_line(a_hostile_summary(text)).splitlines()) == 1

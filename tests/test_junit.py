@@ -19,7 +19,7 @@ from report_hostile import ALL, a_hostile_summary
 from harness import __version__
 from harness.comparison import Change
 from harness.errors import NothingMeasured
-from harness.findings import Estimate, Verdict
+from harness.findings import Estimate, SloFindings, Verdict
 from harness.model import RunWarning
 from harness.report import job_summary, junit
 from harness.report.cases import Findings
@@ -105,6 +105,45 @@ def test_nothing_of_an_invalid_run_is_passed_or_failed() -> None:
     assert "hint: use a larger machine" in said(text, "measurement is valid")
 
 
+def test_no_word_of_an_invalid_run_says_that_a_limit_is_met_or_missed() -> None:
+    text = junit.render(a_summary(verdict=Verdict.INVALID, reasons=("sends left 80 ms late",)))
+
+    assert "passed" not in text
+    assert "failed, observed" not in text
+    assert said(text, "p95(latency) < 1s").startswith("not judged: observed 310 ms (n = 244)")
+
+
+def test_a_run_without_an_slo_is_not_all_green() -> None:
+    done = a_summary(verdict=Verdict.PASSED, reasons=(), slo=())
+    strict = a_summary(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("there is no SLO to judge",), slo=())
+
+    assert outcomes(junit.render(done)) == {"measurement is valid": "passed", "SLOs are met": "skipped"}
+    assert outcomes(junit.render(strict)) == {"measurement is valid": "passed", "SLOs are met": "error"}
+
+
+def test_a_measurement_that_was_accepted_is_not_called_valid() -> None:
+    late = RunWarning("late", "sends left 80 ms late", "use a larger machine", True)
+    done = a_summary(verdict=Verdict.PASSED, slo=some_slos()[:1], accepted=(late.message,), warnings=(late,))
+
+    assert outcomes(junit.render(done))["measurement is valid"] == "skipped"
+    assert outcomes(junit.render(a_passed_ab(accepted=("B was late",))))["measurement is valid"] == "skipped"
+    assert output(junit.render(done), "system-err") == "accepted: sends left 80 ms late (hint: use a larger machine)"
+
+
+def test_pairs_that_are_too_few_to_judge_fail_nothing() -> None:
+    few = an_ab(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("it was interrupted: 3 of 5 pairs",), interrupted=True)
+
+    found = outcomes(junit.render(few))
+    assert found["p95: worse by no more than +5.0%"] == "skipped"
+    assert (found["verdict"], found["run was not interrupted"]) == ("error", "error")
+
+
+def test_a_rate_is_written_as_one() -> None:
+    slow = SloFindings("throughput > 20/s", Verdict.FAILED, 18.03, 20.0, "1/s", 244, "too slow")
+
+    assert "observed 18/s (n = 244)" in junit.render(a_summary(slo=(slow,)))
+
+
 def test_an_slo_that_nobody_can_judge_says_where_to_look() -> None:
     unknown = dataclasses.replace(some_slos()[1], verdict=Verdict.INVALID, observed=None, reason="no stage is known")
     text = said(junit.render(a_summary(verdict=Verdict.INVALID, slo=(unknown,))), "p90(inference) < 100ms")
@@ -171,7 +210,7 @@ def test_a_slow_down_names_the_stage_and_how_large_it_is_at_most() -> None:
     text = said(junit.render_ab(an_ab()), "p95: worse by no more than +5.0%")
 
     assert "A 200 ms, B 224 ms: +12.0% (+9.0% … +15.0%, n = 5)" in text
-    assert "p95: at most +14.5% worse (such runs show +7.0% and more)" in text
+    assert "p95: at most +14.5% worse (such pairs find +7.0% and more)" in text
     assert "blamed stage: inference, model text-recognition" in text
     assert text.count("Inference takes 21.5 ms longer") == 1
 

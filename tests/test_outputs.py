@@ -73,8 +73,17 @@ def test_json_of_a_run_holds_what_earlier_runs_say() -> None:
 
 
 def test_quiet_prints_the_verdict_on_one_line() -> None:
-    assert run(a_passed_ab(), "--quiet").stdout == "read-receipts: passed\n"
+    assert run(a_passed_ab(), "--quiet").stdout.startswith("read-receipts: passed: p50: at most +3.5% worse")
     assert run(an_ab(), "-q").stdout.startswith("read-receipts: failed: p95 is 12 % worse")
+
+
+def test_quiet_is_one_line_also_with_earlier_runs() -> None:
+    passed, failed = a_summary(verdict=Verdict.PASSED, reasons=(), slo=some_slos()[:1]), a_baseline()
+    fine = a_baseline(verdict=Verdict.PASSED, reasons=(), metrics=())
+    merged = a_summary(reasons=("against earlier runs: p95 is above what 9 runs predict",))
+
+    assert run(passed, "-q", baseline=fine).stdout == "read-receipts: passed: against earlier runs: passed\n"
+    assert run(merged, "-q", baseline=failed).stdout == f"read-receipts: failed: {merged.reasons[0]}\n"
 
 
 def test_files_are_written_beside_the_text_also_into_new_folders(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from report_builders import a_coverage, a_summary, an_empty_summary, an_estimate
 
 from harness.findings import Estimate, Loss, Reading, Verdict, WaitFindings
 from harness.model import RunWarning
-from harness.report import figures, json_report, lines
+from harness.report import figures, json_report, lines, verdict_text
 from harness.report.lights import LightState, lights
 from harness.report.palette import DARK, LIGHT, Theme
 from harness.report.text import visible
@@ -122,22 +122,22 @@ def test_an_estimated_queue_and_an_unsplit_rest_appear_only_when_there_are() -> 
 def test_no_slo_and_an_interruption_are_said_beside_the_verdict() -> None:
     summary = a_summary(verdict=Verdict.PASSED, slo=(), interrupted=True)
 
-    assert lines.verdict_line(summary).startswith("nothing judged: no SLO (")
-    assert lines.verdict_line(summary).endswith("; interrupted: judged on what was measured)")
+    assert verdict_text.verdict_line(summary).startswith("nothing judged: no SLO (")
+    assert verdict_text.verdict_line(summary).endswith("; interrupted)")  # not "judged on what was measured"
 
 
 def test_failures_stand_beside_a_verdict_that_nobody_gave() -> None:
     counts = dataclasses.replace(a_summary().counts, scheduled=600, ok=560, failed=40, censored=0)
     unjudged = a_summary(verdict=Verdict.PASSED, slo=(), counts=counts)
 
-    assert lines.verdict_line(unjudged) == "nothing judged: no SLO (40 of 600 requests failed)"
+    assert verdict_text.verdict_line(unjudged) == "nothing judged: no SLO (40 of 600 requests failed)"
 
 
 def test_an_accepted_measurement_is_never_shown_as_a_plain_pass() -> None:
     summary = a_summary(verdict=Verdict.PASSED, accepted=("the generator was late",), decided="decided at look 2 of 4")
 
-    assert lines.verdict_line(summary) == "passed (an invalid measurement, judged as accepted)"
-    assert lines.reason_lines(summary) == [
+    assert verdict_text.verdict_line(summary) == "passed (an invalid measurement, accepted as it is)"
+    assert verdict_text.reason_lines(summary) == [
         *summary.reasons, "accepted as it is: the generator was late", "decided at look 2 of 4",
     ]  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_a_run_without_any_success_says_so_beside_its_verdict() -> None:
     counts = some_counts(ok=0, failed=244)
     summary = a_summary(verdict=Verdict.NOT_ENOUGH_DATA, counts=counts)
 
-    assert lines.verdict_line(summary) == "not enough data (no request succeeded: 244 failed)"
+    assert verdict_text.verdict_line(summary) == "not enough data (no request succeeded: 244 failed)"
 
 
 def test_where_clocks_do_not_tell_upload_from_download_both_are_marked() -> None:

@@ -119,8 +119,7 @@ def publish(
     all_found = [found] if baseline is None else [found, baseline]
     unwritten = _write_files(outputs, lambda: junit.render(*all_found), lambda: job_summary.render(*all_found))
     if outputs.annotate:
-        for each in all_found:
-            _say_all(annotations.lines(each))
+        _say_all(annotations.lines(*all_found))
     if outputs.on_stdout is None:
         _show(found, baseline, outputs, text, notes)
     elif outputs.as_json:
@@ -167,9 +166,7 @@ def _show(
     from harness.report.cases import one_line
 
     if outputs.quiet:
-        for each in (found, baseline):
-            if each is not None:
-                click.echo(one_line(each))
+        click.echo(one_line(found, baseline))
         return
     if text is None and isinstance(found, Summary):
         click.echo(console.render(found, width=_width(), colour=_colour()).rstrip("\n"))

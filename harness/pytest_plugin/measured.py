@@ -20,7 +20,7 @@ from harness.pytest_plugin.figure import HIDDEN, Figure, Judged
 from harness.pytest_plugin.limits import Known, any_limit, limit_text, name_of, read, read_one, shown
 from harness.record import validated
 from harness.report import console
-from harness.report.lines import VERDICT_WORDS
+from harness.report.verdict_text import VERDICT_WORDS, slo_word, unjudged
 from harness.run_folder import RunFolder
 from harness.slo import Slo, Where
 from harness.units import format_duration
@@ -48,7 +48,7 @@ class Measured:
         """The run in one line."""
         s = self.summary
         half, most = format_duration(s.latency.p50.value), format_duration(s.latency.p95.value)
-        word = VERDICT_WORDS[s.verdict] if s.slo else "measured"
+        word = "measured" if unjudged(s) else VERDICT_WORDS[s.verdict]
         return f"{word}: {s.scenario}, {s.load}; p50 {half}, p95 {most}, n = {s.latency.p95.n:,}; {self.report}"
 
     @property
@@ -191,7 +191,7 @@ class Measured:
         found = judge_slo(slo, self._evidence)
         observed = f"{shown(found.observed, found.unit)}; " if found.observed is not None else ""
         lines = (
-            f"{found.expression}: {VERDICT_WORDS[found.verdict]}",
+            f"{found.expression}: {slo_word(found.verdict)}",
             f"  {observed}n = {found.n:,}: {found.reason}",
             *self._evidence_lines(),
         )

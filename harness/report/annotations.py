@@ -7,28 +7,30 @@ from __future__ import annotations
 
 from harness.errors import HarnessError
 from harness.findings import Verdict
-from harness.report.cases import Case, Findings, Told, told
+from harness.report.cases import Case, Findings, Told, told_together
 from harness.report.text import visible
+from harness.report.verdict_text import slo_word
 
 MOST = 10
 """Annotations of one kind that a step may have; more would not be shown."""
 
 
-def lines(found: Findings) -> list[str]:
+def lines(*found: Findings) -> list[str]:
     """One error for each case that did not pass; a notice when all did; a warning for what was accepted."""
-    each = told(found)
-    bad = [case for case in each.cases if case.verdict not in (Verdict.PASSED, None)]
+    all_told = told_together(found)
+    bad = [(each, case) for each in all_told for case in each.cases if case.verdict not in (Verdict.PASSED, None)]
     shown = bad if len(bad) <= MOST else bad[: MOST - 1]
-    made = [_line("error", _title(each, case), [case.said, *case.why]) for case in shown]
+    made = [_line("error", _title(each, case), [case.said, *case.why]) for each, case in shown]
     if len(bad) > len(shown):
-        made.append(
-            _line("error", f"{each.scenario}: {len(bad) - len(shown)} more", [c.name for c in bad[len(shown) :]])
-        )
-    accepted = [note for note in each.notes if note.startswith("accepted: ")]
-    if accepted:
-        made.append(_line("warning", f"{each.scenario}: judged although it is doubtful", accepted))
-    if not bad:
-        made.append(_line("notice", f"{each.scenario}: {each.headline}", [each.at_most, *each.sentences[:1]]))
+        more = [case.name for _, case in bad[len(shown) :]]
+        made.append(_line("error", f"{all_told[0].scenario}: {len(more)} more", more))
+    for each in all_told:
+        if each.accepted:
+            made.append(
+                _line("warning", f"{each.scenario}: an invalid measurement, accepted as it is", list(each.accepted))
+            )
+        if not bad:
+            made.append(_line("notice", f"{each.scenario}: {each.headline}", [each.at_most, *each.sentences[:1]]))
     return made
 
 
@@ -38,9 +40,7 @@ def refusal(error: HarnessError, name: str) -> list[str]:
 
 
 def _title(each: Told, case: Case) -> str:
-    words = {Verdict.FAILED: "failed", Verdict.NOT_ENOUGH_DATA: "not enough data", Verdict.INVALID: "invalid"}
-    word = words.get(case.verdict, "") if case.verdict is not None else ""
-    return f"{each.scenario}: {case.name}: {word}"
+    return f"{each.scenario}: {case.name}: {slo_word(case.verdict)}"
 
 
 def _line(level: str, title: str, texts: list[str]) -> str:

@@ -12,8 +12,8 @@ from harness.comparison import BaselineFindings, BaselineMetric, Change
 from harness.findings import Verdict
 from harness.report import console_tables, figures
 from harness.report.history_text import when
-from harness.report.lines import VERDICT_WORDS
 from harness.report.text import visible
+from harness.report.verdict_text import VERDICT_WORDS
 from harness.units import format_count
 
 COLUMNS = ("metric", "typical", "limit", "this run", "", "why")

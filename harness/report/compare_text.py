@@ -16,8 +16,8 @@ from harness.estimates import Estimate
 from harness.model import TRANSFER
 from harness.report import console_tables
 from harness.report.figures import decimals_for, in_unit, ms, share
-from harness.report.lines import VERDICT_WORDS
 from harness.report.text import visible
+from harness.report.verdict_text import VERDICT_WORDS
 from harness.units import MISSING, format_count
 
 NARROWEST = 60

@@ -26,27 +26,27 @@ from harness.report.lines import (
     latency_lines,
     latency_note,
     name_lines,
-    reason_lines,
     stage_table,
-    unjudged,
-    verdict_line,
     waits_line,
-    warning_lines,
 )
 from harness.report.palette import DARK
 from harness.report.text import visible
+from harness.report.verdict_text import reason_lines, slo_verdict, slo_word, tone_of, verdict_line, warning_lines
 from harness.units import format_duration
 
 NARROWEST, WIDEST = 60, 120
 
 _STYLES = {
+    None: "bold",
     Verdict.PASSED: "bold green",
     Verdict.FAILED: "bold red",
     Verdict.NOT_ENOUGH_DATA: "bold yellow",
     Verdict.INVALID: "bold magenta",
 }
 _HEALTH_STYLES = {HealthState.HEALTHY: "green", HealthState.SUSPECT: "yellow", HealthState.INVALID: "magenta"}
-_WARNING_STYLES = {"invalid": "bold magenta", "failed": "bold red", "warning": "bold yellow"}
+_WARNING_STYLES = {
+    "invalid": "bold magenta", "accepted": "bold magenta", "failed": "bold red", "warning": "bold yellow",
+}  # fmt: skip
 
 
 def render(summary: Summary, *, width: int | None = None, colour: bool) -> str:
@@ -83,7 +83,7 @@ def _head(summary: Summary) -> RenderableType:
     title = Text.assemble((visible(summary.scenario), "bold"), "  ", (visible(summary.target), "cyan"))
     took = format_duration(summary.duration_s)
     plan = Text(f"{visible(summary.load)}; took {took}; run {visible(summary.run_id)}", "dim")
-    verdict = Text(verdict_line(summary).upper(), "bold" if unjudged(summary) else _STYLES[summary.verdict])
+    verdict = Text(verdict_line(summary).upper(), _STYLES[tone_of(summary)])
     reasons = [Padding(Text(f"- {visible(r, 400)}"), (0, 0, 0, 2)) for r in reason_lines(summary)]
     return Group(title, plan, Text(counts_line(summary), "dim"), Text(), verdict, *reasons)
 
@@ -184,9 +184,9 @@ def _slos(summary: Summary) -> RenderableType | None:
         return None
     table = console_tables.table("SLOs", ("SLO", "verdict", "observed", "why"), words=(0, 1, 3))
     for slo in summary.slo:
-        verdict = Text(slo.verdict.value.replace("_", " "), _STYLES[slo.verdict])
-        reason = Text(visible(slo.reason, 400))
-        table.add_row(Text(visible(slo.expression, 80)), verdict, Text(figures.observed(slo)), reason)
+        verdict = slo_verdict(summary, slo)
+        answer, reason = Text(slo_word(verdict), _STYLES[verdict]), Text(visible(slo.reason, 400))
+        table.add_row(Text(visible(slo.expression, 80)), answer, Text(figures.observed(slo)), reason)
     return table
 
 

@@ -99,7 +99,8 @@ REASONS: Definitions = (
 )  # fmt: skip
 
 VERDICTS: Definitions = (
-    ("passed", "Every SLO holds, as far as the run can tell with its confidence. Without an SLO: measured properly."),
+    ("passed", "Every SLO holds, as far as the run can tell with its confidence."),
+    ("nothing judged", "The scenario has no SLO: the run was measured properly, and nobody said what it has to keep."),
     ("failed", "At least one SLO is broken."),
     ("not enough data", "The run can neither confirm nor refute an SLO. Not a pass."),
     ("invalid measurement", "The load generator or the record did not keep its promises, so no figure can"

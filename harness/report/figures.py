@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.findings import Estimate, Reading, SloFindings
-from harness.units import MISSING, format_bytes, format_count, format_duration, format_share
+from harness.units import MISSING, format_bytes, format_count, format_duration, format_rate, format_share
 
 
 def decimals_for(seconds: float | None) -> int:
@@ -37,11 +37,13 @@ def interval(estimate: Estimate, decimals: int) -> str:
 
 
 def in_unit(value: float | None, unit: str) -> str:
-    """A figure in its unit: `s` as a duration, `ratio` as a share, `B` as bytes, anything else as a number."""
+    """A figure in its unit: `s` as a duration, `ratio` as a share, `1/s` as a rate, `B` as bytes, else a number."""
     if unit == "s":
         return format_duration(value)
     if unit == "ratio":
         return format_share(value)
+    if unit == "1/s":
+        return format_rate(value)
     if unit in {"B", "bytes"}:
         return format_bytes(value)
     if value is None or not math.isfinite(value):

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from harness.findings import RequestRow, Summary
+from harness.findings import RequestRow, Summary, Verdict
 from harness.model import STAGES, TRANSFER
 from harness.report import figures, gains_text, said, steps_text, why, work_text
 from harness.report.definitions import GROUPS
@@ -21,7 +21,6 @@ from harness.report.lights import lights
 from harness.report.lines import (
     NAME_COLUMNS,
     SHOWN_ORDER,
-    VERDICT_WORDS,
     WAIT_COLUMNS,
     StageTable,
     confidence,
@@ -31,16 +30,13 @@ from harness.report.lines import (
     latency_lines,
     latency_note,
     name_lines,
-    reason_lines,
     stage_label,
     stage_table,
-    unjudged,
-    verdict_line,
     wait_lines,
-    warning_lines,
 )
 from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
 from harness.report.text import visible
+from harness.report.verdict_text import reason_lines, slo_verdict, slo_word, tone_of, verdict_line, warning_lines
 from harness.units import format_duration
 
 
@@ -75,8 +71,11 @@ def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
         .render(
             summary=summary,
             verdict=verdict_line(summary),
-            tone="unjudged" if unjudged(summary) else summary.verdict.value,
+            tone=_tone(tone_of(summary)),
             reasons=reason_lines(summary),
+            answers=[
+                (slo, _tone(answer), slo_word(answer)) for slo in summary.slo for answer in (slo_verdict(summary, slo),)
+            ],
             lights=lights(summary),
             started=_instant(summary.started_ns),
             counts=counts_line(summary),
@@ -153,10 +152,14 @@ def _environment() -> jinja2.Environment:
         "in_unit": figures.in_unit,
         "observed": figures.observed,
         "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
-        "verdict": VERDICT_WORDS.__getitem__,
     }
     environment.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}
     return environment
+
+
+def _tone(verdict: Verdict | None) -> str:
+    """The class of the style sheet."""
+    return "unjudged" if verdict is None else verdict.value
 
 
 def _instant(ns: int) -> str:

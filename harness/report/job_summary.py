@@ -17,12 +17,13 @@ from harness.comparison import (
 from harness.errors import HarnessError
 from harness.findings import Summary, Verdict
 from harness.report import figures
-from harness.report.cases import Findings, Told, told
+from harness.report.cases import Findings, Told, told_together
 from harness.report.cases.pairs import ratio_text
-from harness.report.cases.words import change_text, value_text
-from harness.report.lines import stage_label, unjudged
+from harness.report.cases.words import change_text
+from harness.report.lines import stage_label
 from harness.report.markdown import MARKS
 from harness.report.markdown_text import bullets, escaped, named, table
+from harness.report.verdict_text import NOT_JUDGED, slo_verdict
 
 MOST_SENTENCES = 3
 MOST_ROWS = 12
@@ -30,7 +31,7 @@ MOST_ROWS = 12
 
 def render(*found: Findings) -> str:
     """One part for each: the verdict, the table it stands on, what changed or what is slow."""
-    return "\n\n".join(_one(each) for each in found) + "\n"
+    return "\n\n".join(map(_one, found, told_together(found))) + "\n"
 
 
 def render_ab(found: AbFindings) -> str:
@@ -44,11 +45,9 @@ def render_refusal(error: HarnessError, name: str) -> str:
     return f"### {MARKS[Verdict.INVALID]} {named(name)}: not measured\n\n{escaped(error.message)}{hint}\n"
 
 
-def _one(found: Findings) -> str:
-    each = told(found)
-    mark = "ℹ️" if isinstance(found, Summary) and unjudged(found) else MARKS[each.verdict]
+def _one(found: Findings, each: Told) -> str:
     blocks = [
-        f"### {mark} {named(each.scenario)}: {escaped(each.headline)}",
+        f"### {MARKS[each.tone]} {named(each.scenario)}: {escaped(each.headline)}",
         bullets(map(escaped, each.reasons[:MOST_ROWS])),
         _limits(found),
         f"**{escaped(each.at_most, 600)}**" if each.at_most else "",
@@ -71,31 +70,39 @@ def _limits(found: Findings) -> str:
 
 def _slos(summary: Summary) -> str:
     rows = [
-        (
-            f"{_mark(summary.verdict, MARKS[slo.verdict])} {named(slo.expression)}",
-            figures.observed(slo),
-            f"{slo.n:,}",
-            escaped(slo.reason),
-        )
+        (f"{_answer(slo_verdict(summary, slo))} {named(slo.expression)}", figures.observed(slo), f"{slo.n:,}",
+         escaped(slo.reason))
         for slo in summary.slo
-    ]
+    ]  # fmt: skip
     return table(("SLO", "observed", "n", "why"), rows, words=(0, 3)) if rows else ""
 
 
-_CHANGES = {Change.WORSE: "❌ worse", Change.WITHIN: "✅ within", Change.NOT_FOUND: "✅ not found",
-            Change.UNKNOWN: "❔ not known"}  # fmt: skip
+def _answer(verdict: Verdict | None) -> str:
+    return MARKS[verdict] if verdict is not None else f"{MARKS[None]} {NOT_JUDGED}"
 
 
-def _mark(whole: Verdict, mark: str) -> str:
-    """Nothing of an invalid measurement is passed or failed."""
-    return "⚠️ not judged" if whole is Verdict.INVALID else mark
+_CHANGES = {
+    Change.WORSE: (Verdict.FAILED, "worse"),
+    Change.WITHIN: (Verdict.PASSED, "within"),
+    Change.NOT_FOUND: (Verdict.PASSED, "not found"),
+    Change.UNKNOWN: (Verdict.NOT_ENOUGH_DATA, "not known"),
+}
+
+
+def _change(whole: Verdict, change: Change) -> str:
+    """What is not decided has a tick where that is good enough; nothing of an invalid measurement has an answer."""
+    if whole is Verdict.INVALID:
+        return _answer(None)
+    verdict, word = _CHANGES[change]
+    undecided = whole is Verdict.NOT_ENOUGH_DATA and change is not Change.WITHIN
+    return f"{MARKS[whole if undecided else verdict]} {word}"
 
 
 def _metrics(found: AbFindings) -> str:
     rows = [
-        (f"{escaped(m.metric)}{'' if m.gating else ' *(explains)*'}", value_text(m.a, m.unit),
-         value_text(m.b, m.unit), escaped(ratio_text(m)), change_text(m.at_most), change_text(m.detectable),
-         _mark(found.verdict, _CHANGES[m.change]) if m.gating else "")
+        (f"{escaped(m.metric)}{'' if m.gating else ' *(explains)*'}", figures.in_unit(m.a, m.unit),
+         figures.in_unit(m.b, m.unit), escaped(ratio_text(m)), change_text(m.at_most), change_text(m.detectable),
+         _change(found.verdict, m.change) if m.gating else "")
         for m in found.metrics[:MOST_ROWS]
     ]  # fmt: skip
     columns = ("metric", "A", "B", "worse by", "at most", "can be seen", "")
@@ -104,8 +111,8 @@ def _metrics(found: AbFindings) -> str:
 
 def _predicted(found: BaselineFindings) -> str:
     rows = [
-        (_mark(found.verdict, _CHANGES[m.change]), escaped(m.metric),
-         *(value_text(v, m.unit) for v in (m.value, m.typical, m.limit)), f"{m.n:,}", escaped(m.reason))
+        (_change(found.verdict, m.change), escaped(m.metric),
+         *(figures.in_unit(v, m.unit) for v in (m.value, m.typical, m.limit)), f"{m.n:,}", escaped(m.reason))
         for m in found.metrics[:MOST_ROWS]
     ]  # fmt: skip
     columns = ("", "metric", "this run", "typical", "limit", "baseline runs", "why")
@@ -116,7 +123,7 @@ def _noise(found: CalibrationFindings) -> str:
     rows = []
     for noise in found.noise[:MOST_ROWS]:
         seen = "; ".join(f"{pairs} pairs: {change_text(ratio)}" for pairs, ratio in noise.detectable)
-        rows.append((escaped(noise.metric), value_text(noise.value, noise.unit),
+        rows.append((escaped(noise.metric), figures.in_unit(noise.value, noise.unit),
                      figures.share(noise.deviation.value), f"{noise.deviation.n:,}", seen))  # fmt: skip
     columns = ("metric", "typical", "noise between two runs", "pairs", "can be seen")
     return table(columns, rows, words=(0, 4)) if rows else ""
@@ -129,7 +136,8 @@ def _changed(found: Findings) -> str:
         said = any(slow is not None and slow.sentence == sentence.text for sentence in found.sentences[:MOST_SENTENCES])
         return f"**Bottleneck:** {escaped(slow.sentence, 600)}" if slow is not None and not said else ""
     if isinstance(found, AbFindings):
-        blame = "" if found.blame is None else f"**What changed:** {escaped(found.blame.sentence, 600)}"
+        said = found.blame is None or found.blame.sentence in found.sentences[:MOST_SENTENCES]
+        blame = "" if said or found.blame is None else f"**What changed:** {escaped(found.blame.sentence, 600)}"
         return "\n\n".join(part for part in (blame, _stages(found.stages)) if part)
     return ""
 
@@ -167,4 +175,4 @@ def _doubts(each: Told) -> str:
 def _foot(each: Told) -> str:
     shown = [f"{name} {escaped(text, 120)}" for name, text in each.properties if name in ("n", "pairs", "load")]
     names = [f"{name} {named(text)}" for name, text in each.properties if name in ("run", "target", "a", "b")]
-    return f"<sub>{' · '.join([*names, *shown])}. The whole report is among the artifacts of this job.</sub>"
+    return f"<sub>{' · '.join([*names, *shown])}</sub>"

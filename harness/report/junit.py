@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from harness.comparison import AbFindings, BaselineFindings
 from harness.errors import HarnessError
 from harness.findings import Verdict
-from harness.report.cases import Case, Findings, Told, told
+from harness.report.cases import Case, Findings, Told, refused, told_together
 from harness.report.text import visible
 
 _LATEST_S = 253_402_300_799  # the end of the year 9999
@@ -23,7 +23,7 @@ _LATEST_S = 253_402_300_799  # the end of the year 9999
 
 def render(*found: Findings) -> str:
     """An XML document, a suite for each. A broken limit is a failure; what cannot be judged is an error."""
-    return _document(map(told, found))
+    return _document(told_together(found))
 
 
 def render_ab(found: AbFindings) -> str:
@@ -40,7 +40,7 @@ def render_refusal(error: HarnessError, name: str, at_ns: int) -> str:
     """Nothing was found: the error in place of the verdict, so that no build server takes silence for a pass."""
     hint = (f"hint: {error.hint}",) if error.hint else ()
     case = Case("measurement could be made", Verdict.INVALID, error.message, hint)
-    return _document([Told(name, "error", Verdict.INVALID, "", (), (case,), (), "", (), (), at_ns, 0.0)])
+    return _document([refused(name, case, at_ns)])
 
 
 def _document(all_told: Iterable[Told]) -> str:
@@ -76,8 +76,7 @@ def _outputs(each: Told) -> list[str]:
 def _case(suite: ET.Element, classname: str, case: Case) -> None:
     element = ET.SubElement(suite, "testcase", classname=classname, name=_name(case.name), time="0.000")
     if case.verdict is None:
-        said = f"not judged: {case.said}" if case.said else "not judged"
-        ET.SubElement(element, "skipped", message=visible(said, 1000))
+        ET.SubElement(element, "skipped", message=visible(case.said, 1000))
     elif case.verdict is not Verdict.PASSED:
         tag = "failure" if case.verdict is Verdict.FAILED else "error"
         outcome = ET.SubElement(element, tag, type=case.verdict.value, message=visible(case.said, 1000))

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.analysis.clock_doubts import are_coarse
-from harness.findings import ABORTED, Estimate, LatencyFindings, StageFindings, Summary, Verdict, WaitFindings
-from harness.model import TRANSFER, RunWarning
+from harness.findings import Estimate, LatencyFindings, StageFindings, Summary, WaitFindings
+from harness.model import TRANSFER
 from harness.report.figures import decimals_for, interval, ms, share
 from harness.report.text import visible
 from harness.units import format_duration, format_rate
-
-VERDICT_WORDS = {
-    Verdict.PASSED: "passed",
-    Verdict.FAILED: "failed",
-    Verdict.NOT_ENOUGH_DATA: "not enough data",
-    Verdict.INVALID: "invalid measurement",
-}
-
-UNJUDGED = "nothing judged: no SLO"
 
 SHOWN_ORDER = (
     "backlog", "transfer", *TRANSFER, "queue_est", "queue", "preprocess", "inference", "postprocess", "other",
@@ -237,49 +228,3 @@ def counts_line(summary: Summary) -> str:
     parts += [f"{n:,} {word}" for word, n in rest if n]
     offered = "" if counts.offered_per_s is None else f"offered {format_rate(counts.offered_per_s)}, "
     return ", ".join(parts) + f"; {offered}completed {format_rate(counts.completed_per_s)}"
-
-
-WARNING_WORDS = ("invalid", "failed", "warning")
-"""What a warning does to the run, the gravest first."""
-
-
-def warning_lines(summary: Summary) -> list[tuple[str, RunWarning]]:
-    """Each warning with a word of WARNING_WORDS; those that decide the verdict come first."""
-    lines = [(_warning_word(warning), warning) for warning in summary.warnings]
-    return sorted(lines, key=lambda line: WARNING_WORDS.index(line[0]))
-
-
-def _warning_word(warning: RunWarning) -> str:
-    if warning.code == ABORTED:
-        return "failed"
-    return "invalid" if warning.invalidates else "warning"
-
-
-def verdict_line(summary: Summary) -> str:
-    """The verdict as a word, with a note when nothing succeeded, it was judged in spite of doubts, or was cut short.
-
-    A run without an SLO has not passed anything: nobody judged it.
-    """
-    counts, notes = summary.counts, []
-    failed = counts.scheduled - counts.ok
-    if counts.ok == 0 and counts.failed:
-        notes.append(f"no request succeeded: {counts.failed:,} failed")
-    elif unjudged(summary) and failed > 0:
-        notes.append(f"{failed:,} of {counts.scheduled:,} requests failed")
-    if summary.accepted:
-        notes.append("an invalid measurement, judged as accepted")
-    if summary.interrupted:
-        notes.append("interrupted: judged on what was measured")
-    word = UNJUDGED if unjudged(summary) else VERDICT_WORDS[summary.verdict]
-    return f"{word} ({'; '.join(notes)})" if notes else word
-
-
-def unjudged(summary: Summary) -> bool:
-    """Whether there was no SLO to judge, and nothing else that made it fail."""
-    return summary.verdict is Verdict.PASSED and not summary.slo
-
-
-def reason_lines(summary: Summary) -> list[str]:
-    """What stands below the verdict: its reasons, what was accepted, and at which look it was decided."""
-    accepted = [f"accepted as it is: {doubt}" for doubt in summary.accepted]
-    return [*summary.reasons, *accepted, *([summary.decided] if summary.decided else [])]

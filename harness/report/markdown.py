@@ -13,18 +13,16 @@ from harness.report.lines import (
     latency_lines,
     latency_note,
     name_lines,
-    reason_lines,
     stage_table,
-    unjudged,
-    verdict_line,
     waits_line,
-    warning_lines,
 )
 from harness.report.markdown_text import bullets, table
 from harness.report.markdown_text import escaped as escaped
 from harness.report.markdown_text import named as named
+from harness.report.verdict_text import reason_lines, slo_verdict, slo_word, tone_of, verdict_line, warning_lines
 
 MARKS = {
+    None: "ℹ️",
     Verdict.PASSED: "✅",
     Verdict.FAILED: "❌",
     Verdict.NOT_ENOUGH_DATA: "❔",
@@ -43,8 +41,7 @@ def render(summary: Summary) -> str:
 
 
 def _head(summary: Summary) -> str:
-    mark = "ℹ️" if unjudged(summary) else MARKS[summary.verdict]
-    title = f"## {mark} {named(summary.scenario)}: {verdict_line(summary)}"
+    title = f"## {MARKS[tone_of(summary)]} {named(summary.scenario)}: {verdict_line(summary)}"
     blocks = [
         title,
         bullets(map(escaped, reason_lines(summary))),
@@ -59,10 +56,10 @@ def _slos(summary: Summary) -> str:
     if not summary.slo:
         return ""
     rows = [
-        (f"{MARKS[slo.verdict]} {slo.verdict.value.replace('_', ' ')}", named(slo.expression), figures.observed(slo),
-         escaped(slo.reason))
+        (f"{MARKS[verdict]} {slo_word(verdict)}", named(slo.expression), figures.observed(slo), escaped(slo.reason))
         for slo in summary.slo
-    ]  # fmt: skip
+        for verdict in (slo_verdict(summary, slo),)
+    ]
     return "### SLOs\n\n" + table(("verdict", "SLO", "observed", "why"), rows, words=(0, 1, 3))
 
 
@@ -130,7 +127,10 @@ def _generator(summary: Summary) -> str:
     return f"### Load generator: {health.state.value}\n\n{bullets(map(escaped, health.reasons))}"
 
 
-_WARNING_MARKS = {"invalid": "**invalidates the run:** ", "failed": "**failed the run:** ", "warning": ""}
+_WARNING_MARKS = {
+    "invalid": "**invalidates the run:** ", "accepted": "**accepted as it is:** ", "failed": "**failed the run:** ",
+    "warning": "",
+}  # fmt: skip
 
 
 def _warnings(summary: Summary) -> str:

@@ -11,6 +11,7 @@ from harness.comparison import (
     Change,
 )
 from harness.findings import Verdict
+from harness.report import figures
 from harness.report.cases.words import (
     Case,
     Told,
@@ -18,32 +19,37 @@ from harness.report.cases.words import (
     closed,
     hints_of,
     property_rows,
-    value_text,
     with_hint,
 )
-from harness.report.lines import VERDICT_WORDS
+from harness.report.verdict_text import VERDICT_WORDS
+
+CALIBRATED = "calibrated"
 
 
-def of_baseline(found: BaselineFindings) -> Told:
+def of_baseline(found: BaselineFindings, run: Told | None = None) -> Told:
+    """`run` is what is held against the earlier ones, where that is known."""
     cases = [_of_baseline_metric(metric, found.sentences) for metric in found.metrics]
-    newest = max((run.started_ns for run in found.runs), default=0)
-    scenario = found.runs[0].scenario if found.runs else "baseline"
+    newest = max((ref.started_ns for ref in found.runs), default=0)
+    scenario = run.scenario if run is not None else found.runs[0].scenario if found.runs else "baseline"
+    headline = f"against earlier runs: {VERDICT_WORDS[found.verdict]}"
     properties = (
         ("n", str(len(found.runs))), ("allowed", change_text(1 + found.allowed)),
-        ("runs", " ".join(run.run_id for run in found.runs)),
+        ("runs", " ".join(ref.run_id for ref in found.runs)),
     )  # fmt: skip
     return Told(
         scenario=scenario,
         kind="baseline",
         verdict=found.verdict,
-        headline=VERDICT_WORDS[found.verdict],
+        tone=found.verdict,
+        headline=headline,
         reasons=found.reasons,
         cases=closed(found.verdict, cases, found.reasons, ()),
-        properties=property_rows(scenario, properties, VERDICT_WORDS[found.verdict], ()),
+        properties=property_rows(scenario, properties, headline, ()),
         at_most="",
         sentences=found.sentences,
-        notes=tuple(f"baseline {run} is left out: {why}" for run, why in found.left_out),
-        started_ns=newest,
+        accepted=(),
+        notes=tuple(f"baseline {name} is left out: {why}" for name, why in found.left_out),
+        started_ns=newest if run is None else run.started_ns,
         duration_s=0.0,
     )
 
@@ -51,7 +57,7 @@ def of_baseline(found: BaselineFindings) -> Told:
 def _of_baseline_metric(metric: BaselineMetric, sentences: Sequence[str]) -> Case:
     verdicts = {Change.WORSE: Verdict.FAILED, Change.UNKNOWN: Verdict.NOT_ENOUGH_DATA}
     verdict = verdicts.get(metric.change, Verdict.PASSED)
-    typical, value, limit = (value_text(v, metric.unit) for v in (metric.typical, metric.value, metric.limit))
+    typical, value, limit = (figures.in_unit(v, metric.unit) for v in (metric.typical, metric.value, metric.limit))
     said = f"{metric.metric}: {value}, typically {typical}, limit {limit} (n = {metric.n:,} baseline runs)"
     because = {Verdict.FAILED: tuple(sentences[:2]), Verdict.NOT_ENOUGH_DATA: ("hint: store more baseline runs",)}
     said = f"{said}; {metric.reason}" if metric.reason else said
@@ -59,22 +65,21 @@ def _of_baseline_metric(metric: BaselineMetric, sentences: Sequence[str]) -> Cas
 
 
 def of_calibration(found: CalibrationFindings) -> Told:
-    hints = hints_of(found.warnings)
+    """A calibration judges nothing: where it has enough pairs it is `calibrated`."""
+    headline = CALIBRATED if found.verdict is Verdict.PASSED else VERDICT_WORDS[found.verdict]
+    properties = (("target", found.target), ("pairs", str(len(found.pairs))), ("load", found.load))
     return Told(
         scenario=found.scenario,
         kind="calibration",
         verdict=found.verdict,
-        headline=VERDICT_WORDS[found.verdict],
+        tone=found.verdict,
+        headline=headline,
         reasons=found.reasons,
-        cases=closed(found.verdict, [], found.reasons, hints),
-        properties=property_rows(
-            found.scenario,
-            (("target", found.target), ("pairs", str(len(found.pairs))), ("load", found.load)),
-            VERDICT_WORDS[found.verdict],
-            (),
-        ),
+        cases=closed(found.verdict, [], found.reasons, hints_of(found.warnings)),
+        properties=property_rows(found.scenario, properties, headline, ()),
         at_most="",
-        sentences=found.sentences,
+        sentences=found.sentences if found.verdict is not Verdict.INVALID else (),
+        accepted=(),
         notes=tuple(map(with_hint, found.warnings)),
         started_ns=found.started_ns,
         duration_s=found.duration_s,

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from harness.comparison import AbFindings, Change, MetricChange, PairFindings
+from harness.comparison import AbFindings, Change, MetricChange
 from harness.findings import Verdict
 from harness.report import figures
 from harness.report.cases.words import (
-    LONGER,
     Case,
     Told,
     accepted_lines,
     change_text,
     closed,
-    ended,
-    headline_of,
     hints_of,
     property_rows,
-    value_text,
     with_hint,
 )
-from harness.report.lines import VERDICT_WORDS
+from harness.report.verdict_text import VERDICT_WORDS, noted, tone
+
+_MORE = "hint: measure more pairs (--pairs), or longer runs (--duration)"
 
 
 def of_pairs(found: AbFindings) -> Told:
@@ -36,25 +34,34 @@ def of_pairs(found: AbFindings) -> Told:
         ("allowed", change_text(1 + found.allowed)), ("confidence", figures.share(found.confidence)),
         ("runs", " ".join(run.run_id for pair in found.pairs for run in (pair.a, pair.b))),
     )  # fmt: skip
-    hints = (*hints_of(found.warnings), *(f"pair {p.number} does not count: {p.reason}" for p in _left_out(found)))
+    left_out = tuple(f"pair {pair.number} does not count: {pair.reason}" for pair in found.pairs if not pair.counted)
+    judged = found.verdict is not Verdict.INVALID
+    headline = noted(
+        VERDICT_WORDS[found.verdict], [], accepted=bool(found.accepted), interrupted=found.interrupted, judged=judged
+    )
     return Told(
         scenario=found.scenario,
         kind="ab",
         verdict=found.verdict,
-        headline=headline_of(ended(found.verdict, found.interrupted), found.accepted),
+        tone=tone(found.verdict, found.interrupted),
+        headline=headline,
         reasons=found.reasons,
-        cases=closed(found.verdict, cases, found.reasons, hints, found.interrupted),
-        properties=property_rows(found.scenario, properties, VERDICT_WORDS[found.verdict], found.accepted),
-        at_most="; ".join(filter(None, map(at_most_text, gating))),
-        sentences=found.sentences,
-        notes=(*accepted_lines(found.accepted), *hints, *map(with_hint, found.warnings)),
+        cases=closed(
+            found.verdict,
+            cases,
+            found.reasons,
+            (*hints_of(found.warnings), *left_out),
+            found.accepted,
+            found.interrupted,
+        ),
+        properties=property_rows(found.scenario, properties, headline, found.accepted),
+        at_most="; ".join(filter(None, map(at_most_text, gating))) if judged else "",
+        sentences=found.sentences if judged else (),
+        accepted=found.accepted,
+        notes=(*accepted_lines(found.accepted), *left_out, *map(with_hint, found.warnings)),
         started_ns=found.started_ns,
         duration_s=found.duration_s,
     )
-
-
-def _left_out(found: AbFindings) -> list[PairFindings]:
-    return [pair for pair in found.pairs if not pair.counted]
 
 
 def _of_model(stage: str, model: str | None) -> str:
@@ -71,14 +78,14 @@ def _of_metric(metric: MetricChange, allowed: float, strict: bool, why: tuple[st
     verdict = verdicts[metric.change]
     reason = f"{metric.metric}: {metric.reason}" if metric.reason else ""
     said = "; ".join(part for part in (reason, sides_text(metric), at_most_text(metric)) if part)
-    because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",)}.get(verdict, ())
+    because = {Verdict.FAILED: why, Verdict.NOT_ENOUGH_DATA: (_MORE,)}.get(verdict, ())
     limit = f"worse by no more than {change_text(1 + allowed)}" if metric.unit != "ratio" else "no more than before"
     return Case(f"{metric.metric}: {limit}", verdict, said, because)
 
 
 def sides_text(metric: MetricChange) -> str:
     """`A 180 ms, B 198 ms: +10.0% (+7.1% … +13.0%, n = 5)`."""
-    a, b = (value_text(value, metric.unit) for value in (metric.a, metric.b))
+    a, b = (figures.in_unit(value, metric.unit) for value in (metric.a, metric.b))
     return f"A {a}, B {b}: {ratio_text(metric)}"
 
 
@@ -94,8 +101,8 @@ def ratio_text(metric: MetricChange) -> str:
 
 
 def at_most_text(metric: MetricChange) -> str:
-    """`p95: at most +6.3% worse (such runs show +7.0% and more)`; nothing where no limit is known."""
+    """`p95: at most +6.3% worse (such pairs find +7.0% and more)`; nothing where no limit is known."""
     if metric.at_most is None:
         return ""
-    seen = "" if metric.detectable is None else f" (such runs show {change_text(metric.detectable)} and more)"
+    seen = "" if metric.detectable is None else f" (such pairs find {change_text(metric.detectable)} and more)"
     return f"{metric.metric}: at most {change_text(metric.at_most)} worse{seen}"

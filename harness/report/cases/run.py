@@ -6,7 +6,7 @@ from harness.findings import ABORTED, Bottleneck, SloFindings, Summary, Verdict
 from harness.report import figures
 from harness.report.cases.words import (
     ABORT_CASE,
-    LONGER,
+    SLO_CASE,
     Case,
     Told,
     accepted_lines,
@@ -15,37 +15,72 @@ from harness.report.cases.words import (
     property_rows,
     with_hint,
 )
-from harness.report.lines import UNJUDGED, VERDICT_WORDS, reason_lines, unjudged, verdict_line, warning_lines
+from harness.report.verdict_text import (
+    UNJUDGED,
+    reason_lines,
+    slo_verdict,
+    slo_word,
+    tone_of,
+    verdict_line,
+    warning_lines,
+)
 
 _LOOK = "hint: `harness check SCENARIO --spans` shows what the service tells about itself"
+_LONGER = "hint: let it run longer (--duration, or --until-decided), or state a limit that fewer requests can decide"
 
 
 def of_run(summary: Summary) -> Told:
     why = {
         Verdict.FAILED: _why(summary),
-        Verdict.NOT_ENOUGH_DATA: (f"hint: {LONGER}",),
+        Verdict.NOT_ENOUGH_DATA: (_LONGER,),
         Verdict.INVALID: hints_of(summary.warnings) or (_LOOK,),
     }
-    cases = [*_of_abort(summary), *(_of_slo(slo, why.get(slo.verdict, ())) for slo in summary.slo)]
+    cases = [*_of_abort(summary), *(_of_slo(summary, slo, why.get(slo.verdict, ())) for slo in summary.slo)]
     properties = (
         ("run", summary.run_id), ("n", str(summary.counts.scheduled)), ("target", summary.target),
         ("load", summary.load), ("decided", summary.decided or ""),
     )  # fmt: skip
-    word = UNJUDGED if unjudged(summary) else VERDICT_WORDS[summary.verdict]
+    headline = verdict_line(summary)
     return Told(
         scenario=summary.scenario,
         kind="run",
         verdict=summary.verdict,
-        headline=verdict_line(summary),
+        tone=tone_of(summary),
+        headline=headline,
         reasons=tuple(reason_lines(summary)),
-        cases=closed(summary.verdict, cases, summary.reasons, hints_of(summary.warnings), summary.interrupted),
-        properties=property_rows(summary.scenario, properties, word, summary.accepted),
+        cases=closed(
+            summary.verdict,
+            cases or _of_nothing(summary),
+            summary.reasons,
+            hints_of(summary.warnings),
+            summary.accepted,
+            summary.interrupted,
+        ),
+        properties=property_rows(summary.scenario, properties, headline, summary.accepted),
         at_most="",
         sentences=tuple(sentence.text for sentence in summary.sentences),
-        notes=(*accepted_lines(summary.accepted), *(f"{w}: {with_hint(each)}" for w, each in warning_lines(summary))),
+        accepted=summary.accepted,
+        notes=_notes(summary),
         started_ns=summary.started_ns,
         duration_s=summary.duration_s,
     )
+
+
+def _notes(summary: Summary) -> tuple[str, ...]:
+    """Every doubt once: what was accepted may be a warning, or what the load generator says of itself."""
+    told = {warning.message for warning in summary.warnings}
+    others = accepted_lines(doubt for doubt in summary.accepted if doubt not in told)
+    return (*others, *(f"{word}: {with_hint(warning)}" for word, warning in warning_lines(summary)))
+
+
+def _of_nothing(summary: Summary) -> list[Case]:
+    """A run without an SLO: a build server is not to show a green list for what nobody judged."""
+    if not summary.counts.ok:
+        return []
+    if summary.verdict is Verdict.PASSED:
+        return [Case(SLO_CASE, None, UNJUDGED)]
+    short = summary.verdict is Verdict.NOT_ENOUGH_DATA
+    return [Case(SLO_CASE, summary.verdict, "; ".join(summary.reasons))] if short else []
 
 
 def _of_abort(summary: Summary) -> list[Case]:
@@ -55,9 +90,12 @@ def _of_abort(summary: Summary) -> list[Case]:
     return [Case(ABORT_CASE, Verdict.FAILED, "; ".join(messages), _why(summary))] if failed else []
 
 
-def _of_slo(slo: SloFindings, why: tuple[str, ...]) -> Case:
-    said = f"{slo.expression}: {VERDICT_WORDS[slo.verdict]}, observed {figures.observed(slo)} (n = {slo.n:,})"
-    return Case(slo.expression, slo.verdict, f"{said}; {slo.reason}" if slo.reason else said, why)
+def _of_slo(summary: Summary, slo: SloFindings, why: tuple[str, ...]) -> Case:
+    verdict = slo_verdict(summary, slo)
+    seen = f"observed {figures.observed(slo)} (n = {slo.n:,})" + (f"; {slo.reason}" if slo.reason else "")
+    if verdict is None:
+        return Case(slo.expression, None, f"{slo_word(None)}: {seen}")
+    return Case(slo.expression, verdict, f"{slo.expression}: {slo_word(verdict)}, {seen}", why)
 
 
 def _why(summary: Summary) -> tuple[str, ...]:

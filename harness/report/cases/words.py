@@ -10,16 +10,14 @@ from harness import __version__
 from harness.analysis.comparing import words
 from harness.findings import Verdict
 from harness.model import RunWarning
-from harness.report import figures
-from harness.report.lines import VERDICT_WORDS
-from harness.units import MISSING, format_rate
+from harness.report.verdict_text import NOT_JUDGED, VERDICT_WORDS
+from harness.units import MISSING
 
 VALIDITY_CASE = "measurement is valid"
 ABORT_CASE = "run was not aborted"
 INTERRUPT_CASE = "run was not interrupted"
+SLO_CASE = "SLOs are met"
 VERDICT_CASE = "verdict"
-
-LONGER = "let it run longer (--duration, more pairs), or state a limit that fewer requests can decide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,15 @@ class Told:
     scenario: str
     kind: str  # which findings of the scenario: "run", "ab", "baseline" or "calibration"
     verdict: Verdict
-    headline: str  # the verdict in words, with what was accepted
+    tone: Verdict | None  # what its mark stands for; None: nothing was judged
+    headline: str  # the verdict in words
     reasons: tuple[str, ...]
     cases: tuple[Case, ...]
     properties: tuple[tuple[str, str], ...]
     at_most: str  # what slow-down is ruled out; "" where nobody asked
     sentences: tuple[str, ...]
-    notes: tuple[str, ...]  # doubts
+    accepted: tuple[str, ...]  # what makes the measurement invalid and was accepted
+    notes: tuple[str, ...]  # all doubts
     started_ns: int
     duration_s: float
 
@@ -53,20 +53,6 @@ class Told:
 def change_text(ratio: float | None) -> str:
     """A ratio as the change it is: 1.063 is `+6.3%`, 28.2 is `28.2 times`."""
     return MISSING if ratio is None or math.isnan(ratio) else words.change(ratio)
-
-
-def value_text(value: float | None, unit: str) -> str:
-    """A value of a metric in its unit."""
-    return format_rate(value) if unit == "1/s" else figures.in_unit(value, unit)
-
-
-def headline_of(words: str, accepted: Sequence[str]) -> str:
-    return f"{words}, accepted as it is: {'; '.join(accepted)}" if accepted else words
-
-
-def ended(verdict: Verdict, interrupted: bool) -> str:
-    word = VERDICT_WORDS[verdict]
-    return f"{word} (interrupted: judged on what was measured)" if interrupted else word
 
 
 def accepted_lines(accepted: Iterable[str]) -> list[str]:
@@ -84,9 +70,9 @@ def hints_of(warnings: Iterable[RunWarning]) -> tuple[str, ...]:
 
 
 def property_rows(
-    scenario: str, rows: Sequence[tuple[str, str]], verdict: str, accepted: Sequence[str]
+    scenario: str, rows: Sequence[tuple[str, str]], headline: str, accepted: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    own = (("scenario", scenario), *rows, ("verdict", verdict), ("accepted", "; ".join(accepted)))
+    own = (("scenario", scenario), *rows, ("verdict", headline), ("accepted", "; ".join(accepted)))
     return (*((name, text) for name, text in own if text), ("harness", __version__))
 
 
@@ -95,21 +81,29 @@ def closed(
     cases: Sequence[Case],
     reasons: Sequence[str],
     hints: tuple[str, ...],
+    accepted: Sequence[str] = (),
     interrupted: bool = False,
 ) -> tuple[Case, ...]:
     """The cases such that they tell the verdict: no pass or failure of an invalid measurement, no green list of a
-    verdict that is not a pass.
+    verdict that is not a pass, no measurement called valid that was accepted as it is.
     """
     because = "; ".join(reasons) or VERDICT_WORDS[verdict]
-    valid = Case(VALIDITY_CASE, Verdict.PASSED)
-    if verdict is Verdict.INVALID:
-        valid = Case(VALIDITY_CASE, Verdict.INVALID, because, hints)
-        cases = [c if c.verdict is Verdict.INVALID else replace(c, verdict=None) for c in cases]
-    elif verdict is Verdict.PASSED:
-        cases = [c if c.verdict is Verdict.PASSED else replace(c, verdict=None) for c in cases]
-    elif verdict is Verdict.NOT_ENOUGH_DATA and not cases:
+    doubts = f"accepted as it is: {'; '.join(accepted)}"
+    valid = Case(VALIDITY_CASE, None, doubts) if accepted else Case(VALIDITY_CASE, Verdict.PASSED)
+    kept = {
+        Verdict.PASSED: (Verdict.PASSED,),
+        Verdict.FAILED: tuple(Verdict),
+        Verdict.NOT_ENOUGH_DATA: (Verdict.PASSED, Verdict.NOT_ENOUGH_DATA),
+        Verdict.INVALID: (Verdict.INVALID,),
+    }
+    cases = [case if case.verdict in (None, *kept[verdict]) else _not_judged(case) for case in cases]
+    if verdict is Verdict.INVALID or (verdict is Verdict.NOT_ENOUGH_DATA and not cases):
         valid = Case(VALIDITY_CASE, verdict, because, hints)
-    elif all(case.verdict is not verdict for case in cases):
+    elif verdict is not Verdict.PASSED and all(case.verdict is not verdict for case in cases):
         cases = [*cases, Case(VERDICT_CASE, verdict, because, hints)]
-    stopped = Case(INTERRUPT_CASE, Verdict.NOT_ENOUGH_DATA, "interrupted: judged on what was measured")
+    stopped = Case(INTERRUPT_CASE, Verdict.NOT_ENOUGH_DATA, "interrupted: this is what was measured until then")
     return (valid, *cases, *([stopped] if interrupted else []))
+
+
+def _not_judged(case: Case) -> Case:
+    return replace(case, verdict=None, said=f"{NOT_JUDGED}: {case.said}" if case.said else NOT_JUDGED, why=())
