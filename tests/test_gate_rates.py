@@ -43,6 +43,18 @@ def test_a_check_rate_is_of_the_answered_requests() -> None:
     assert rate.reason == "25 of 100 requests have an answer that failed a check"
 
 
+def test_a_check_rate_is_not_kept_by_bodies_that_nobody_looked_at() -> None:
+    found = mixed(200, 100, unchecked=("page",))
+    found.requests.loc[::5, "failed_checks"] = "json:total"
+
+    some = judged("check_rate > 70%", found)
+
+    assert (some.verdict, some.observed) == (Verdict.INVALID, 0.8)
+    assert some.reason == "60 of 300 requests have an answer that failed a check; not every body of 'page' was checked"
+    assert judged("check_rate > 90%", found).verdict is Verdict.FAILED
+    assert judged("check_rate(name=receipt) > 50%", found).verdict is Verdict.PASSED
+
+
 def test_coverage_is_of_the_ok_requests() -> None:
     found = mixed(200, 0)
     halved = dataclasses.replace(found, split_rows=found.split_rows.iloc[::2])

@@ -47,6 +47,7 @@ class Evidence:
     asked: bool = True  # server halves were asked for
     planned: bool = True  # the arrivals were drawn up front; False: a closed loop, whose rate is the service's own
     names: tuple[str, ...] = ()  # of the mix, as far as the scenario says
+    unchecked: tuple[str, ...] = ()  # those of which only some bodies are looked at
     others: pd.DataFrame | None = None
     others_split: pd.DataFrame | None = None
     calls: pd.DataFrame | None = None
@@ -165,6 +166,7 @@ def gather(
         asked=scenario.spans.source != "none",
         planned=scenario.load.arrivals is not Arrivals.USERS,
         names=tuple(request.name for request in scenario.requests),
+        unchecked=tuple(request.name for request in scenario.requests if request.expect.sampled < 1.0),
         others=others,
         others_split=apart[apart["ok"] & (apart["split"] != Split.NONE.value)],
         calls=ledger.model_calls,

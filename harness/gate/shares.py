@@ -6,7 +6,7 @@ A limit of none or all is a fact about this run, not a statement about a share.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from harness.evidence import Evidence
 from harness.findings import SloFindings, Verdict
 from harness.gate.answers import NOTHING, VERDICTS, Refusal, Values, answer, fact, more, refused
 from harness.slo import Slo
-from harness.units import format_count
+from harness.units import format_count, quoted
 
 FEW_CLUSTERS = 0.2
 """Requests worth less than this part of their number came in a few clusters: more of them at once would not help."""
@@ -88,9 +88,21 @@ def judge_share(slo: Slo, evidence: Evidence, confidence: float) -> SloFindings:
     counted = f"{format_count(count)} of {format_count(n)} requests {against}"
     p = 1.0 - slo.limit if upper else slo.limit
     if not 0.0 < p < 1.0:
-        return answer(slo, fact(slo, observed), observed, n, counted)
+        return _as_far_as_checked(slo, answer(slo, fact(slo, observed), observed, n, counted), evidence)
     ruling = rule(bad, p, confidence)
-    return answer(slo, VERDICTS[ruling.decision], observed, n, worded(ruling, counted, n))
+    judged = answer(slo, VERDICTS[ruling.decision], observed, n, worded(ruling, counted, n))
+    return _as_far_as_checked(slo, judged, evidence)
+
+
+def _as_far_as_checked(slo: Slo, found: SloFindings, evidence: Evidence) -> SloFindings:
+    """A body that nobody looked at has passed no check: of some of them a check rate can only be too high."""
+    if slo.statistic != "check_rate" or found.verdict is not Verdict.PASSED or not evidence.unchecked:
+        return found
+    unchecked = sorted(set(evidence.unchecked) & set(evidence.requests["name"].unique()))
+    if not unchecked:
+        return found
+    names = ", ".join(quoted(name) for name in unchecked)
+    return replace(found, verdict=Verdict.INVALID, reason=f"{found.reason}; not every body of {names} was checked")
 
 
 def _counted(slo: Slo, evidence: Evidence) -> tuple[Values, str] | Refusal:
