@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -211,6 +212,16 @@ def test_a_port_that_was_taken_in_between_is_replaced_once(
         start = Start(HTTP, ready="/ours.txt", cwd=tmp_path)
         with running(start, log.with_name("second.log"), Interrupt()) as ours:
             assert ours.target == f"http://127.0.0.1:{free}"
+
+
+def test_a_port_that_a_connection_came_to_use_is_replaced_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        ports = iter([client.getsockname()[1], service._free_port()])
+        monkeypatch.setattr(service, "_free_port", lambda: next(ports))
+        with running(Start(HTTP, cwd=tmp_path), log, Interrupt()) as ours:
+            assert ours.died() is None
 
 
 def test_a_port_that_is_taken_again_is_told(monkeypatch: pytest.MonkeyPatch, log: Path) -> None:

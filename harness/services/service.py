@@ -138,7 +138,7 @@ def _started(
         guard = _guard(child.pid)
         _await_ready(service, child, port, start, interrupt)
     except BaseException as error:
-        lost = again and child.poll() is not None and isinstance(error, HarnessError) and _listens(port)
+        lost = again and child.poll() is not None and isinstance(error, HarnessError) and _is_taken(port)
         service.stop(interrupt)
         if guard is not None:
             _dismiss(guard)
@@ -224,6 +224,17 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((_HOST, port), _ANSWER_WITHIN_S):
         return True
     return False
+
+
+def _is_taken(port: int) -> bool:
+    """By a server, or by somebody's connection to another one: every port that is free may be picked for that."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((_HOST, port))
+        except OSError:
+            return True
+    return _listens(port)
 
 
 def _free_port() -> int:
