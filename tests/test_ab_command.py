@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from cli import harness
+from click.testing import CliRunner
+
+from harness.commands.ab import command
+from harness.errors import UsageError
 
 SCENARIO = """
 scenario: tiny
@@ -41,13 +45,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(delay_s: float) -> str:
+def serving(delay_s: float) -> str:
     return f"{sys.executable} service.py {{port}} {delay_s}"
 
 
 def test_a_slower_candidate_fails_the_build_and_leaves_the_proof(folder: Path) -> None:
     ended = harness(
-        "ab", "tiny.yaml", "--a-cmd", command(0.002), "--b-cmd", command(0.03), "--pairs", "3", "--junit", "j.xml",
+        "ab", "tiny.yaml", "--a-cmd", serving(0.002), "--b-cmd", serving(0.03), "--pairs", "3", "--junit", "j.xml",
         cwd=folder,
     )  # fmt: skip
 
@@ -63,7 +67,7 @@ def test_a_slower_candidate_fails_the_build_and_leaves_the_proof(folder: Path) -
 
 def test_a_candidate_that_does_not_start_is_named_with_its_last_words(folder: Path) -> None:
     dies = f"{sys.executable} -c 'raise SystemExit(\"no model {{port}}\")'"
-    ended = harness("ab", "tiny.yaml", "--a-cmd", dies, "--b-cmd", command(0.01), cwd=folder)
+    ended = harness("ab", "tiny.yaml", "--a-cmd", dies, "--b-cmd", serving(0.01), cwd=folder)
 
     assert ended.code == 2
     assert "before it was ready: no model" in ended.stderr
@@ -83,9 +87,12 @@ def test_a_candidate_that_does_not_start_is_named_with_its_last_words(folder: Pa
         (("--a", "http://127.0.0.1:1", "--b", "http://127.0.0.1:1", "--a-dir", "."), "--a-dir is where"),
     ],
 )
-def test_a_wrong_flag_is_answered_at_once(folder: Path, flags: tuple[str, ...], said: str) -> None:
-    ended = harness("ab", "tiny.yaml", *flags, cwd=folder)
+def test_a_wrong_flag_is_answered_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    ended = CliRunner().invoke(command, ["tiny.yaml", *flags])
 
-    assert ended.code == 2
-    assert said in ended.stderr
+    assert isinstance(ended.exception, UsageError)
+    assert said in ended.exception.message
     assert not (folder / "runs").exists()
