@@ -127,6 +127,7 @@ def _named_run(bench: Bench, side: Side, number: int) -> SideRun:
         raise
     except HarnessError as error:  # the sides may be one command: which of them it was has to be said
         error.message = f"pair {number}, {side.name}: {error.message}"
+        error.args = (error.message,)
         raise
 
 

@@ -20,7 +20,7 @@ from harness.comparison import AbFindings, Change, PairFindings
 from harness.errors import HarnessError, Interrupted, NothingMeasured, RunFolderError
 from harness.findings import Verdict
 from harness.noise import calibrate, of_equals
-from harness.pairs import Bench, paired, spare
+from harness.pairs import Bench, Side, measure, paired, spare
 from harness.report.json_findings import parse_findings, render_findings
 from harness.run_folder import RunFolder
 
@@ -34,12 +34,12 @@ def judged(tmp_path: Path, several: list[PairFindings], *, interrupted: bool = F
 def measuring(monkeypatch: pytest.MonkeyPatch, several: list[PairFindings], error: HarnessError | None = None) -> None:
     """Pairs come out of a list; then the error."""
 
-    def measure(of: Bench) -> Iterator[PairFindings]:
+    def listed(of: Bench) -> Iterator[PairFindings]:
         yield from several
         raise error or AssertionError("nobody should have asked for more pairs")
 
     for module in (harness.ab, harness.noise):
-        monkeypatch.setattr(module, "measure", measure)
+        monkeypatch.setattr(module, "measure", listed)
     monkeypatch.setattr(harness.noise, "false_alarms", partial(false_alarms, replays=2))
 
 
@@ -54,6 +54,15 @@ def test_an_error_in_the_middle_says_where_the_pairs_before_it_are(
     assert told.value.hint == f"start it; the pairs before it (2) are in {tmp_path / AB_FILE}"
     stored = json.loads((tmp_path / AB_FILE).read_text())
     assert (len(stored["pairs"]), stored["interrupted"], stored["verdict"]) == (2, True, "not_enough_data")
+
+
+def test_an_error_names_the_pair_and_the_side(tmp_path: Path) -> None:
+    nobody = replace(bench(tmp_path), a=Side("A", target="http://127.0.0.1:1"))
+
+    with pytest.raises(NothingMeasured, match="^pair 1, A: ") as told:
+        next(measure(nobody))
+
+    assert told.value.message.startswith("pair 1, A: ")
 
 
 def test_an_error_before_the_first_pair_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
