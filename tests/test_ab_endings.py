@@ -59,7 +59,7 @@ def test_an_error_in_the_middle_says_where_the_pairs_before_it_are(
 def test_an_error_names_the_pair_and_the_side(tmp_path: Path) -> None:
     nobody = replace(bench(tmp_path), a=Side("A", target="http://127.0.0.1:1"))
 
-    with pytest.raises(NothingMeasured, match="^pair 1, A: ") as told:
+    with pytest.raises(NothingMeasured) as told:
         next(measure(nobody))
 
     assert told.value.message.startswith("pair 1, A: ")
