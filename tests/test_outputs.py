@@ -118,12 +118,20 @@ def test_a_folder_and_one_file_for_two_are_refused_before_the_measurement(tmp_pa
         assert isinstance(run(an_ab(), *flags).exception, UsageError)
 
 
-@pytest.mark.parametrize(("found", "code"), [(a_passed_ab(), 2), (an_ab(), 1)])
-def test_a_file_that_cannot_be_written_is_said_and_is_no_pass(found: Findings, code: int, tmp_path: Path) -> None:
+def test_a_place_where_no_file_can_be_is_refused_before_the_measurement(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = run(found, "--junit", str(tmp_path / "file" / "junit.xml"))
+    refused = run(an_ab(), "--junit", str(tmp_path / "file" / "new" / "junit.xml")).exception
 
-    assert "junit.xml cannot be written: " in done.stderr
+    assert isinstance(refused, UsageError)
+    assert refused.message.endswith("/file' is no folder")
+    assert "file name too long" in run(an_ab(), "--junit", "x" * 300).stderr
+
+
+@pytest.mark.parametrize(("found", "code"), [(a_passed_ab(), 2), (an_ab(), 1)])
+def test_a_file_that_cannot_be_written_is_said_and_is_no_pass(found: Findings, code: int) -> None:
+    done = run(found, "--junit", "/dev/full")
+
+    assert "error: /dev/full cannot be written: no space left on device" in done.stderr
     assert "text for 100 columns" in done.stdout
     assert done.exit_code == code
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from harness.comparison import AbFindings, BaselineFindings, CalibrationFindings
 from harness.findings import Summary, Verdict
-from harness.report.cases.others import of_baseline, of_calibration
+from harness.report.cases.others import EARLIER, of_baseline, of_calibration
 from harness.report.cases.pairs import of_pairs
 from harness.report.cases.run import of_run
 from harness.report.cases.words import Case as Case
@@ -48,7 +48,7 @@ def one_line(found: Findings, baseline: BaselineFindings | None = None) -> str:
     each = told(found)
     said = each.reasons or each.sentences if each.kind == "calibration" else (*each.reasons, each.at_most)
     earlier = "" if baseline is None else of_baseline(baseline, each).headline
-    if any(earlier.partition(":")[0] in reason for reason in each.reasons):
-        earlier = ""  # it decided, and is among the reasons
+    if any(reason.startswith(EARLIER) for reason in each.reasons):  # they decided
+        earlier = ""
     parts = (each.scenario, each.headline, "; ".join(filter(None, (*said, earlier))))
     return ": ".join(visible(part, 500) for part in parts if part)

@@ -24,6 +24,7 @@ from harness.report.cases.words import (
 from harness.report.verdict_text import VERDICT_WORDS
 
 CALIBRATED = "calibrated"
+EARLIER = "against earlier runs"
 
 
 def of_baseline(found: BaselineFindings, run: Told | None = None) -> Told:
@@ -31,7 +32,7 @@ def of_baseline(found: BaselineFindings, run: Told | None = None) -> Told:
     cases = [_of_baseline_metric(metric, found.sentences) for metric in found.metrics]
     newest = max((ref.started_ns for ref in found.runs), default=0)
     scenario = run.scenario if run is not None else found.runs[0].scenario if found.runs else "baseline"
-    headline = f"against earlier runs: {VERDICT_WORDS[found.verdict]}"
+    word = VERDICT_WORDS[found.verdict]
     properties = (
         ("n", str(len(found.runs))), ("allowed", change_text(1 + found.allowed)),
         ("runs", " ".join(ref.run_id for ref in found.runs)),
@@ -41,10 +42,10 @@ def of_baseline(found: BaselineFindings, run: Told | None = None) -> Told:
         kind="baseline",
         verdict=found.verdict,
         tone=found.verdict,
-        headline=headline,
+        headline=f"{EARLIER}: {word}",
         reasons=found.reasons,
         cases=closed(found.verdict, cases, found.reasons, ()),
-        properties=property_rows(scenario, properties, headline, ()),
+        properties=property_rows(scenario, properties, word, ()),
         at_most="",
         sentences=found.sentences,
         accepted=(),
