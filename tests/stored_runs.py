@@ -19,6 +19,8 @@ from tests.builders import MS, T0, a_sample, at, samples_table, spans_table
 REQUESTS = 200
 HOUR_NS = 3_600_000_000_000
 MACHINE = {"machine": "x86_64", "cpu": "a processor", "cores": "2 usable of 2", "memory": "8.0 GiB"}
+BAD: dict[str, Any] = {"verdict": "invalid", "health": {"state": "invalid", "readings": [], "reasons": ["too busy"]}}
+"""Of summary.json: an invalid measurement."""
 CPU = {"name": "cpu", "value": 0.1, "unit": "ratio", "suspect": 0.8, "invalid": 0.95, "meaning": "busy"}
 
 

@@ -15,7 +15,7 @@ from harness.comparison import BaselineMetric, Change
 from harness.findings import Verdict
 from harness.report import baseline_text
 from harness.run_folder import RunFolder
-from tests.stored_runs import NOISE, copied, some_runs, some_samples, store
+from tests.stored_runs import BAD, NOISE, copied, some_runs, some_samples, store
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_one_baseline_run_is_told_that_it_knows_nothing_of_noise(original: RunFo
 
 
 def test_an_invalid_run_is_held_against_nothing(original: RunFolder, tmp_path: Path) -> None:
-    invalid = stored(copied(original, tmp_path / "invalid", 50, verdict="invalid"))
+    invalid = stored(copied(original, tmp_path / "invalid", 50, **BAD))
 
     found = judge(invalid, the_runs(some_runs(original, tmp_path / "runs", 9)))
 
@@ -191,7 +191,7 @@ def test_strict_wants_a_large_slow_down_ruled_out(original: RunFolder, tmp_path:
     [
         ({"scenario": "write"}, "it is of another scenario (write)"),
         ({"interrupted": True}, "it was interrupted"),
-        ({"verdict": "invalid"}, "its measurement is invalid"),
+        (BAD, "its measurement is invalid"),
         ({"accepted": ["the clock stepped"]}, "its measurement is invalid, and was accepted"),
         ({"environment": {"cpu": "another one"}}, "another cpu: another one, here "),
     ],
@@ -293,7 +293,7 @@ def test_the_text_names_the_verdict_the_figures_and_who_was_left_out(original: R
 
 
 def test_runs_left_out_for_one_reason_share_a_line(original: RunFolder, tmp_path: Path) -> None:
-    found = judge(stored(original), the_runs(some_runs(original, tmp_path, 5, verdict="invalid")))
+    found = judge(stored(original), the_runs(some_runs(original, tmp_path, 5, **BAD)))
 
     text = baseline_text.render(found, width=200, colour=False)
 

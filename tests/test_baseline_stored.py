@@ -59,6 +59,12 @@ def test_figures_that_no_run_has_are_not_believed(
     assert stored(folder).values == stored(original).values
 
 
+def test_an_slo_that_cannot_be_judged_leaves_the_measurement_valid(tmp_path: Path) -> None:
+    run = stored(store(tmp_path / "run", some_samples(), a_scenario(slo=("peak(rss) < 2GiB",))))
+
+    assert (run.run.verdict, run.invalid, run.unfit) == (Verdict.INVALID, False, None)
+
+
 def test_a_run_whose_summary_is_a_pipe_is_concluded_again(original: RunFolder, tmp_path: Path) -> None:
     folder = copied(original, tmp_path / "pipe", 1)
     folder.summary_json.unlink()

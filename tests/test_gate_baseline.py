@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.run_folder import RunFolder
-from tests.gate_calls import INVALID, gate, refused, summary
+from tests.gate_calls import INVALID, SUSPECT, gate, refused, summary
 from tests.stored_runs import copied, some_runs, some_samples, store
 
 
@@ -131,6 +131,24 @@ def test_an_invalid_run_is_not_failed_by_a_baseline(earlier: Path, tmp_path: Pat
     assert summary(folder.path, "--baseline", earlier, "--accept-suspect")["verdict"] == "failed"
 
 
+def test_a_run_with_an_slo_that_cannot_be_judged_is_held_against_the_earlier_ones(
+    original: RunFolder, slow: RunFolder, earlier: Path
+) -> None:
+    slo = ("--slo", "peak(rss) < 2GiB")
+    alike, worse = (summary(run.path, *slo, "--baseline", earlier) for run in (original, slow))
+
+    assert (alike["verdict"], alike["baseline"]["verdict"]) == ("invalid", "passed")
+    assert (worse["verdict"], worse["baseline"]["verdict"]) == ("failed", "failed")
+
+
+def test_a_suspect_run_is_not_failed_by_a_baseline_where_that_is_not_good_enough(earlier: Path, tmp_path: Path) -> None:
+    folder = store(tmp_path / "suspect", some_samples(longer_ms=30.0), started_ns=1, **SUSPECT)
+
+    found = summary(folder.path, "--baseline", earlier, "--strict")
+
+    assert (found["verdict"], found["baseline"]["verdict"]) == ("invalid", "invalid")
+
+
 def test_a_baseline_alone_can_be_judged(slow: RunFolder, earlier: Path) -> None:
     found = summary(slow.path, "--only-these", "--baseline", earlier)
 
@@ -151,9 +169,9 @@ def test_the_verdict_goes_to_junit_and_markdown(slow: RunFolder, earlier: Path, 
     assert "p50" in page.read_text()
 
 
-def test_quiet_is_a_line_for_the_run_and_one_for_its_baseline(original: RunFolder, earlier: Path) -> None:
-    assert len(gate(original.path, "-q")[1].splitlines()) == 1
-    assert len(gate(original.path, "-q", "--baseline", earlier)[1].splitlines()) == 2
+def test_quiet_is_a_line_with_the_run_and_its_baseline(original: RunFolder, earlier: Path) -> None:
+    assert gate(original.path, "-q")[1] == "read: passed\n"
+    assert gate(original.path, "-q", "--baseline", earlier)[1] == "read: passed: against earlier runs: passed\n"
 
 
 def test_a_refusal_is_told_to_the_build_server_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from harness.history import histories, history
 from harness.report import history_text
 from harness.run_folder import RunFolder
 from tests.builders import T0
-from tests.stored_runs import NOISE, copied, some_runs, some_samples, store
+from tests.stored_runs import BAD, NOISE, copied, some_runs, some_samples, store
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_runs_without_a_known_figure_are_no_trouble(original: RunFolder, tmp_pat
 
 def test_invalid_and_interrupted_runs_are_shown_and_not_looked_at(original: RunFolder, tmp_path: Path) -> None:
     some_runs(original, tmp_path, 8)
-    copied(original, tmp_path / "bad", 20, verdict="invalid", p50=9.0)
+    copied(original, tmp_path / "bad", 20, p50=9.0, **BAD)
     copied(original, tmp_path / "short", 21, interrupted=True, p50=9.0)
 
     (found,) = histories(tmp_path).histories

@@ -19,7 +19,7 @@ from harness.report.history_text import sparkline, when
 from harness.report.schema import schema_file
 from harness.run_folder import RunFolder
 from tests.builders import T0
-from tests.stored_runs import copied, some_runs, some_samples, store
+from tests.stored_runs import BAD, copied, some_runs, some_samples, store
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_no_line_is_wider_than_the_terminal(original: RunFolder, tmp_path: Path,
 
 
 def test_colour_is_used_only_when_asked_for(original: RunFolder, tmp_path: Path) -> None:
-    copied(original, tmp_path / "bad", 1, verdict="invalid")
+    copied(original, tmp_path / "bad", 1, **BAD)
     found = histories(tmp_path).histories
 
     assert "\x1b" not in history_text.render(found, (), width=80, colour=False)

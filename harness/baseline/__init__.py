@@ -41,7 +41,7 @@ def judge(
     """
     used, unfit = _comparable(new, runs)
     out = (*left_out, *unfit)
-    if new.run.verdict is Verdict.INVALID:
+    if new.invalid:
         reason = "the run itself is an invalid measurement: it was not held against others"
         return BaselineFindings(Verdict.INVALID, (reason,), (), out, (), allowed, ())
     values = {name: _values(used, name) for name in _names(new)}

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.comparison import RunRef
 from harness.errors import RunFolderError
-from harness.findings import Summary, Verdict
+from harness.findings import HealthState, Summary, Verdict
 from harness.record import validated
 from harness.run_folder import RunFolder
 
@@ -56,6 +56,16 @@ class _Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class _Health:
+    state: HealthState
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    invalidates: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Glance:
     """What is read of summary.json. Of a thousand runs nobody needs the rest, and it takes ten times as long."""
 
@@ -69,7 +79,15 @@ class _Glance:
     names: tuple[_Kind, ...]
     bottleneck: _Bottleneck | None
     environment: dict[str, str]
+    health: _Health
+    warnings: tuple[_Doubt, ...]
     accepted: tuple[str, ...] = ()
+
+    @property
+    def invalid(self) -> bool:
+        """Of the measurement itself: a verdict is invalid as well where an SLO could not be judged."""
+        doubted = self.health.state is not HealthState.HEALTHY or any(each.invalidates for each in self.warnings)
+        return self.verdict is Verdict.INVALID and doubted
 
 
 _GLANCE = TypeAdapter(_Glance)
@@ -90,6 +108,7 @@ class Stored:
     mean_s: Mapping[str, float]  # latency of the ok ones of a kind
     bottleneck: str | None
     environment: Mapping[str, str]
+    invalid: bool  # the measurement; an SLO that could not be judged says nothing of it
     unfit: str | None  # why it stands for nothing, if so: it is invalid, or was interrupted
 
 
@@ -132,6 +151,8 @@ def of_summary(folder: RunFolder, summary: Summary) -> Stored:
         names=tuple(_Kind(k.name, k.ok, k.failed, _Estimate(k.mean.value)) for k in summary.names),
         bottleneck=_Bottleneck(found.stage, found.resource, found.model) if found is not None else None,
         environment=dict(summary.environment),
+        health=_Health(summary.health.state),
+        warnings=tuple(_Doubt(warning.invalidates) for warning in summary.warnings),
         accepted=summary.accepted,
     )
     return _stored(folder, glance)
@@ -140,7 +161,7 @@ def of_summary(folder: RunFolder, summary: Summary) -> Stored:
 def _stored(folder: RunFolder, seen: _Glance) -> Stored:
     counts = seen.counts
     unfit = "it was interrupted" if seen.interrupted else None
-    if seen.verdict is Verdict.INVALID:
+    if seen.invalid:
         unfit = "its measurement is invalid"
     elif seen.accepted:
         unfit = "its measurement is invalid, and was accepted"
@@ -158,6 +179,7 @@ def _stored(folder: RunFolder, seen: _Glance) -> Stored:
         mean_s={kind.name: kind.mean.value for kind in seen.names if kind.mean.value is not None},
         bottleneck=_named(seen.bottleneck) if seen.bottleneck is not None else None,
         environment=seen.environment,
+        invalid=seen.invalid,
         unfit=unfit,
     )
 

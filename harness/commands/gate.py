@@ -159,10 +159,12 @@ def _earlier(paths: Sequence[Path], judged: RunFolder, scenario: str) -> tuple[l
 
 
 def _together(summary: Summary, found: BaselineFindings) -> Summary:
-    """The run's verdict, with what its baseline says: the worse of both counts."""
+    """The run's verdict, with what its baseline says: the worse of both counts. To a measurement that is invalid itself
+    a baseline says that it is; where an SLO alone cannot be judged, a failure is one, as beside other SLOs.
+    """
     from harness.findings import Verdict
 
-    if summary.verdict is Verdict.INVALID or found.verdict is Verdict.PASSED:
+    if found.verdict in (Verdict.PASSED, Verdict.INVALID):
         return summary
     reasons = tuple(f"against earlier runs: {reason}" for reason in found.reasons)
     if summary.verdict is found.verdict:
