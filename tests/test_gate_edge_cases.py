@@ -29,10 +29,11 @@ def harness(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
     def called(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with monkeypatch.context() as streams, pytest.raises(SystemExit) as ended:
+        with monkeypatch.context() as streams:
             streams.setattr(sys, "stdout", sys.stdout)
             streams.setattr(sys, "stderr", sys.stderr)
-            main()
+            with pytest.raises(SystemExit) as ended:
+                main()
         return int(ended.value.code or 0), *capfd.readouterr()
 
     return called
