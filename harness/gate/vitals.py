@@ -75,10 +75,10 @@ def _rows(slo: Slo, evidence: Evidence) -> pd.DataFrame | Refusal:
     ]
     begin_ns, end_ns = _measured(evidence)
     inside = (rows["at_ns"] >= begin_ns) & (rows["at_ns"] <= end_ns)
-    rows = rows[inside.to_numpy(dtype=np.bool_)].sort_values(["process", "at_ns", "value"], kind="stable")
-    if rows.empty:
+    during: pd.DataFrame = rows[inside.to_numpy(dtype=np.bool_)]
+    if during.empty:
         return Refusal(Verdict.NOT_ENOUGH_DATA, f"no reading of {metric} is from the measured time")
-    return rows
+    return during.sort_values(["process", "at_ns", "value"], kind="stable")
 
 
 def _readings(slo: Slo, rows: pd.DataFrame, evidence: Evidence) -> list[tuple[str, Values]]:
