@@ -235,4 +235,4 @@ def test_a_ratio_is_told_in_percent(ratio: tuple[float, float | None, float | No
 def test_what_one_run_a_side_cannot_show_is_said_with_a_figure() -> None:
     # 1.96 x sqrt(2) x 3 % is 8.3 % of the logarithm.
     assert pytest.approx(0.0867, abs=0.0005) == compare_words.RUN_TO_RUN
-    assert "up to about +9% of this could be run-to-run" in compare_words.CAVEAT
+    assert "two runs of the same thing differ by up to about 9% on a quiet machine" in compare_words.CAVEAT

@@ -17,8 +17,8 @@ RUN_DEVIATION = 0.03
 RUN_TO_RUN = math.exp(1.96 * math.sqrt(2.0) * RUN_DEVIATION) - 1.0
 """What two such runs differ by in one of 20 comparisons."""
 CAVEAT = (
-    "One run a side knows the noise of requests, not of runs: even on a quiet machine up to about "
-    f"+{RUN_TO_RUN * 100:.0f}% of this could be run-to-run, near saturation more; `harness ab` tells."
+    "One run a side knows the noise of requests, not of runs: two runs of the same thing differ by up to about "
+    f"{RUN_TO_RUN * 100:.0f}% on a quiet machine, near saturation by more; `harness ab` tells that apart."
 )
 DURATIONS = ("p50", "p95", "p99", "mean")
 WAITING = ("backlog", "queue_est", "queue")
