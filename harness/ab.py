@@ -13,7 +13,6 @@ from harness.analysis.comparing.judged import QUANTILES, Judged, judged, unjudge
 from harness.analysis.comparing.paired import ERROR_RATE, Rule
 from harness.analysis.statistics.quantiles import needed
 from harness.comparison import SCHEMA_VERSION, AbFindings, Change, PairFindings
-from harness.environment import fingerprint
 from harness.errors import HarnessError, Interrupted, RunFolderError
 from harness.findings import Verdict
 from harness.model import Arrivals, RunWarning
@@ -123,7 +122,7 @@ def findings(bench: Bench, ask: Ask, pairs: list[PairFindings], started_ns: int,
         pairs=tuple(pairs),
         warnings=_warnings(bench, counted, gating),
         accepted=tuple(dict.fromkeys(each for pair in pairs for run in (pair.a, pair.b) for each in run.accepted)),
-        environment=fingerprint(),
+        environment=bench.environment,
     )
 
 

@@ -89,7 +89,7 @@ def findings(
         sentences=_sentences(noises, gating, alarms, rule, len(counted)),
         pairs=tuple(pairs),
         warnings=_warnings(bench),
-        environment=fingerprint(),
+        environment=bench.environment,
     )
 
 

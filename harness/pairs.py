@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from harness.analysis.statistics.quantiles import quantile
 from harness.comparison import PairFindings, SideRun
 from harness.diagnosis import Steadiness
+from harness.environment import fingerprint
 from harness.errors import HarnessError, Interrupted, RunFolderError
 from harness.findings import Loss, Summary, Verdict
 from harness.interrupt import Interrupt
@@ -64,6 +65,7 @@ class Bench:
     interrupt: Interrupt
     say: Callable[[str], None]
     accept_suspect: bool = False
+    environment: tuple[tuple[str, str], ...] = field(default_factory=fingerprint)  # before we load the machine
 
 
 def open_folder(parent: Path, scenario: Scenario, what: str) -> RunFolder:

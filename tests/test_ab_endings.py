@@ -97,6 +97,12 @@ def test_a_full_disk_costs_the_file_and_not_the_answer(tmp_path: Path, monkeypat
     assert ("not_stored", "free some disk space") in [(each.code, each.hint) for each in found.warnings]
 
 
+def test_the_machine_is_described_as_it_was_before_the_load(tmp_path: Path) -> None:
+    of = replace(bench(tmp_path), environment=(("load average", "0.10 when the run began"),))
+
+    assert findings(of, Ask(Rule()), pairs(5), 0, interrupted=False).environment == of.environment
+
+
 def test_what_is_stored_in_between_does_not_pass_for_a_whole_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
