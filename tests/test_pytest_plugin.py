@@ -214,6 +214,25 @@ def test_an_undecided_verdict_and_no_slo_at_all_are_not_passed(tmp_path: Path, s
             bool(run.passed)
 
 
+def test_a_bare_run_is_its_verdict_and_a_bare_figure_is_a_mistake(tmp_path: Path, sixty: Measured) -> None:
+    assert measured(tmp_path, 60, slo=("p95(latency) < 1s",))
+    for asked in (lambda: bool(sixty), lambda: sixty.verdict == "passed"):
+        with pytest.raises(Failed, match="has no SLO: nothing was judged"):
+            asked()
+    with pytest.raises(TypeError, match="is neither true nor false"):
+        assert sixty.p95()
+    assert sixty.line.startswith("measured: tiny")
+    lost = replace(sixty.summary, verdict=Verdict.INVALID)
+    assert Measured(sixty.folder, lost, lambda: None).line.startswith("invalid measurement: tiny")
+
+
+def test_a_fixture_that_was_not_called_says_so(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    run = runs.HarnessRun(pytestconfig, tmp_path, parallel=False)
+
+    with pytest.raises(AttributeError, match=r"measures first: harness_run\('scenario.yaml'\).p95"):
+        run.p95("latency")
+
+
 def test_an_invalid_measurement_is_unusable_unless_accepted_and_an_aborted_one_always(sixty: Measured) -> None:
     late = replace(sixty.summary.health, state=HealthState.INVALID, reasons=("cpu is 0.99",))
     lost = RunWarning("lost", "a load process died", "", invalidates=True)

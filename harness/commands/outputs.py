@@ -94,7 +94,7 @@ def _check(outputs: Outputs) -> None:
     if len(at_stdout) > 1:
         raise UsageError(f"{' and '.join(at_stdout)} both want stdout", "give one of them a file")
     for flag, path in files:
-        if path is not None and os.path.isdir(path):  # noqa: PTH112 - does not raise, however long the name is
+        if path is not None and os.path.isdir(path):
             raise UsageError(f"{flag} {str(path)!r} is a folder", f"name a file, e.g. {flag} {path / 'verdict'}")
         if path is not None and path != STDOUT:
             _check_place(flag, path)
@@ -105,7 +105,7 @@ def _check(outputs: Outputs) -> None:
 def _check_place(flag: str, path: Path) -> None:
     """Folders that are missing will be made; what stands in their way, or is not ours to write to, is told now."""
     whole = path.absolute()
-    there = next(each for each in (whole, *whole.parents) if os.path.exists(each))  # noqa: PTH110 - never raises
+    there = next(each for each in (whole, *whole.parents) if os.path.exists(each))
     if there != whole and not there.is_dir():
         wrong = "is no folder"
     elif not os.access(there, os.W_OK):

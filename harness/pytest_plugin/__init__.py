@@ -48,7 +48,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 def harness_run(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> HarnessRun:
     """Run a scenario against an API: `harness_run("scenarios/read-receipts.yaml", target=..., rate=...)`.
 
-    Equal calls share one run. What comes back knows `p95("latency")`, `error_rate`, `judge("p95(latency) < 1s")`, ...
+    Equal calls share one run. `service="serve --port {port}"` starts the API for it. What comes back is asserted on:
+
+        run = harness_run("scenarios/read-receipts.yaml", rate=20, duration="30s")
+        assert run                                   # the SLOs of the scenario
+        assert run.p95("latency") < 0.2              # seconds, or "200ms"
+        assert run.p95("inference", name="receipt") < "150ms"
+        assert run.error_rate < 0.01
+        run.assert_slo("p99(latency) < 1s and throughput > 18/s")
+
+    Each is judged as an SLO is: what the requests of the run cannot decide fails the test, either way it is asked.
     """
     try:
         from harness.pytest_plugin.runs import HarnessRun

@@ -103,6 +103,9 @@ class Figure:
 
     __hash__ = object.__hash__
 
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self.name} of a run is neither true nor false: compare it, e.g. with < or >")
+
     def __float__(self) -> float:
         if self.value is None:
             pytest.fail(f"{self.name} has no value: {self.text}")

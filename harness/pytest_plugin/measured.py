@@ -131,19 +131,24 @@ class Measured:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the scenario's SLOs and those given to `harness_run(slo=...)`."""
+        """Of the scenario's SLOs and those given to `harness_run(slo=...)`. Fails the test when there are none."""
+        if unjudged(self.summary):
+            pytest.fail(f"the scenario {self.summary.scenario} has no SLO: nothing was judged")
         return self.summary.verdict
 
     @property
     def passed(self) -> bool:
         """Whether the verdict is passed. Fails the test when nothing was to be judged, or could not be."""
-        if not self.summary.slo:
-            pytest.fail(f"the scenario {self.summary.scenario} has no SLO: nothing was judged")
-        if self.verdict in (Verdict.NOT_ENOUGH_DATA, Verdict.INVALID):
+        verdict = self.verdict
+        if verdict in (Verdict.NOT_ENOUGH_DATA, Verdict.INVALID):
             self._fail()
-        if self.verdict is Verdict.FAILED:
+        if verdict is Verdict.FAILED:
             self.show()
-        return self.verdict is Verdict.PASSED
+        return verdict is Verdict.PASSED
+
+    def __bool__(self) -> bool:
+        """`assert harness_run(...)` asks for its verdict, as `passed` does."""
+        return self.passed
 
     def unusable(self, *, accept_suspect: bool) -> tuple[str, ...]:
         """Why no figure of this run stands for the service; empty when they do."""
@@ -209,7 +214,7 @@ class Measured:
 
     def _fail(self) -> None:
         self.show()
-        verdict = VERDICT_WORDS[self.verdict]
+        verdict = VERDICT_WORDS[self.summary.verdict]
         pytest.fail("\n".join([f"{self.summary.scenario}: {verdict}", *self.summary.reasons, *self._evidence_lines()]))
 
     def _estimate(self, slo: Slo) -> Estimate | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -109,6 +110,12 @@ class HarnessRun:
             hint = "" if accept_suspect else "\nhint: accept_suspect=True judges it nevertheless"
             pytest.fail("\n".join(["the measurement says nothing about the service:", *reasons]) + hint)
         return measured
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"harness_run measures first: harness_run('scenario.yaml').{name}", name=name, obj=self)
+
+    def __repr__(self) -> str:
+        return "<harness_run>"
 
     # --- what is asked for ---------------------------------------------------------------------------------
 
