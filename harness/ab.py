@@ -174,6 +174,9 @@ def _warnings(bench: Bench, counted: list[PairFindings], gating: tuple[str, ...]
     elif bench.scenario.load.warmup_s == 0.0:
         message = "without a warm-up the first requests of each run meet a service that has just started"
         warnings.append(RunWarning("cold_start", message, "give --warmup, e.g. --warmup 5s"))
+    if len(bench.scenario.load.steps) > 1:
+        message = "the steps of the load are judged together: a change at one rate alone shows in part"
+        warnings.append(RunWarning("several_steps", message, "give one rate, e.g. --rate 20/s"))
     if behind := sum(pair.b.unstable for pair in counted):
         message = f"B answered fewer than came in {behind} of {len(counted)} runs: its figures grow with their length"
         warnings.append(

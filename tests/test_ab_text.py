@@ -12,7 +12,7 @@ from pair_builders import JITTER, bench, broken, pairs, run, scenario
 from harness.ab import Ask, findings
 from harness.analysis.comparing.paired import Rule
 from harness.comparison import AbFindings, PairFindings, SideRun
-from harness.model import Arrivals, Scenario
+from harness.model import Arrivals, Scenario, Step
 from harness.pairs import Side, paired
 from harness.report import ab_text
 from harness.services import Start
@@ -151,6 +151,20 @@ def test_a_candidate_that_falls_behind_has_figures_that_depend_on_the_length_of_
     found = judged(tmp_path, against([replace(run(20.0 * jitter), unstable=True) for jitter in JITTER[:5]]))
 
     assert "B answered fewer than came in 5 of 5 runs" in " ".join(warning.message for warning in found.warnings)
+
+
+def test_steps_that_are_judged_together_are_doubted(tmp_path: Path) -> None:
+    steps = (Step(10.0, 20.0), Step(20.0, 20.0))
+    found = judged(tmp_path, pairs(5), replace(scenario(), load=replace(scenario().load, steps=steps)))
+
+    assert "several_steps" in codes(found)
+    assert "several_steps" not in codes(judged(tmp_path, pairs(5)))
+
+
+def test_the_plan_says_how_long_it_may_take() -> None:
+    line = ab_text.plan_line(scenario(), "http://127.0.0.1:1", "http://127.0.0.1:2", (5, 7, 9)).splitlines()[0]
+
+    assert line == "identify: 5 to 9 pairs, each side 22 s a run: 3.67 min to 6.60 min of load"
 
 
 def test_a_percentile_that_decides_on_a_handful_of_requests_is_doubted(tmp_path: Path) -> None:

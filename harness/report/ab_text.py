@@ -25,9 +25,9 @@ def plan_line(scenario: Scenario, a: str, b: str, looks: Sequence[int]) -> str:
     """What is about to be sent, before the first pair."""
     run_s = scenario.load.end_s
     pairs = f"{looks[0]} to {looks[-1]} pairs" if len(looks) > 1 else f"{looks[0]} pairs"
-    most_s = 2 * looks[-1] * run_s
+    took = dict.fromkeys(format_duration(2 * look * run_s) for look in (looks[0], looks[-1]))
     what = f"{visible(scenario.name)}: {pairs}, each side {format_duration(run_s, trim=True)} a run"
-    lines = [f"{what}, at most {format_duration(most_s)} of load", f"A  {visible(a, 300)}", f"B  {visible(b, 300)}"]
+    lines = [f"{what}: {' to '.join(took)} of load", f"A  {visible(a, 300)}", f"B  {visible(b, 300)}"]
     hosts = dict.fromkeys(host_of(side) for side in (a, b) if side.startswith(("http://", "https://")))
     away = [host for host in hosts if not is_loopback(host)]
     if away:
