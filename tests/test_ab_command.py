@@ -52,8 +52,8 @@ def serving(delay_s: float) -> str:
 def test_a_slower_candidate_fails_the_build_and_leaves_the_proof(folder: Path) -> None:
     ended = harness(
         "ab", "tiny.yaml", "--a-cmd", serving(0.002), "--b-cmd", serving(0.03), "--pairs", "3", "--junit", "j.xml",
-        cwd=folder,
-    )  # fmt: skip
+        "--accept-suspect", cwd=folder,
+    )  # fmt: skip  # on a busy machine the generator is late now and then
 
     assert ended.code == 1, ended.stderr
     assert ended.stdout.startswith("FAILED: B is slower than A")
