@@ -119,9 +119,7 @@ def test_equal_calls_share_one_run_and_its_folder_is_kept(whole: tuple[str, Path
     output, folder = whole
 
     assert "PASSED test_page.py::test_fast_enough" in output, output
-    lines = re.findall(
-        r"^measured: page, poisson 100/s, .*; p50 .* ms, p95 .*, n = [0-9]+; (.*)$", output, re.MULTILINE
-    )
+    lines = re.findall(r"^measured: page, poisson 100/s, .*; p50 .*, p95 .*, n = [0-9]+; (.*)$", output, re.MULTILINE)
     assert len(lines) == 1, output
     assert Path(lines[0]) in folder.glob("runs/*-page/report.html")
 
@@ -184,12 +182,33 @@ def test_the_plugin_imports_nothing_heavy_until_it_is_used() -> None:
     assert child.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
-def test_processes_of_xdist_measure_once_one_after_the_other_and_say_that_they_disturb(tmp_path: Path) -> None:
+STORED = """
+import os
+from pathlib import Path
+from harness.pytest_plugin import runs
+from harness.report import json_report
+from harness.run_folder import RunFolder
+
+def executed(wanted):
+    with open("measured.txt", "a") as file:
+        print(wanted.scenario.name, file=file)
+    folder = RunFolder.open(Path(os.environ["STORED"]))
+    return runs.Outcome(folder, json_report.parse(folder.summary_json.read_text()), None)
+
+runs._executed = executed  # instead of a load run: what one measured
+"""
+
+
+def test_processes_of_xdist_measure_once_and_say_that_they_disturb(
+    whole: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = sorted((whole[1] / "runs").glob("*-page"))[-1]
+    monkeypatch.setitem(CHILD, "STORED", str(newest))
     a_project(tmp_path)
+    (tmp_path / "conftest.py").write_text(STORED)
     both = ["test_page.py::test_fast_enough", "test_page.py::test_too_slow"]
 
-    output = session(tmp_path, "-p", "xdist.plugin", "-n2", "-W", "default", "--harness-out=runs", *both)
+    output = session(tmp_path, "-p", "xdist.plugin", "-n2", "-W", "default", *both)
     assert "1 failed, 1 passed" in output, output
-    assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 1
+    assert (tmp_path / "measured.txt").read_text() == "page\n"
     assert "ParallelLoadWarning: load tests that run beside other tests measure those, too" in output
