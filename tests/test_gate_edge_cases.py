@@ -13,9 +13,7 @@ import pytest
 from harness.cli import main
 from harness.model import RequestSpec
 from harness.run_folder import RunFolder
-from tests.cli import begin, end
 from tests.stored_runs import a_scenario, some_samples, store
-from tests.test_gate_stored import a_rich_run
 
 RECEIPT = "reçu 🧾 'neu'"
 Harness = Callable[..., tuple[int, str, str]]
@@ -62,7 +60,7 @@ ANSWERS = [
     ("empty", "throughput > 1/s", 3, "not_enough_data", "no request counts here"),
     ("empty", "coverage > 1%", 3, "invalid", "no server half was asked for"),
     ("empty", "peak(rss) < 2GiB", 3, "invalid", "the service sent no vitals"),
-    ("58", "p95(latency) < 1s", 3, "not_enough_data", "deciding takes about 1 more requests"),  # 0.95 ** 59 <= 0.05
+    ("58", "p95(latency) < 1s", 3, "not_enough_data", "deciding takes about 1 more request,"),  # 0.95 ** 59 <= 0.05
     ("59", "p95(latency) < 1s", 0, "passed", "0 of 59 requests are beyond 1.00 s"),
     ("59", "p99(latency) < 1s", 3, "not_enough_data", "deciding takes about 240 more requests"),  # of 299
     ("59", "p99.99(latency) < 1s", 3, "not_enough_data", "more requests"),
@@ -157,28 +155,3 @@ def test_an_expression_that_says_nothing_is_refused_by_gate_run_and_check_alike(
         assert stderr.startswith("error: ")
         assert len(stderr) < 1_000
     assert not list(tmp_path.glob("*-read"))
-
-
-# --- twice -----------------------------------------------------------------------------------------------------
-
-
-def test_a_run_judged_in_two_processes_gives_the_same_bytes_everywhere(tmp_path: Path) -> None:
-    """Names, models and vitals are grouped on the way: no order of a set, clock or language may be seen."""
-    (tmp_path / "run").mkdir()
-    a_rich_run(tmp_path / "run")
-    elsewhere = {
-        "1": {"TZ": "Asia/Tokyo", "LANG": "C", "LC_ALL": "C", "COLUMNS": "80"},
-        "4242": {"TZ": "America/St_Johns", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8", "COLUMNS": "200"},
-    }
-    slos = ("--slo", "p95(inference, model=dett) < 1s and p50(latency) < 10ms", "--strict")
-    children = []
-    for seed, settings in elsewhere.items():
-        (tmp_path / seed).mkdir()
-        files = ("--junit", tmp_path / seed / "junit.xml", "--markdown", tmp_path / seed / "gate.md")
-        env = {**settings, "PYTHONHASHSEED": seed, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": ""}
-        children.append(begin("gate", tmp_path / "run", *slos, *files, "--json", cwd=tmp_path / seed, env=env))
-    first, second = map(end, children)
-
-    assert (first, json.loads(first.stdout)["verdict"]) == (second, "failed")
-    for name in ("junit.xml", "gate.md"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "4242" / name).read_bytes()

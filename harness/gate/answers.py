@@ -88,8 +88,9 @@ def in_words(slo: Slo, value: float) -> str:
 
 
 def more(n: int, total: float, kind: str = "requests") -> str:
-    """How many more it takes, when deciding takes `total` and there are n."""
+    """How many more it takes, when deciding takes `total` and there are n. `kind` is a plural that ends in s."""
     missing = total - n
     if not math.isfinite(total) or missing > MOST_MORE * max(n, 1_000):
         return "too close to the limit to decide"
-    return f"deciding takes about {format_count(max(1, math.ceil(missing)))} more {kind}, if they are like these"
+    count = max(1, math.ceil(missing))
+    return f"deciding takes about {format_count(count)} more {kind if count > 1 else kind[:-1]}, if they are like these"
