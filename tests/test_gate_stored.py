@@ -127,30 +127,44 @@ def a_record(**changes: Any) -> dict[str, object]:
 JUDGE = """
 import sys
 from pathlib import Path
+from harness.cli import main
 from harness.report.files import FORMATS, write_reports
 from harness.run import reopen
 from harness.run_folder import RunFolder
 
-outcome = reopen(RunFolder(Path(sys.argv[1])))
-write_reports(outcome.summary, outcome.ledger, tuple(FORMATS), Path(sys.argv[2]))
+run, out = map(Path, sys.argv[1:])
+outcome = reopen(RunFolder(run))
+write_reports(outcome.summary, outcome.ledger, tuple(FORMATS), out)
+slos = "p95(inference, model=dett) < 1s and p50(latency) < 10ms"
+files = [f"--junit={out / 'gate.xml'}", f"--markdown={out / 'gate.md'}"]
+sys.argv[1:] = ["gate", str(run), "--slo", slos, "--strict", "--json", *files]
+main()
 """
+PLACES = {
+    "1": {"TZ": "Asia/Tokyo", "LANG": "C", "LC_ALL": "C", "COLUMNS": "80"},
+    "4242": {"TZ": "America/St_Johns", "LANG": "de_DE.UTF-8", "LC_ALL": "C.UTF-8", "COLUMNS": "200"},
+}
+"""Of a process that judges: PYTHONHASHSEED, and what else differs from machine to machine."""
 
 
 def test_a_run_judged_twice_gives_the_same_reports_byte_for_byte(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     folder = a_rich_run(tmp_path / "run")
-    outs = [tmp_path / seed for seed in ("1", "4242")]
     children = []
-    for out in outs:
-        out.mkdir()
-        command = [sys.executable, "-c", JUDGE, str(folder.path), str(out)]
-        children.append(subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": out.name, "TZ": "Asia/Tokyo"}))
-    assert [child.wait(60) for child in children] == [0, 0]
+    for seed, place in PLACES.items():
+        (tmp_path / seed).mkdir()
+        command = [sys.executable, "-c", JUDGE, str(folder.path), str(tmp_path / seed)]
+        env = {**os.environ, **place, "PYTHONHASHSEED": seed, "GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
+        children.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE))
+    gated = [child.communicate(timeout=60)[0] for child in children]
+    assert [child.returncode for child in children] == [1, 1]
 
-    texts = [{name: (out / file).read_bytes() for name, file in FORMATS.items()} for out in outs]
+    names = [*FORMATS.values(), "gate.xml", "gate.md"]
+    texts = [{name: (tmp_path / seed / name).read_bytes() for name in names} for seed in PLACES]
 
     assert texts[0] == texts[1]
-    verdicts = {slo["verdict"] for slo in json.loads(texts[0]["json"])["slo"]}
+    assert gated[0] == gated[1]
+    verdicts = {slo["verdict"] for slo in json.loads(gated[0])["slo"]}
     assert verdicts == {verdict.value for verdict in Verdict}  # each kind of answer is among them
 
 
