@@ -3,58 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
-import xmlschema
-from ci_builders import a_baseline, a_hostile_ab, a_metric, a_passed_ab, an_ab, every_judged
+from ci_builders import a_hostile_ab, a_passed_ab, an_ab, every_judged
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
-from report_builders import STARTED_NS, a_summary, an_empty_summary, some_slos
+from junit_reading import SCHEMA, cases, outcomes, output, properties, read, said
+from junitparser import JUnitXml
+from report_builders import a_summary, an_empty_summary, some_slos
 from report_diagnosed import a_diagnosed_summary
 from report_hostile import ALL, a_hostile_summary
 
 from harness import __version__
-from harness.comparison import Change
-from harness.errors import NothingMeasured
-from harness.findings import Estimate, SloFindings, Verdict
+from harness.findings import SloFindings, Verdict
 from harness.model import RunWarning
-from harness.report import job_summary, junit
+from harness.report import junit
 from harness.report.cases import Findings
-
-SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "schema" / "junit.xsd")
-WORDS = {Failure: "failure", Error: "error", Skipped: "skipped"}
-
-
-def read(text: str) -> JUnitXml:
-    """The document as junitparser sees it, once it obeys the schema."""
-    SCHEMA.validate(text)
-    return JUnitXml.fromstring(text.encode())
-
-
-def cases(text: str) -> list[TestCase]:
-    return [case for suite in read(text) for case in suite]
-
-
-def outcomes(text: str) -> dict[str, str]:
-    return {case.name: WORDS[type(case.result[0])] if case.result else "passed" for case in cases(text)}
-
-
-def said(text: str, name: str) -> str:
-    found = next(case for case in cases(text) if case.name == name)
-    return f"{found.result[0].message}\n{found.result[0].text}"
-
-
-def output(text: str, tag: str) -> str:
-    SCHEMA.validate(text)
-    return ET.fromstring(text).findtext(f"testsuite/{tag}") or ""  # noqa: S314 - our own text
-
-
-def properties(text: str) -> dict[str, str]:
-    return {each.name: each.value for suite in read(text) for each in suite.properties()}
-
 
 # --- runs ------------------------------------------------------------------------------------------------------
 
@@ -193,91 +157,6 @@ def test_the_properties_name_the_run_and_what_made_it() -> None:
 
 def test_a_run_judged_twice_gives_the_same_bytes() -> None:
     assert junit.render(a_diagnosed_summary()) == junit.render(a_diagnosed_summary())
-
-
-# --- comparisons -----------------------------------------------------------------------------------------------
-
-
-def test_each_metric_that_decides_is_a_case() -> None:
-    assert outcomes(junit.render_ab(an_ab())) == {
-        "measurement is valid": "passed",
-        "p50: worse by no more than +5.0%": "passed",
-        "p95: worse by no more than +5.0%": "failure",
-    }
-
-
-def test_a_slow_down_names_the_stage_and_how_large_it_is_at_most() -> None:
-    text = said(junit.render_ab(an_ab()), "p95: worse by no more than +5.0%")
-
-    assert "A 200 ms, B 224 ms: +12.0% (+9.0% … +15.0%, n = 5)" in text
-    assert "p95: at most +14.5% worse (such pairs find +7.0% and more)" in text
-    assert "blamed stage: inference, model text-recognition" in text
-    assert text.count("Inference takes 21.5 ms longer") == 1
-
-
-def test_a_slow_down_that_no_stage_explains_says_so() -> None:
-    text = said(junit.render_ab(an_ab(blame=None, sentences=())), "p95: worse by no more than +5.0%")
-
-    assert text.endswith("\nblamed stage: not known")
-
-
-def test_rates_and_shares_are_written_as_such() -> None:
-    shares = a_metric("error_rate", Change.WORSE, unit="ratio", a=0.0, b=0.031, ratio=Estimate(None, None, None, 5))
-    rates = a_metric("throughput", Change.WITHIN, unit="1/s", a=58.3, b=58.1)
-    text = junit.render_ab(an_ab(metrics=(shares, rates)))
-
-    assert "A 0%, B 3.1%: not known" in said(text, "error_rate: no more than before")
-    assert "throughput: worse by no more than +5.0%" in outcomes(text)
-    assert "| throughput | 58.3/s | 58.1/s |" in job_summary.render(an_ab(metrics=(rates,)))
-
-
-def test_a_pass_says_how_much_slower_it_may_be_at_most() -> None:
-    text = junit.render_ab(a_passed_ab())
-
-    assert set(outcomes(text).values()) == {"passed"}
-    assert "p95: at most +3.5% worse" in output(text, "system-out")
-
-
-def test_what_is_not_decided_is_an_error_where_that_is_not_good_enough() -> None:
-    undecided = an_ab(
-        strict=True, verdict=Verdict.NOT_ENOUGH_DATA, blame=None, metrics=(a_metric("p95", Change.NOT_FOUND),)
-    )
-
-    assert outcomes(junit.render_ab(undecided))["p95: worse by no more than +5.0%"] == "error"
-
-
-def test_nothing_of_invalid_pairs_is_passed_or_failed() -> None:
-    found = outcomes(junit.render_ab(an_ab(verdict=Verdict.INVALID, reasons=("B died",))))
-
-    assert found.pop("measurement is valid") == "error"
-    assert set(found.values()) == {"skipped"}
-
-
-def test_a_pair_that_does_not_count_is_said_with_its_reason() -> None:
-    usual = an_ab()
-    broken = dataclasses.replace(usual.pairs[0], counted=False, reason="B answered nothing")
-    text = junit.render_ab(dataclasses.replace(usual, pairs=(broken, *usual.pairs[1:])))
-
-    assert "pair 1 does not count: B answered nothing" in output(text, "system-err")
-    assert properties(text)["pairs"] == "4 of 5 count"
-    assert properties(text)["n"] == "4800"
-
-
-def test_earlier_runs_are_a_suite_of_their_own_beside_the_slos() -> None:
-    text = junit.render(a_summary(), a_baseline())
-
-    assert [suite.name for suite in read(text)] == ["read-receipts.run", "read-receipts.baseline"]
-    assert outcomes(text)["p95: as earlier runs predict"] == "failure"
-    assert outcomes(junit.render_baseline(a_baseline()))["p50: as earlier runs predict"] == "passed"
-
-
-def test_an_error_before_the_first_request_is_an_error_of_the_suite() -> None:
-    text = junit.render_refusal(
-        NothingMeasured("nothing answers", "start the service"), "read-receipts.yaml", STARTED_NS
-    )
-
-    assert outcomes(text) == {"measurement could be made": "error"}
-    assert "nothing answers\nhint: start the service" in said(text, "measurement could be made")
 
 
 # --- whatever is in it -----------------------------------------------------------------------------------------

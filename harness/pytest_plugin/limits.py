@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn
@@ -13,14 +13,10 @@ from harness.errors import HarnessError
 from harness.pytest_plugin.figure import HIDDEN
 from harness.slo import Slo, check_names, parse_slo, parse_slos
 from harness.slo.names import directions_of, unit_of
-from harness.units import format_bytes, format_duration, format_rate, format_share
 
 __tracebackhide__ = HIDDEN
 
 _SUFFIX = {"s": "s", "ratio": "%", "1/s": "/s", "B": "B", "": ""}
-_WRITTEN: dict[str, Callable[[float | None], str]] = {
-    "s": format_duration, "ratio": format_share, "1/s": format_rate, "B": format_bytes,
-}  # fmt: skip
 _ANY = {"s": 1.0, "ratio": 0.01, "1/s": 1.0, "B": 1.0, "": 1.0}
 
 
@@ -74,14 +70,6 @@ def name_of(statistic: str, subject: str | None, where: Mapping[str, object]) ->
     inside = [subject] if subject else []
     inside += [f"{key}={_quoted(value)}" for key, value in where.items()]
     return f"{statistic}({', '.join(inside)})" if inside else statistic
-
-
-def shown(value: float | None, unit: str) -> str:
-    """A value for people."""
-    written = _WRITTEN.get(unit)
-    if written is not None:
-        return written(value)
-    return "none" if value is None else f"{value:,.6g}"
 
 
 def fail(error: HarnessError) -> NoReturn:

@@ -17,9 +17,10 @@ from harness.findings import ABORTED, HealthState, SloFindings, Summary, Verdict
 from harness.gate import judge_slo
 from harness.model import STAGES, Scenario
 from harness.pytest_plugin.figure import HIDDEN, Figure, Judged
-from harness.pytest_plugin.limits import Known, any_limit, limit_text, name_of, read, read_one, shown
+from harness.pytest_plugin.limits import Known, any_limit, limit_text, name_of, read, read_one
 from harness.record import validated
 from harness.report import console
+from harness.report.figures import in_unit, observed
 from harness.report.verdict_text import VERDICT_WORDS, slo_word, unjudged
 from harness.run_folder import RunFolder
 from harness.slo import Slo, Where
@@ -194,10 +195,10 @@ class Measured:
 
     def _judged(self, slo: Slo) -> Judged:
         found = judge_slo(slo, self._evidence)
-        observed = f"{shown(found.observed, found.unit)}; " if found.observed is not None else ""
+        seen = f"{observed(found)}; " if found.observed is not None else ""
         lines = (
             f"{found.expression}: {slo_word(found.verdict)}",
-            f"  {observed}n = {found.n:,}: {found.reason}",
+            f"  {seen}n = {found.n:,}: {found.reason}",
             *self._evidence_lines(),
         )
         return Judged(found, lines, self.show)
@@ -237,5 +238,5 @@ class Measured:
 def _value_text(found: SloFindings, low: float | None, high: float | None) -> str:
     if found.observed is None:
         return f"not known: {found.reason}"
-    between = f"95% interval {shown(low, found.unit)} to {shown(high, found.unit)}, " if low is not None else ""
-    return f"{shown(found.observed, found.unit)} ({between}n = {found.n:,})"
+    between = f"95% interval {in_unit(low, found.unit)} to {in_unit(high, found.unit)}, " if low is not None else ""
+    return f"{observed(found)} ({between}n = {found.n:,})"
