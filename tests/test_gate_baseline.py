@@ -66,6 +66,10 @@ def test_a_share_that_cannot_be_read_is_refused(original: RunFolder, allowed: st
     assert error.message.startswith("--allowed: ")
 
 
+def test_a_slow_down_is_allowed_against_a_baseline_only(original: RunFolder) -> None:
+    assert refused(original.path, "--allowed", "5%").message == "--allowed says nothing without a baseline"
+
+
 def test_too_few_earlier_runs_are_not_enough(original: RunFolder, earlier: Path) -> None:
     found = summary(original.path, "--baseline", earlier / "run-001", "--baseline", earlier / "run-002")
 

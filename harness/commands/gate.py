@@ -63,6 +63,9 @@ def command(
         share = _share(allowed)
         if only_these and not asked and not baselines:
             raise UsageError("--only-these leaves nothing to judge", "name a limit: --slo 'p95(latency) < 200ms'")
+        source = click.get_current_context().get_parameter_source("allowed")
+        if not baselines and source is not click.core.ParameterSource.DEFAULT:
+            raise UsageError("--allowed says nothing without a baseline", "name earlier runs: --baseline runs/")
 
         from harness.run_folder import RunFolder
 
