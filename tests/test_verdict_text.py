@@ -9,7 +9,7 @@ from report_builders import a_summary, some_slos
 
 from harness.findings import SloFindings, Summary, Verdict
 from harness.model import RunWarning
-from harness.report import annotations, console, html, job_summary, junit, markdown
+from harness.report import annotations, console, html, job_summary, json_report, junit, markdown
 from harness.report.cases import one_line
 from harness.report.verdict_text import slo_verdict, tone_of, verdict_line
 
@@ -41,6 +41,7 @@ def test_no_report_of_an_invalid_run_calls_a_limit_passed_or_failed() -> None:
         assert not re.search(r"passed|< 100ms\W+failed|failed, observed", text), name
         assert "invalid" in text.lower(), name
     assert [slo_verdict(invalid, slo) for slo in two] == [None, None]
+    assert [slo["verdict"] for slo in json_report.as_object(invalid)["slo"]] == ["invalid", "invalid"]
 
 
 def test_every_report_of_a_run_without_an_slo_says_that_nothing_was_judged() -> None:
