@@ -21,8 +21,8 @@ from harness.counting import count, duration
 from harness.diagnose import Observed, diagnose, levels
 from harness.errors import RunFolderError
 from harness.evidence import WHOLE_REQUEST, Evidence, beside_of, gather, series, steps_of, why_no_stage
-from harness.findings import Health, LatencyFindings, Reading, Summary
-from harness.gate import CONFIDENCE, CUT_SHORT, judge_run, judge_slo
+from harness.findings import Health, LatencyFindings, Reading, SloFindings, Summary
+from harness.gate import CONFIDENCE, CUT_SHORT, agreed, judge_run, judge_slo
 from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
@@ -81,8 +81,7 @@ def summarised(
 ) -> Summary:
     """What was seen, explained and judged: `in_measure` are the ledger rows of the measured phase."""
     evidence, split_rows = seen.evidence, seen.evidence.split_rows
-    confidence = _confidence(record)
-    slos = tuple(judge_slo(slo, evidence, confidence) for line in scenario.slo for slo in parse_slos(line))
+    slos = _slos(scenario, evidence, record)
     accept = record.get("accept_suspect") is True
     judged = judge_run(slos, seen.health, seen.warnings, seen.counts.ok, accept, strict)
     diagnosis = diagnose(seen)
@@ -213,6 +212,17 @@ def _warnings(
     if any(warning.code == "foreign_client" for warning in recorded):  # that says why there are no kernel stamps
         found = [warning for warning in found if warning.code != "user_stamps"]
     return (*recorded, *found)
+
+
+def _slos(scenario: Scenario, evidence: Evidence, record: Mapping[str, object]) -> tuple[SloFindings, ...]:
+    """Each SLO judged. What was in flight when the user ended the run may have ended well or badly."""
+    clauses = [slo for line in scenario.slo for slo in parse_slos(line)]
+    confidence, ended = _confidence(record), evidence.requests["ended"].to_numpy(dtype=np.bool_)
+    found = tuple(judge_slo(slo, evidence, confidence) for slo in clauses)
+    if record.get("status") != "interrupted" or ended.all():
+        return found
+    others = replace(evidence, requests=evidence.requests[ended].reset_index(drop=True))
+    return tuple(agreed(judge_slo(slo, others, confidence), worst) for slo, worst in zip(clauses, found, strict=True))
 
 
 def _confidence(record: Mapping[str, object]) -> float:

@@ -200,3 +200,17 @@ def test_a_run_that_did_not_end_cannot_be_accepted(tmp_path: Path, status: str) 
 
 def test_a_run_where_all_failed_cannot_be_accepted(tmp_path: Path) -> None:
     assert in_doubt(tmp_path, RUNS["all failed"], accept_suspect=True).verdict is Verdict.INVALID
+
+
+def test_requests_that_the_user_cut_off_break_no_limit_and_keep_none(tmp_path: Path) -> None:
+    samples, spans = many(200)
+    cut_off = [replace(each, censored=True, status=None) if each.request_id >= 195 else each for each in samples]
+    slos = ("error_rate <= 0%", "max(latency) < 1s", "p50(latency) < 1s", "max(latency) < 1ms")
+
+    found = concluded(tmp_path, cut_off, spans, slo=slos, record={"status": "interrupted"}).summary
+    ended = concluded(tmp_path, cut_off, spans, slo=slos).summary
+
+    few, kept, broken = Verdict.NOT_ENOUGH_DATA, Verdict.PASSED, Verdict.FAILED
+    assert [slo.verdict for slo in found.slo] == [few, few, kept, broken]
+    assert found.slo[0].reason == "requests that were still in flight decide"
+    assert [slo.verdict for slo in ended.slo] == [broken, broken, kept, broken]

@@ -29,7 +29,7 @@ from harness.deciding.cohort import GUARD_NS, cut
 from harness.deciding.looks import Asked
 from harness.evidence import Evidence, beside_of, gather
 from harness.findings import SloFindings, Verdict
-from harness.gate import judge_slo
+from harness.gate import agreed, judge_slo
 from harness.instrument.host import host_key
 from harness.join import join
 from harness.ledger import with_server_half
@@ -64,7 +64,7 @@ def judged(
     open_ids = _open_ids(scenario, early, asked.at_s)
     if not len(open_ids):
         return slos(early)
-    return tuple(map(_agreed, slos(early), slos(pa.concat_tables([early, _unfinished(open_ids, end_ns - GUARD_NS)]))))
+    return tuple(map(agreed, slos(early), slos(pa.concat_tables([early, _unfinished(open_ids, end_ns - GUARD_NS)]))))
 
 
 def _evidence(
@@ -114,16 +114,6 @@ def _so_far(slo: Slo, found: SloFindings) -> SloFindings:
     if slo.statistic == "count" and slo.op[0] == ">" and found.verdict is Verdict.FAILED:
         return replace(found, verdict=Verdict.NOT_ENOUGH_DATA, reason=f"{found.reason} so far")
     return found
-
-
-def _agreed(without: SloFindings, worst: SloFindings) -> SloFindings:
-    """Judged without the requests that are open, and with them as failed ones: they must not decide."""
-    if without.verdict is worst.verdict:
-        return without
-    return SloFindings(
-        without.expression, Verdict.NOT_ENOUGH_DATA, without.observed, without.limit, without.unit, without.n,
-        "requests that are still in flight decide",
-    )  # fmt: skip
 
 
 def serve(folder: RunFolder, lines: Iterable[str], out: int) -> None:

@@ -26,7 +26,7 @@ from harness.gate.vitals import judge_vital
 from harness.slo import VITALS, Slo
 from harness.units import format_count
 
-__all__ = ["CONFIDENCE", "CUT_SHORT", "Judged", "judge_run", "judge_slo"]
+__all__ = ["CONFIDENCE", "CUT_SHORT", "Judged", "agreed", "judge_run", "judge_slo"]
 
 _SHARES = ("error_rate", "completed", "check_rate", "coverage")
 
@@ -84,3 +84,10 @@ def _either_way(slowest: SloFindings, without: SloFindings, missing: int) -> Slo
     many = f"{format_count(missing)} more without a server half {'decide' if left_open else 'change nothing'}"
     verdict = Verdict.NOT_ENOUGH_DATA if left_open else slowest.verdict
     return replace(without, verdict=verdict, n=slowest.n, reason=f"{without.reason}; {many}")
+
+
+def agreed(without: SloFindings, worst: SloFindings) -> SloFindings:
+    """Judged without the requests whose end nobody knows, and with them as failed ones: they must not decide."""
+    if without.verdict is worst.verdict:
+        return without
+    return replace(without, verdict=Verdict.NOT_ENOUGH_DATA, reason="requests that were still in flight decide")
