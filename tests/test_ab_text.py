@@ -10,6 +10,7 @@ import pytest
 from pair_builders import JITTER, bench, broken, pairs, run, scenario
 
 from harness.ab import Ask, findings
+from harness.analysis.comparing import words
 from harness.analysis.comparing.paired import Rule
 from harness.comparison import AbFindings, PairFindings, SideRun
 from harness.model import Arrivals, Scenario, Step
@@ -123,6 +124,14 @@ def test_one_command_in_two_folders_is_two_services() -> None:
     )
 
     assert (old.label, new.label) == ("./serve {port} (in old)", "./serve {port} (in new)")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.123, "+12.3%"), (0.5, "-50.0%"), (1.0001, "0.0%"), (3.2, "3.2 times"), (6e26, "over 1,000 times")],
+)
+def test_a_ratio_is_told_as_people_read_it(ratio: float, text: str) -> None:
+    assert words.change(ratio) == text
 
 
 # --- doubts ------------------------------------------------------------------------------------------------

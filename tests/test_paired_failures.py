@@ -115,3 +115,9 @@ def test_a_ratio_of_failures_claims_no_interval() -> None:
 
     assert (found.ratio.low, found.ratio.high, found.at_most, found.at_least) == (None, None, None, None)
     assert "percentage points more" in found.reason
+
+
+def test_three_restless_pairs_leave_open_no_more_than_all_requests() -> None:
+    found = change_of(failed([0, 0, 0], [0, 500, 20]))
+
+    assert found.reason.endswith("not clearly more, at most 100 percentage points more")

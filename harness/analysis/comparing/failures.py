@@ -106,7 +106,7 @@ def excess_at_most(failures: Failures, tail: float) -> float:
     low_a = share_limit(int(kept.failed_a.sum()), int(kept.n_a.sum()), tail / 2.0, upper=False)
     spread = float(difference.std(ddof=1)) / math.sqrt(len(difference))
     paired = float(difference.mean()) + student.quantile(1.0 - tail, len(difference) - 1.0) * spread
-    return max(high_b - low_a, paired)
+    return min(1.0, max(high_b - low_a, paired))
 
 
 @lru_cache(maxsize=4096)

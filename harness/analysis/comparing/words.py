@@ -12,6 +12,8 @@ def change(ratio: float | None) -> str:
     """1.123 -> "+12.3%", 3.2 -> "3.2 times"."""
     if ratio is None or not math.isfinite(ratio):
         return "any number of times"
+    if ratio > 1_000.0:  # limits of hardly any pairs
+        return "over 1,000 times"
     if ratio >= 3.0:
         return f"{ratio:.3g} times"
     shown = f"{(ratio - 1.0) * 100.0:+.1f}%"
@@ -37,4 +39,5 @@ def more(seconds: float) -> str:
 
 def points(share: float) -> str:
     """0.0123 -> "1.2": percentage points."""
-    return f"{max(0.0, share) * 100.0:.2g}"
+    found = max(0.0, share) * 100.0
+    return f"{found:.0f}" if found >= 10.0 else f"{found:.2g}"
