@@ -195,6 +195,8 @@ def test_what_was_accepted_stands_below_the_verdict() -> None:
 
     assert "passed (an invalid measurement, accepted as it is)" in text.splitlines()[0]
     assert "- accepted as it is: sends left late" in text
+    assert "- accepted as it is: B was late" in job_summary.render(a_passed_ab(accepted=("B was late",)))
+    assert "; accepted as it is: B was late" in one_line(an_ab(accepted=("B was late",)))
 
 
 @pytest.mark.parametrize("found", [*every_judged(), a_summary(), a_diagnosed_summary(), an_empty_summary()])

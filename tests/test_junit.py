@@ -138,7 +138,6 @@ def test_what_was_accepted_is_printed() -> None:
 
     assert properties(text)["accepted"] == "sends left 80 ms late"
     assert "accepted as it is: sends left 80 ms late" in output(text, "system-out")
-    assert "accepted: sends left 80 ms late" in output(text, "system-err")
 
 
 def test_the_properties_name_the_run_and_what_made_it() -> None:

@@ -5,6 +5,8 @@ What was not judged is called that: a run without an SLO, and every limit of an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.findings import ABORTED, SloFindings, Summary, Verdict
 from harness.model import RunWarning
 
@@ -70,8 +72,12 @@ def slo_word(verdict: Verdict | None) -> str:
 
 def reason_lines(summary: Summary) -> list[str]:
     """What stands below the verdict: its reasons, what was accepted, and at which look it was decided."""
-    accepted = [f"accepted as it is: {doubt}" for doubt in summary.accepted]
-    return [*summary.reasons, *accepted, *([summary.decided] if summary.decided else [])]
+    return [*summary.reasons, *accepted_lines(summary.accepted), *([summary.decided] if summary.decided else [])]
+
+
+def accepted_lines(accepted: Iterable[str]) -> list[str]:
+    """What makes the measurement invalid, and was accepted: it is part of the verdict."""
+    return [f"accepted as it is: {doubt}" for doubt in accepted]
 
 
 WARNING_WORDS = ("invalid", "accepted", "failed", "warning")

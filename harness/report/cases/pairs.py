@@ -8,14 +8,13 @@ from harness.report import figures
 from harness.report.cases.words import (
     Case,
     Told,
-    accepted_lines,
     change_text,
     closed,
     hints_of,
     property_rows,
     with_hint,
 )
-from harness.report.verdict_text import VERDICT_WORDS, noted, tone
+from harness.report.verdict_text import VERDICT_WORDS, accepted_lines, noted, tone
 
 _MORE = "hint: measure more pairs (--pairs), or longer runs (--duration)"
 
@@ -45,7 +44,7 @@ def of_pairs(found: AbFindings) -> Told:
         verdict=found.verdict,
         tone=tone(found.verdict, found.interrupted),
         headline=headline,
-        reasons=found.reasons,
+        reasons=(*found.reasons, *accepted_lines(found.accepted)),
         cases=closed(
             found.verdict,
             cases,
@@ -58,7 +57,7 @@ def of_pairs(found: AbFindings) -> Told:
         at_most="; ".join(filter(None, map(at_most_text, gating))) if judged else "",
         sentences=found.sentences if judged else (),
         accepted=found.accepted,
-        notes=(*accepted_lines(found.accepted), *left_out, *map(with_hint, found.warnings)),
+        notes=(*left_out, *map(with_hint, found.warnings)),
         started_ns=found.started_ns,
         duration_s=found.duration_s,
     )

@@ -9,7 +9,6 @@ from harness.report.cases.words import (
     SLO_CASE,
     Case,
     Told,
-    accepted_lines,
     closed,
     hints_of,
     property_rows,
@@ -60,17 +59,10 @@ def of_run(summary: Summary) -> Told:
         at_most="",
         sentences=tuple(sentence.text for sentence in summary.sentences),
         accepted=summary.accepted,
-        notes=_notes(summary),
+        notes=tuple(f"{word}: {with_hint(warning)}" for word, warning in warning_lines(summary)),
         started_ns=summary.started_ns,
         duration_s=summary.duration_s,
     )
-
-
-def _notes(summary: Summary) -> tuple[str, ...]:
-    """Every doubt once: what was accepted may be a warning, or what the load generator says of itself."""
-    told = {warning.message for warning in summary.warnings}
-    others = accepted_lines(doubt for doubt in summary.accepted if doubt not in told)
-    return (*others, *(f"{word}: {with_hint(warning)}" for word, warning in warning_lines(summary)))
 
 
 def _of_nothing(summary: Summary) -> list[Case]:

@@ -10,7 +10,7 @@ from harness import __version__
 from harness.analysis.comparing import words
 from harness.findings import Verdict
 from harness.model import RunWarning
-from harness.report.verdict_text import NOT_JUDGED, VERDICT_WORDS
+from harness.report.verdict_text import NOT_JUDGED, VERDICT_WORDS, accepted_lines
 from harness.units import MISSING
 
 VALIDITY_CASE = "measurement is valid"
@@ -45,7 +45,7 @@ class Told:
     at_most: str  # what slow-down is ruled out; "" where nobody asked
     sentences: tuple[str, ...]
     accepted: tuple[str, ...]  # what makes the measurement invalid and was accepted
-    notes: tuple[str, ...]  # all doubts
+    notes: tuple[str, ...]  # doubts, beside what was accepted
     started_ns: int
     duration_s: float
 
@@ -53,10 +53,6 @@ class Told:
 def change_text(ratio: float | None) -> str:
     """A ratio as the change it is: 1.063 is `+6.3%`, 28.2 is `28.2 times`."""
     return MISSING if ratio is None or math.isnan(ratio) else words.change(ratio)
-
-
-def accepted_lines(accepted: Iterable[str]) -> list[str]:
-    return [f"accepted: {each}" for each in accepted]
 
 
 def with_hint(warning: RunWarning) -> str:
@@ -88,8 +84,11 @@ def closed(
     verdict that is not a pass, no measurement called valid that was accepted as it is.
     """
     because = "; ".join(reasons) or VERDICT_WORDS[verdict]
-    doubts = f"accepted as it is: {'; '.join(accepted)}"
-    valid = Case(VALIDITY_CASE, None, doubts) if accepted else Case(VALIDITY_CASE, Verdict.PASSED)
+    valid = (
+        Case(VALIDITY_CASE, None, "; ".join(accepted_lines(accepted)))
+        if accepted
+        else Case(VALIDITY_CASE, Verdict.PASSED)
+    )
     kept = {
         Verdict.PASSED: (Verdict.PASSED,),
         Verdict.FAILED: tuple(Verdict),
