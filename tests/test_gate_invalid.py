@@ -70,6 +70,7 @@ def test_no_flag_makes_a_pass_or_a_failure_of_it(tmp_path: Path, earlier: Path, 
             continue
         assert (found["verdict"], found["accepted"]) == ("invalid", []), chosen
         assert found["reasons"]
+        assert {slo["verdict"] for slo in found["slo"]} <= {"invalid"}, chosen
         assert found.get("baseline", {"verdict": "invalid"})["verdict"] == "invalid"
         assert code == (4 if doubt == "an interrupted run" else 3)
         assert outcomes(junit) <= {"error", "skipped"}, chosen
