@@ -119,3 +119,9 @@ def test_the_text_has_a_line_for_each_metric_and_a_column_for_each_number_of_pai
         "p50", "p95", "p99",
     ]  # fmt: skip
     assert "\x1b" not in text
+
+
+def test_a_calibration_of_another_version_is_passed_over(tmp_path: Path) -> None:
+    stored(tmp_path, replace(calibrated(tmp_path), schema_version=2))
+
+    assert latest(tmp_path, scenario()) is None
