@@ -81,8 +81,10 @@ def test_a_run_without_an_slo_is_not_all_green() -> None:
     done = a_summary(verdict=Verdict.PASSED, reasons=(), slo=())
     strict = a_summary(verdict=Verdict.NOT_ENOUGH_DATA, reasons=("there is no SLO to judge",), slo=())
 
-    assert outcomes(junit.render(done)) == {"measurement is valid": "passed", "SLOs are met": "skipped"}
-    assert outcomes(junit.render(strict)) == {"measurement is valid": "passed", "SLOs are met": "error"}
+    unjudged = {"measurement is valid": "passed", "SLOs are met": "skipped"}
+    assert outcomes(junit.render(done)) == unjudged
+    assert outcomes(junit.render(strict)) == {**unjudged, "verdict": "error"}
+    assert "there is no SLO to judge" in said(junit.render(strict), "verdict")
 
 
 def test_a_measurement_that_was_accepted_is_not_called_valid() -> None:
