@@ -147,6 +147,7 @@ class CalibrationFindings:
     load: str
     started_ns: int
     duration_s: float
+    interrupted: bool
     verdict: Verdict  # invalid, not_enough_data or passed
     reasons: tuple[str, ...]
     allowed: float

@@ -80,6 +80,7 @@ def findings(
         load=described.load_line(bench.scenario),
         started_ns=started_ns,
         duration_s=(time.time_ns() - started_ns) / 1e9,
+        interrupted=interrupted,
         verdict=verdict,
         reasons=reasons,
         allowed=rule.allowed,

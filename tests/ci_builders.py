@@ -107,7 +107,8 @@ def a_baseline(**changes: Any) -> BaselineFindings:
 def a_calibration(**changes: Any) -> CalibrationFindings:
     found = CalibrationFindings(
         schema_version=1, scenario="read-receipts", target="http://127.0.0.1:8000", load="poisson 20/s",
-        started_ns=STARTED_NS, duration_s=700.0, verdict=Verdict.PASSED, reasons=(), allowed=0.05, looks=(5, 7, 9),
+        started_ns=STARTED_NS, duration_s=700.0, interrupted=False, verdict=Verdict.PASSED, reasons=(), allowed=0.05,
+        looks=(5, 7, 9),
         noise=(Noise("p95", "s", 0.2, Estimate(0.03, 0.02, 0.05, 10), ((5, 1.09), (9, 1.06))),),
         false_alarms=Estimate(0.0, 0.0, 0.01, 252), sentences=("Five pairs find +9 % here.",),
         pairs=tuple(map(a_pair, range(1, 11))), warnings=(), environment=PLACE,

@@ -86,6 +86,7 @@ def test_a_candidate_that_does_not_start_is_named_with_its_last_words(folder: Pa
         (("--a", "http://127.0.0.1:1", "--b", "http://127.0.0.1:1", "--gate", "p59"), "is no metric"),
         (("--a", "http://127.0.0.1:1", "--b", "http://127.0.0.1:1", "--gate", "throughput"), "it cannot change"),
         (("--a", "http://127.0.0.1:1", "--b", "http://127.0.0.1:1", "--a-dir", "."), "--a-dir is where"),
+        (("--a", "http://127.0.0.1:1", "--b", "http://127.0.0.1:1", "--ready", "/x"), "--ready is about a service"),
     ],
 )
 def test_a_wrong_flag_is_answered_at_once(

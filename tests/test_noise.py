@@ -10,7 +10,9 @@ import pytest
 from pair_builders import JITTER, bench, broken, pairs, scenario
 
 from harness.analysis.comparing.paired import Rule
+from harness.commands.outputs import exit_code_of
 from harness.comparison import CalibrationFindings
+from harness.errors import ExitCode
 from harness.findings import Verdict
 from harness.model import Step
 from harness.noise import CALIBRATION_FILE, findings, latest
@@ -125,3 +127,10 @@ def test_a_calibration_of_another_version_is_passed_over(tmp_path: Path) -> None
     stored(tmp_path, replace(calibrated(tmp_path), schema_version=2))
 
     assert latest(tmp_path, scenario()) is None
+
+
+def test_a_calibration_that_was_interrupted_says_so_to_the_shell(tmp_path: Path) -> None:
+    found = findings(bench(tmp_path), pairs(6), Rule(), 0, interrupted=True)
+
+    assert found.interrupted
+    assert exit_code_of(found) == ExitCode.INTERRUPTED

@@ -59,3 +59,12 @@ def test_a_damaged_comparison_is_refused(comparison: Path) -> None:
     (comparison / "ab.json").write_text("{")
 
     assert isinstance(report(comparison).exception, RunFolderError)
+
+
+def test_a_comparison_of_another_version_is_refused_by_name(comparison: Path) -> None:
+    stored = comparison / "ab.json"
+    stored.write_text(stored.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+    refused = report(comparison).exception
+
+    assert isinstance(refused, RunFolderError)
+    assert "has schema version 9" in refused.message

@@ -68,6 +68,8 @@ def command(scenario: str, out: Path, **options: Any) -> int:
         )
         for name in "ab"
     )  # fmt: skip
+    if ready is not None and a.start is None and b.start is None:
+        raise UsageError("--ready is about a service that is started", "leave it out, or give --a-cmd and --b-cmd")
     rule = rule_of(options)
     gating, strict, accept = options.pop("gating"), options.pop("strict"), options.pop("accept_suspect")
     loaded = loaded_scenario(scenario, a.target or b.target, options)
@@ -85,7 +87,8 @@ def command(scenario: str, out: Path, **options: Any) -> int:
         announce(ab_text.plan_line(loaded, a.label, b.label, rule.looks))
         tell_calibration(out, loaded, announce)
         found = run_ab(bench, ask)
-    where = [f"{name:<12} {shown(folder.path / name)}" for name in (AB_FILE, *write_reports(folder, found))]
+    written = [AB_FILE, *write_reports(folder, found)]
+    where = [f"{name:<12} {shown(folder.path / name)}" for name in written if (folder.path / name).exists()]
     return publish(found, outputs, ab_text.as_text(found), notes=where)
 
 

@@ -49,7 +49,7 @@ def command(run: Path, formats: str | None, output: Path | None) -> None:
 def _comparison(stored: Path, formats: str | None, output: Path | None) -> None:
     """What `harness ab` or `harness calibrate` found, for the terminal or in one format."""
     from harness.commands.common import terminal
-    from harness.comparison import AbFindings, CalibrationFindings
+    from harness.comparison import SCHEMA_VERSION, AbFindings, CalibrationFindings
     from harness.errors import RunFolderError
     from harness.report import ab_text, calibration_text, job_summary, json_findings, junit
 
@@ -64,6 +64,9 @@ def _comparison(stored: Path, formats: str | None, output: Path | None) -> None:
     else:
         found = json_findings.parse_findings(CalibrationFindings, written)
         text = calibration_text.as_text(found)
+    if found.schema_version != SCHEMA_VERSION:
+        message = f"{stored} has schema version {found.schema_version}, this harness reads {SCHEMA_VERSION}"
+        raise RunFolderError(message, "render it with the version that wrote it, or measure again")
     if formats is None and output is None:
         click.echo(text(**terminal()).rstrip("\n"))
         return
