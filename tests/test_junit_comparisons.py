@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from ci_builders import a_baseline, a_metric, a_passed_ab, an_ab
+from ci_builders import a_baseline, a_calibration, a_metric, a_passed_ab, an_ab
 from junit_reading import outcomes, output, properties, read, said
 from report_builders import STARTED_NS, a_summary
 
+from harness.commands.outputs import exit_code_of
 from harness.comparison import Change
-from harness.errors import NothingMeasured
+from harness.errors import ExitCode, NothingMeasured
 from harness.findings import Estimate, Verdict
 from harness.report import job_summary, junit
 
@@ -77,6 +78,14 @@ def test_a_pair_that_does_not_count_is_said_with_its_reason() -> None:
     assert "pair 1 does not count: B answered nothing" in output(text, "system-err")
     assert properties(text)["pairs"] == "4 of 5 count"
     assert properties(text)["n"] == "4800"
+
+
+def test_an_interrupted_calibration_is_not_all_green() -> None:
+    cut_off = a_calibration(interrupted=True)
+
+    assert outcomes(junit.render(cut_off)) == {"measurement is valid": "passed", "run was not interrupted": "error"}
+    assert job_summary.render(cut_off).startswith("### ❔ <code>read-receipts</code>: calibrated (interrupted")
+    assert exit_code_of(cut_off) == ExitCode.INTERRUPTED
 
 
 def test_earlier_runs_are_a_suite_of_their_own_beside_the_slos() -> None:

@@ -21,7 +21,7 @@ from harness.report.cases.words import (
     property_rows,
     with_hint,
 )
-from harness.report.verdict_text import VERDICT_WORDS
+from harness.report.verdict_text import VERDICT_WORDS, noted, tone
 
 CALIBRATED = "calibrated"
 EARLIER = "against earlier runs"
@@ -67,19 +67,21 @@ def _of_baseline_metric(metric: BaselineMetric, sentences: Sequence[str]) -> Cas
 
 def of_calibration(found: CalibrationFindings) -> Told:
     """A calibration judges nothing: where it has enough pairs it is `calibrated`."""
-    headline = CALIBRATED if found.verdict is Verdict.PASSED else VERDICT_WORDS[found.verdict]
+    judged = found.verdict is not Verdict.INVALID
+    word = CALIBRATED if found.verdict is Verdict.PASSED else VERDICT_WORDS[found.verdict]
+    headline = noted(word, [], accepted=False, interrupted=found.interrupted, judged=judged)
     properties = (("target", found.target), ("pairs", str(len(found.pairs))), ("load", found.load))
     return Told(
         scenario=found.scenario,
         kind="calibration",
         verdict=found.verdict,
-        tone=found.verdict,
+        tone=tone(found.verdict, found.interrupted),
         headline=headline,
         reasons=found.reasons,
-        cases=closed(found.verdict, [], found.reasons, hints_of(found.warnings)),
+        cases=closed(found.verdict, [], found.reasons, hints_of(found.warnings), (), found.interrupted),
         properties=property_rows(found.scenario, properties, headline, ()),
         at_most="",
-        sentences=found.sentences if found.verdict is not Verdict.INVALID else (),
+        sentences=found.sentences if judged else (),
         accepted=(),
         notes=tuple(map(with_hint, found.warnings)),
         started_ns=found.started_ns,
