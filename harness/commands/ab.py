@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.analysis.comparing.paired import Rule
+    from harness.comparison import AbFindings
     from harness.model import Scenario
+    from harness.run_folder import RunFolder
 
 EXAMPLES = """
 \b
@@ -60,6 +62,21 @@ METRICS = ("p50", "p95", "p99", "mean", "throughput")
 def command(scenario: str, out: Path, **options: Any) -> int:
     """Is B slower than A? Interleaved pairs of runs against two targets, judged."""
     outputs = outputs_of(options)
+    with reporting(outputs, scenario):
+        folder, found = _compared(scenario, out, options, silent if outputs.silent else say, quiet=outputs.silent)
+
+    from harness.ab import AB_FILE, write_reports
+    from harness.report import ab_text
+
+    written = [AB_FILE, *write_reports(folder, found)]
+    where = [f"{name:<12} {shown(folder.path / name)}" for name in written if (folder.path / name).exists()]
+    return publish(found, outputs, ab_text.as_text(found), notes=where)
+
+
+def _compared(
+    scenario: str, out: Path, options: dict[str, Any], announce: Callable[[str], None], *, quiet: bool
+) -> tuple[RunFolder, AbFindings]:
+    """Check everything that was typed, then measure."""
     ready, within = options.pop("ready"), options.pop("ready_within")
     a, b = (
         side(
@@ -74,22 +91,17 @@ def command(scenario: str, out: Path, **options: Any) -> int:
     gating, strict, accept = options.pop("gating"), options.pop("strict"), options.pop("accept_suspect")
     loaded = loaded_scenario(scenario, a.target or b.target, options)
 
-    from harness.ab import AB_FILE, Ask, run_ab, write_reports
+    from harness.ab import Ask, run_ab
     from harness.interrupt import Interrupt
     from harness.pairs import Bench, open_folder
     from harness.report import ab_text, live
 
     ask = Ask(rule, strict, checked_gating(gating, loaded))
-    announce = silent if outputs.silent else say
-    with reporting(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
+    with Interrupt() as interrupt, live.progress(quiet=quiet) as show:
         folder = open_folder(out, loaded, "ab")
-        bench = Bench(loaded, a, b, folder, show, interrupt, announce, accept)
         announce(ab_text.plan_line(loaded, a.label, b.label, rule.looks))
         tell_calibration(out, loaded, announce)
-        found = run_ab(bench, ask)
-    written = [AB_FILE, *write_reports(folder, found)]
-    where = [f"{name:<12} {shown(folder.path / name)}" for name in written if (folder.path / name).exists()]
-    return publish(found, outputs, ab_text.as_text(found), notes=where)
+        return folder, run_ab(Bench(loaded, a, b, folder, show, interrupt, announce, accept), ask)
 
 
 def rule_of(options: dict[str, Any]) -> Rule:
@@ -140,7 +152,7 @@ def loaded_scenario(path: str, target: str | None, options: Mapping[str, object]
     return load_scenario(path, overrides_of({**options, "target": target or ELSEWHERE}))
 
 
-def tell_calibration(out: Path, scenario: Scenario, announce: Any) -> None:
+def tell_calibration(out: Path, scenario: Scenario, announce: Callable[[str], None]) -> None:
     """What a calibration of this machine and scenario says, when one is stored."""
     from harness.noise import latest
 

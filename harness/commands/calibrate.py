@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,10 @@ from harness.commands.common import say, shown, silent
 from harness.commands.outputs import output_options, outputs_of, publish, reporting
 from harness.commands.serving import start_options
 from harness.commands.sides import load_options, side
+
+if TYPE_CHECKING:
+    from harness.comparison import CalibrationFindings
+    from harness.run_folder import RunFolder
 
 EXAMPLES = """
 \b
@@ -39,6 +44,21 @@ comparison on this machine can find. It is kept beside the runs with the machine
 def command(scenario: str, out: Path, pairs: int, **options: Any) -> int:
     """How much this machine's runs vary, and the smallest change that `harness ab` can find on it."""
     outputs = outputs_of(options)
+    with reporting(outputs, scenario):
+        stored, found = _calibrated(scenario, out, pairs, options, silent if outputs.silent else say, outputs.silent)
+
+    from harness.noise import CALIBRATION_FILE
+    from harness.report import calibration_text
+
+    written = stored.path / CALIBRATION_FILE
+    where = [f"{CALIBRATION_FILE:<17} {shown(written)}"] if written.exists() else []
+    return publish(found, outputs, calibration_text.as_text(found), notes=where)
+
+
+def _calibrated(
+    scenario: str, out: Path, pairs: int, options: dict[str, Any], announce: Callable[[str], None], quiet: bool
+) -> tuple[RunFolder, CalibrationFindings]:
+    """Check everything that was typed, then measure."""
     url, cmd, folder = options.pop("target"), options.pop("cmd"), options.pop("folder")
     ready, within = options.pop("ready"), options.pop("ready_within")
     a, b = (side(name, "--target", url, cmd, folder, ready, within) for name in "AB")
@@ -47,15 +67,11 @@ def command(scenario: str, out: Path, pairs: int, **options: Any) -> int:
 
     from harness.analysis.comparing.paired import Rule
     from harness.interrupt import Interrupt
-    from harness.noise import CALIBRATION_FILE, calibrate
+    from harness.noise import calibrate
     from harness.pairs import Bench, open_folder
-    from harness.report import ab_text, calibration_text, live
+    from harness.report import ab_text, live
 
-    announce = silent if outputs.silent else say
-    with reporting(outputs, loaded.name), Interrupt() as interrupt, live.progress(quiet=outputs.silent) as show:
+    with Interrupt() as interrupt, live.progress(quiet=quiet) as show:
         stored = open_folder(out, loaded, "calibration")
-        bench = Bench(loaded, a, b, stored, show, interrupt, announce)
         announce(ab_text.plan_line(loaded, a.label, b.label, (pairs,)))
-        found = calibrate(bench, pairs, Rule(allowed=allowed))
-    where = f"{CALIBRATION_FILE:<17} {shown(stored.path / CALIBRATION_FILE)}"
-    return publish(found, outputs, calibration_text.as_text(found), notes=[where])
+        return stored, calibrate(Bench(loaded, a, b, stored, show, interrupt, announce), pairs, Rule(allowed=allowed))

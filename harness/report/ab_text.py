@@ -18,7 +18,7 @@ from harness.scenario.target import host_of, is_loopback
 from harness.units import format_duration, format_rate, format_share
 
 _COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red"}
-_WORDS = {Change.WORSE: "worse", Change.WITHIN: "ok", Change.NOT_FOUND: "not found", Change.UNKNOWN: "unknown"}
+_WORDS = {Change.WORSE: "worse", Change.WITHIN: "within", Change.NOT_FOUND: "not found", Change.UNKNOWN: "unknown"}
 
 
 def plan_line(scenario: Scenario, a: str, b: str, looks: Sequence[int]) -> str:
@@ -74,8 +74,12 @@ def headline(found: AbFindings) -> str:
             Verdict.INVALID: "INVALID MEASUREMENT",
         }[found.verdict]
     judged = [size for size in found.looks if size <= sum(pair.counted for pair in found.pairs)]
-    interrupted = found.interrupted and judged and found.verdict in (Verdict.PASSED, Verdict.FAILED)
-    return f"{words_of} (interrupted: judged on the first {judged[-1]} pairs)" if interrupted else words_of
+    notes = []
+    if found.accepted:
+        notes.append("an invalid measurement, accepted as it is")
+    if found.interrupted and judged and found.verdict in (Verdict.PASSED, Verdict.FAILED):
+        notes.append(f"interrupted: judged on the first {judged[-1]} pairs")
+    return f"{words_of} ({'; '.join(notes)})" if notes else words_of
 
 
 def _failed(found: AbFindings) -> str:
@@ -110,7 +114,7 @@ def _opening(console: Console, found: AbFindings) -> None:
     for reason in found.reasons:
         console.print(f"  {visible(reason, 500)}")
     for doubt in found.accepted:
-        console.print(f"  accepted although: {visible(doubt, 500)}")
+        console.print(f"  accepted as it is: {visible(doubt, 500)}")
     console.print(f"A  {visible(found.a, 300)}")
     console.print(f"B  {visible(found.b, 300)}")
     left = len(found.pairs) - counted
@@ -132,7 +136,7 @@ def _metrics(found: AbFindings) -> Table:
         table.add_column(name, justify="left" if name in ("metric", "") else "right")
     for metric in found.metrics:
         table.add_row(
-            metric.metric,
+            visible(metric.metric),
             value_text(metric.unit, metric.a),
             value_text(metric.unit, metric.b),
             ratio_text(metric.ratio.value),
@@ -167,7 +171,7 @@ def _stages(found: AbFindings) -> Table:
             continue
         named = found.blame is not None and found.blame.stage == stage.stage
         table.add_row(
-            stage.stage,
+            visible(stage.stage),
             format_duration(stage.a_s),
             format_duration(stage.b_s),
             _signed(stage.change.value),
