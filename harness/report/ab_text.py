@@ -105,7 +105,7 @@ def render(found: AbFindings, width: int = 100, colour: bool = False) -> str:
     for warning in found.warnings:
         console.print(f"warning: {visible(warning.message, 500)}")
         console.print(f"  hint: {visible(warning.hint, 500)}")
-    return out.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _opening(console: Console, found: AbFindings) -> None:

@@ -45,7 +45,7 @@ def render(found: CalibrationFindings, width: int = 100, colour: bool = False) -
     for warning in found.warnings:
         console.print(f"warning: {visible(warning.message, 500)}")
         console.print(f"  hint: {visible(warning.hint, 500)}")
-    return out.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _table(noises: tuple[Noise, ...]) -> Table:
