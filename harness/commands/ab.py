@@ -33,7 +33,12 @@ Examples:
 Pairs of runs, A B, B A, A B, ..., both with the same arrivals and payloads; commands are started anew for each run.
 It fails (exit code 1) only when the lower limit of the slow-down of p50 or p95 is beyond what is allowed; it always
 says how much slower B may be at most, and what such pairs can find. Load both at about half of what A holds:
-near saturation every figure varies much more.
+near saturation every figure varies much more. A comparison that finds no slow-down passes, however little it could
+have found, which it says; with --strict it passes only when a slow-down of --rule-out is ruled out. The scenario's
+SLOs are not judged here: that is `harness run`.
+
+\b
+Exit codes: 0 passed, 1 B is slower, 2 bad usage, 3 not enough data or an invalid measurement, 4 interrupted.
 """
 METRICS = ("p50", "p95", "p99", "mean", "throughput")
 
@@ -53,7 +58,13 @@ METRICS = ("p50", "p95", "p99", "mean", "throughput")
 @click.option("--allowed", metavar="P", default="5%", show_default=True, help="Slow-down that is allowed.")
 @click.option("--rule-out", metavar="P", default="15%", show_default=True, help="Slow-down to rule out.")
 @click.option("--confidence", metavar="P", default="95%", show_default=True, help="Of the whole comparison.")
-@click.option("--gate", "gating", metavar="M", multiple=True, help=f"What decides: {', '.join(METRICS)}.  [p50, p95]")
+@click.option(
+    "--gate",
+    "gating",
+    metavar="M",
+    multiple=True,
+    help=f"What decides: {', '.join(METRICS)}.  [p50, p95, and throughput in a closed loop; the error rate always]",
+)
 @click.option("--strict", is_flag=True, help="Pass only when a slow-down of --rule-out is ruled out.")
 @click.option("--accept-suspect", is_flag=True, help="Judge invalid measurements nevertheless; the verdict says so.")
 @load_options

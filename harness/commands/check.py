@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -9,12 +10,24 @@ import click
 from harness.commands.common import say
 from harness.commands.run import overrides_of
 from harness.errors import NothingMeasured, UsageError
+from harness.slo import GRAMMAR
 
 if TYPE_CHECKING:
     from harness.model import Scenario
 
 
-@click.command("check", epilog="\b\nExample:\n  harness check scenarios/read-receipts.yaml --spans")
+EXAMPLES = f"""
+\b
+Examples:
+  harness check scenarios/read-receipts.yaml             the plan, and what each SLO needs
+  harness check scenarios/read-receipts.yaml --spans     and what comes back
+
+\b
+SLOs, one or several joined by `and` (the whole language: python -m pydoc harness.slo):
+{textwrap.indent(GRAMMAR, "  ")}"""
+
+
+@click.command("check", epilog=EXAMPLES)
 @click.argument("scenario", required=False)
 @click.option("--target", metavar="URL", help="Where the API is; overrides the scenario.")
 @click.option("--connect", "show_connect", is_flag=True, help="Show how a service sends its spans here.")

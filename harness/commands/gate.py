@@ -46,7 +46,9 @@ Exit codes: 0 passed, 1 failed, 2 bad usage, 3 not enough data or an invalid mea
     help="A stored run to be held against, or a folder: all runs of the scenario in it. Repeatable.",
 )  # fmt: skip
 @click.option("--allowed", default="5%", show_default=True, metavar="SHARE", help="Slow-down that a baseline allows.")
-@click.option("--strict", is_flag=True, help="What is not shown is not passed: a suspect generator, no SLO at all.")
+@click.option(
+    "--strict", is_flag=True, help="Pass only with a healthy generator, an SLO, and 15% more ruled out by --baseline."
+)
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
 @output_options
 def command(
@@ -181,5 +183,8 @@ def _shown(summary: Summary, found: BaselineFindings, *, width: int, colour: boo
     """The run on the terminal, and below it the runs that it was held against."""
     from harness.report import baseline_text, console
 
-    first = console.render(summary, width=width, colour=colour)
-    return first + "\n" + baseline_text.render(found, width=width, colour=colour)
+    parts = [
+        console.render(summary, width=width, colour=colour),
+        baseline_text.render(found, width=width, colour=colour),
+    ]
+    return "\n".join(parts if summary.slo else reversed(parts))  # what was judged comes first

@@ -28,6 +28,9 @@ Examples:
   harness run scenarios/read-receipts.yaml --rate 8/s --duration 60s
   harness run scenario.yaml --cmd 'uvicorn app:app --port {port}' --ready /readyz --slo 'p95(latency) < 200ms'
   harness run scenario.yaml --until-decided 10min --junit junit.xml
+
+\b
+Exit codes: 0 passed (or no SLO), 1 failed, 2 bad usage, 3 not enough data or an invalid measurement, 4 interrupted.
 """
 
 

@@ -25,7 +25,11 @@ ELSEWHERE = "http://127.0.0.1:1"
 """Stands for the target of a service that is not started yet."""
 
 _STARTING = (
-    click.option("--ready", metavar="PATH", help="Path that answers 2xx when a started service is ready: /readyz."),
+    click.option(
+        "--ready",
+        metavar="PATH",
+        help="Path that answers 2xx once it is ready, e.g. /readyz.  [as soon as its port accepts]",
+    ),
     click.option("--ready-within", metavar="D", default="60s", show_default=True, help="How long to wait for that."),
 )
 _SERVICE = (
