@@ -12,10 +12,11 @@ import pytest
 from tests.sample_server import ROOT, start_sample_service
 
 LONGEST = (
-    "test_run", "test_acceptance_known_delay", "test_acceptance_verdict", "test_bench", "test_load_health",
-    "test_instrument_export", "test_acceptance_channels", "test_acceptance_foreign", "test_instrument_vitals",
-    "test_load_master", "test_load_locust", "test_load_process", "test_sample_service_situations",
-    "test_sample_service_faults", "test_load_lost", "test_load_blocked", "test_edges", "test_coverage",
+    "test_run", "test_ab_command", "test_acceptance_known_delay", "test_run_until_decided", "test_acceptance_verdict",
+    "test_bench", "test_load_health", "test_instrument_export", "test_acceptance_channels", "test_acceptance_foreign",
+    "test_instrument_vitals", "test_ci_files", "test_pytest_plugin_sessions", "test_load_master", "test_load_locust",
+    "test_load_process", "test_sample_service_situations", "test_sample_service_faults", "test_services",
+    "test_load_lost", "test_load_blocked", "test_edges", "test_coverage",
 )  # fmt: skip
 """Files that take long, mostly to wait: they come first, so that no worker is left alone with one at the end."""
 
