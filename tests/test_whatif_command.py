@@ -8,90 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from harness.chunks import schema_of
 from harness.commands.whatif import _parsed, command
 from harness.diagnosis import Level, WhatIfFindings
 from harness.errors import RunFolderError, UsageError
-from harness.model import Sample, Span
 from harness.report import whatif_text
-from harness.run_folder import RunFolder
 from tests import simulated_queues as queues
+from tests import stored_queues
 from tests.cli import harness
 
 N = 500
 
 
-def ns(seconds: np.ndarray) -> np.ndarray:
-    return queues.T0 + np.rint(seconds * 1e9).astype(np.int64)
-
-
 def store(path: Path, arrivals: str = "poisson", n: int = N) -> Path:
     """A run of requests that waited for one of two workers, as it lies on disk."""
-    simulated = queues.simulate(n, 0.8, 5, servers=2, settle=0)
-    done_s = simulated.start_s + simulated.hold_s + simulated.download_s
-    traces = [f"{i:032x}" for i in range(1, n + 1)]
-    folder = RunFolder(path)
-    path.mkdir()
-    folder.write_table("samples", _samples(simulated, traces, ns(done_s)))
-    folder.write_table("spans", _spans(simulated, traces))
     step = {"level": 100.0, "duration_s": 60.0, "to": None}
-    load = {"arrivals": arrivals, "steps": [step], "warmup_s": 0.0, "drain_s": 1.0, "seed": 1}
-    plan: dict[str, Any] = {
-        "name": "queue", "target": "http://127.0.0.1:8000", "requests": [], "users": None, "load": load,
-        "spans": {"source": "otlp"}, "slo": [],
-    }  # fmt: skip
-    folder.write_json(
-        "run.json",
-        {"schema_version": 1, "run_id": path.name, "status": "finished", "started_ns": queues.T0, "loopback": True,
-         "plan": plan, "source": "", "environment": {}, "warnings": [], "load": {"readings": []}},
-    )  # fmt: skip
-    return path
-
-
-def _samples(simulated: queues.Simulated, traces: list[str], done: np.ndarray) -> pa.Table:
-    n, sent = len(traces), ns(simulated.scheduled_s)
-    columns: dict[str, Any] = {
-        "request_id": np.arange(n), "trace_id": traces, "span_id": [f"{i:016x}" for i in range(1, n + 1)],
-        "name": ["read"] * n, "phase": ["measure"] * n, "step": np.zeros(n, np.int64), "worker": ["0"] * n,
-        "scheduled_ns": sent, "start_ns": sent, "send_ns": sent, "sent_ns": sent, "first_byte_ns": done,
-        "done_ns": done, "done_user_ns": done, "done_source": ["kernel"] * n, "status": np.full(n, 200),
-        "bytes_sent": np.full(n, 9), "bytes_received": np.full(n, 9), "attempts": np.ones(n, np.int64),
-        "censored": np.zeros(n, bool),
-    }  # fmt: skip
-    return _table(columns, n, Sample)
-
-
-def _spans(simulated: queues.Simulated, traces: list[str]) -> pa.Table:
-    """A root from the arrival in the queue to the end of the work, the wait in it, and three stages."""
-    n = len(traces)
-    edges = np.column_stack(
-        [simulated.arrive_s, simulated.start_s, simulated.start_s[:, None] + np.cumsum(simulated.stages_s, axis=1)]
-    )
-    parts = [pa.array(traces)] * 5
-    stages = ("queue", *queues.WORK)
-    attributes = [json.dumps({"harness.split": "marks"})] + [json.dumps({"harness.stage": s}) for s in stages]
-    attributes[1] = json.dumps({"harness.stage": "queue", "harness.resource": "threadpool"})
-    starts, ends = [edges[:, 0], *edges[:, :4].T], [edges[:, 4], *edges[:, 1:].T]
-    columns: dict[str, Any] = {
-        "trace_id": pa.concat_arrays(parts),
-        "span_id": [f"{part + 1:x}{i:015x}" for part in range(5) for i in range(1, n + 1)],
-        "parent_id": [f"{i:016x}" for i in range(1, n + 1)] + [f"1{i:015x}" for i in range(1, n + 1)] * 4,
-        "name": np.repeat(["POST /read", *stages], n), "kind": np.repeat(["server", *["internal"] * 4], n),
-        "service": ["reader"] * 5 * n, "pid": np.full(5 * n, 7), "start_ns": ns(np.concatenate(starts)),
-        "end_ns": ns(np.concatenate(ends)), "stage": np.repeat(np.array([None, *stages], object), n),
-        "attributes": np.repeat(np.array(attributes, object), n),
-    }  # fmt: skip
-    return _table(columns, 5 * n, Span)
-
-
-def _table(columns: dict[str, Any], n: int, row_type: type) -> pa.Table:
-    schema = schema_of(row_type)
-    arrays = [pa.array(columns[f.name], type=f.type) if f.name in columns else pa.nulls(n, f.type) for f in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    simulated = queues.simulate(n, 0.8, 5, servers=2, settle=0)
+    return stored_queues.store(path, simulated, load={"arrivals": arrivals, "steps": [step]})
 
 
 @pytest.fixture(scope="module")
