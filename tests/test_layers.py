@@ -11,12 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
-    "load", "spans", "environment", "run_folder", "mapped", "skew", "clock", "join", "windows",
-    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "comparison", "record",
+    "load", "spans", "environment", "run_folder", "tables", "mapped", "skew", "clock", "join", "windows",
+    "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "comparison", "views", "record", "waterfall",
+    "flames", "following", "metrics",
     "analysis",
-    "counting", "evidence", "gate", "described", "diagnose", "conclude", "versus", "baseline", "generator", "report",
+    "counting", "evidence", "gate", "described", "diagnose", "conclude", "viewing", "versus", "baseline", "generator",
+    "report", "stored_run", "export",
     "draft", "deciding", "run", "services", "pairs", "ab", "noise", "history", "demo", "pytest_plugin",
-    "commands", "cli",
+    "dashboard", "commands", "cli",
     "__main__",
 )  # fmt: skip
 

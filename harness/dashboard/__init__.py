@@ -1,0 +1,1 @@
+"""The dashboard: pages over run folders. It reads what is stored, starts `harness run` as a child, concludes nothing."""

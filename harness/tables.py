@@ -1,0 +1,65 @@
+"""Single columns and rows of a run's tables: what a page needs of a run of a million requests, never a whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.chunks import schema_of
+from harness.errors import RunFolderError
+from harness.model import LedgerRow, ModelCall, Sample, Span, Vital, Wait
+from harness.run_folder import RunFolder
+
+TABLES: Mapping[str, type] = {
+    "samples": Sample, "spans": Span, "ledger": LedgerRow, "model_calls": ModelCall, "waits": Wait, "vitals": Vital,
+}  # fmt: skip
+
+
+def read_columns(folder: RunFolder, table: str, names: Sequence[str]) -> pd.DataFrame:
+    """Columns of a table, in the order of its rows; texts as categories. Without the table: no rows.
+
+    The ledger is in the order of `scheduled_ns`, which it has beside the columns of model.LedgerRow.
+    Raises RunFolderError.
+    """
+    path = folder.path / f"{table}.parquet"
+    if not path.is_file():
+        return pd.DataFrame({name: [] for name in names})
+    texts = [f.name for f in schema_of(TABLES[table]) if f.type == pa.string()]
+    with _reading(folder, table):
+        read = pq.read_table(path, columns=list(names), read_dictionary=texts)
+        frame: pd.DataFrame = read.to_pandas(split_blocks=True, self_destruct=True)
+        return frame[list(names)]
+
+
+def rows_of(folder: RunFolder, table: str, request_ids: Sequence[int]) -> pa.Table:
+    """The rows of a table with a `request_id` of these, whole, in the order of the table. Raises RunFolderError."""
+    path = folder.path / f"{table}.parquet"
+    if not path.is_file():
+        return schema_of(TABLES[table]).empty_table()
+    wanted = pa.array(np.asarray(request_ids, dtype=np.int64))
+    with _reading(folder, table), pq.ParquetFile(path) as file:
+        parts = [_matching(file, group, wanted) for group in range(file.num_row_groups)]
+        return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
+
+
+def _matching(file: pq.ParquetFile, group: int, wanted: pa.Array) -> pa.Table:
+    """The rows of one row group that are wanted; only their ids are read where there are none."""
+    here = pc.is_in(file.read_row_group(group, columns=["request_id"]).column("request_id"), value_set=wanted)
+    if not pc.any(here).as_py():
+        return file.schema_arrow.empty_table()
+    return file.read_row_group(group).filter(here)
+
+
+@contextmanager
+def _reading(folder: RunFolder, table: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        message = f"the table '{table}' of {folder.path} cannot be read: {error}"
+        raise RunFolderError(message, "it was damaged or written by another version; run the scenario again") from error
