@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.findings import HealthState
+from harness.findings import HealthState, Verdict
 
 
 class Lane(StrEnum):
@@ -135,3 +135,26 @@ class LiveFrame:
     stages: tuple[tuple[str, float], ...]  # mean seconds of each known stage, in the order of model.STAGES
     health: HealthState | None = None
     doubts: tuple[str, ...] = field(default=())  # the generator about itself, in words
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFindings:
+    """One load step held against the SLOs that can be asked of a step: percentiles of the latency, the error rate."""
+
+    step: int
+    level: float  # arrivals per second, or users of a closed loop
+    verdict: Verdict  # passed, failed or not_enough_data
+    reason: str  # the SLO that decides, with its figure and interval
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityFindings:
+    """The highest load of a stepped run that was shown to meet its SLOs, as far as the steps can say."""
+
+    levels: tuple[LevelFindings, ...]  # by level, lowest first
+    confirmed: float | None  # the highest level that passed, with none below it that failed
+    broken: float | None  # the lowest level that failed
+    judged: tuple[str, ...]  # SLOs that were asked of each step
+    left_out: tuple[str, ...]  # SLOs that cannot be
+    closed_loop: bool
+    sentence: str
