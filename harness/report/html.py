@@ -38,6 +38,9 @@ from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
 from harness.report.text import visible
 from harness.report.verdict_text import reason_lines, slo_verdict, slo_word, tone_of, verdict_line, warning_lines
 from harness.units import format_duration
+from harness.views import Views
+
+NO_VIEWS = Views()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class RequestBar:
     segments: tuple[Segment, ...]
 
 
-def render(summary: Summary, ledger: pd.DataFrame | None) -> str:
+def render(summary: Summary, ledger: pd.DataFrame | None, views: Views = NO_VIEWS) -> str:
     """The page. `ledger` has the columns of model.LedgerRow and `scheduled_ns`; without it there are no charts."""
     table = stage_table(summary)
     rows = (*summary.slowest, *summary.typical)
