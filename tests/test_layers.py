@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS = (
     "errors", "interrupt", "units", "timebase", "model", "chunks", "slo", "scenario", "arrivals", "instrument",
-    "load", "spans", "environment", "run_folder", "tables", "mapped", "skew", "clock", "join", "windows",
+    "load", "spans", "environment", "run_folder", "tags", "tables", "mapped", "skew", "clock", "join", "windows",
     "charge", "ingress", "ledger", "estimates", "diagnosis", "findings", "comparison", "views", "record", "waterfall",
     "flames", "following", "metrics",
     "analysis",

@@ -93,7 +93,6 @@ def _sentence(
     if broken is None:
         return f"A load of {shown(confirmed)} meets the SLOs, and no step missed them: the service may hold more."
     between = [each for each in levels if confirmed < each.level < broken]
-    open_ = f" Between the two {len(between)} {'step is' if len(between) == 1 else 'steps are'} undecided." * bool(
-        between
-    )
-    return f"{shown(confirmed)} meets the SLOs, {shown(broken)} misses them.{open_}"
+    steps = "step is" if len(between) == 1 else "steps are"
+    undecided = f" Between the two {len(between)} {steps} undecided." if between else ""
+    return f"A load of {shown(confirmed)} meets the SLOs, {shown(broken)} misses them.{undecided}"

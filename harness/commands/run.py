@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ Exit codes: 0 passed (or no SLO), 1 failed, 2 bad usage, 3 not enough data or an
 @click.option("--slo", metavar="EXPR", multiple=True, help="One more limit, e.g. 'p95(latency) < 200ms'. Repeatable.")
 @crew_options
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
+@click.option("--tag", "tags", metavar="WORD", multiple=True, help="A word to find the run by. Repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
 @output_options
 def command(
@@ -58,12 +59,13 @@ def command(
     out: Path,
     accept_suspect: bool,
     until_decided: str | None,
+    tags: tuple[str, ...],
     **overrides: Any,
 ) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
     outputs = outputs_of(overrides)
     with reporting(outputs, scenario):
-        outcome = _executed(scenario, out, outputs, accept_suspect, until_decided, overrides)
+        outcome = _executed(scenario, out, outputs, accept_suspect, until_decided, tags, overrides)
     return finish(outcome, outputs)
 
 
@@ -73,11 +75,14 @@ def _executed(
     outputs: Outputs,
     accept_suspect: bool,
     until_decided: str | None,
+    tags: Sequence[str],
     overrides: dict[str, Any],
 ) -> Outcome:
     from harness.scenario import load_scenario, plan
+    from harness.tags import checked
 
     announce = silent if outputs.silent else say
+    tags = checked(list(tags))
     crew = crew_of(overrides, announce)
     service = service_of(overrides, crew)
     loaded = load_scenario(scenario, overrides_of(overrides))  # before the heavy imports: mistakes are answered at once
@@ -93,8 +98,9 @@ def _executed(
         with live.progress(quiet=outputs.silent) as show:
             told = _told(show, announce)
             return execute(
-                loaded, out, told, interrupt, listener, crew=crew, accept_suspect=accept_suspect, until_s=until_s
-            )
+                loaded, out, told, interrupt, listener, crew=crew, accept_suspect=accept_suspect, until_s=until_s,
+                tags=tags,
+            )  # fmt: skip
 
 
 def _told(show: OnEvent, announce: Callable[[str], None]) -> OnEvent:

@@ -41,6 +41,7 @@ from harness.spans.fetch import Fetched
 from harness.spans.listen import ReceiverProcess
 from harness.spans.mapping import stages_of
 from harness.spans.probe import probe
+from harness.tags import write_tags
 
 REPORTS = ("html", "md", "junit")
 _WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
@@ -68,6 +69,7 @@ def execute(
     label: str | None = None,
     accept_suspect: bool = False,
     until_s: float | None = None,
+    tags: Sequence[str] = (),
 ) -> Outcome:
     """Run a scenario into a new folder below `parent`. `crew` says which processes send the load.
 
@@ -95,6 +97,8 @@ def execute(
     if until is not None:
         record["decided"] = until.written(None)
     folder.write_json("run.json", record)
+    if tags:
+        write_tags(folder, tags)
     with arrive.receiving(ports, folder.path) as receiver:
         cost = Cost(None if receiver is None else receiver.pid)
         order = Order(scenario, str(folder.path), folder.run_id)
