@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.browser_support import browser, open_page, running_browser  # noqa: F401 - fixtures
 from tests.sample_server import ROOT, start_sample_service
 
 LONGEST = (

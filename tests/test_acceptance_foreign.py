@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.acceptance_support import ROOT, concluded, far, largest_gap_s, python_service, run_all, service, stopwatch
 from tests.conftest import free_port
+from tests.node_packages import NODE_MODULES, lacking, why_no_packages
 
 ABSOLUTE_S = 0.002
 RELATIVE = 0.05
-NODE_MODULES = Path(sys.prefix) / "node"
 PARTS = {
     "python": {"preprocess": ["decode", "resize"], "inference": ["run_model"], "postprocess": ["nms"]},
     "node": {"preprocess": ["decode"], "inference": ["infer"], "postprocess": ["nms"]},
 }
-IN_CI = os.environ.get("CI") == "true"
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Split:
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Split]:
     """One run against each service, side by side. Without Node.js there is none for it."""
     folder = tmp_path_factory.mktemp("foreign")
-    ports = {language: free_port() for language in PARTS if language == "python" or _why_no_node() is None}
+    ports = {language: free_port() for language in PARTS if language == "python" or why_no_packages() is None}
     with ExitStack() as running:
         urls = {language: running.enter_context(_start(language, port)) for language, port in ports.items()}
         runs = run_all(folder, {language: _scenario(language, urls[language], ports[language]) for language in urls})
@@ -51,7 +45,7 @@ def _start(language: str, port: int) -> AbstractContextManager[str]:
     endpoint = f"http://127.0.0.1:{port}"
     if language == "python":
         return python_service("tests.plain_service", endpoint)
-    environ = {"NODE_PATH": str(NODE_MODULES / "node_modules")}
+    environ = {"NODE_PATH": str(NODE_MODULES)}
     return service("node", str(ROOT / "tests/node_service/server.js"), endpoint, env=environ)
 
 
@@ -65,35 +59,12 @@ def _scenario(language: str, url: str, port: int) -> dict[str, object]:
     }
 
 
-_node_state: list[str | None] = []
-
-
-def _why_no_node() -> str | None:
-    """Why the service in Node.js cannot run here; None when it can. Its packages are installed at the first call."""
-    if not _node_state:
-        _node_state.append(_install())
-    return _node_state[0]
-
-
-def _install() -> str | None:
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    if missing:
-        return f"{' and '.join(missing)} not installed: scripts/install-node .venv/node"
-    command = [str(ROOT / "scripts/install-node"), str(NODE_MODULES)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return "scripts/install-node took more than a minute"
-    return None if done.returncode == 0 else f"scripts/install-node failed: {(done.stderr.splitlines() or ['?'])[0]}"
-
-
 @pytest.fixture(params=PARTS)
 def language(request: pytest.FixtureRequest) -> str:
     """Each language that can run here; in CI all of them have to."""
     name: str = request.param
-    why = _why_no_node() if name == "node" else None
-    if why is not None:
-        (pytest.fail if IN_CI else pytest.skip)(why)
+    if name == "node":
+        lacking(why_no_packages())
     return name
 
 
