@@ -31,6 +31,7 @@ from harness.mapped import mapped_spans, preset_warnings, with_preset
 from harness.model import Arrivals, LoadProfile, RunWarning, Sample, Scenario, Span, Step, Vital
 from harness.record import validated
 from harness.report.files import FORMATS, write_reports
+from harness.run.live_file import recording
 from harness.run.written import first_record, last_record, planned, stored_scenario
 from harness.run_folder import RunFolder
 from harness.scenario.span_section import ADDRESSED
@@ -99,24 +100,25 @@ def execute(
     folder.write_json("run.json", record)
     if tags:
         write_tags(folder, tags)
-    with arrive.receiving(ports, folder.path) as receiver:
-        cost = Cost(None if receiver is None else receiver.pid)
-        order = Order(scenario, str(folder.path), folder.run_id)
-        with watching(until, folder.path, on_event, accept_suspect) as watch:
-            loaded = drive(order, on_event, interrupt, crew, cost, watch)
-        moved = _on_one_clock(folder, loaded) + (watch.warnings() if watch is not None else [])
-        on_event({"phase": "spans"})
-        awaited, fetched = _bring_spans(scenario, receiver, folder, interrupt, on_event, started)
-    on_event({"phase": "report"})
-    record = last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, fetched, moved)
-    if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
-        with suppress(RunFolderError):  # why nothing was measured matters more
-            folder.write_json("run.json", record)
-        raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
-    if watch is not None:
-        record = {**record, "decided": watch.written(loaded)}
-        scenario = cut(scenario, ended_s(loaded))
-    return _finish(folder, scenario, record, reports)
+    with recording(folder, on_event) as on_event:
+        with arrive.receiving(ports, folder.path) as receiver:
+            cost = Cost(None if receiver is None else receiver.pid)
+            order = Order(scenario, str(folder.path), folder.run_id)
+            with watching(until, folder.path, on_event, accept_suspect) as watch:
+                loaded = drive(order, on_event, interrupt, crew, cost, watch)
+            moved = _on_one_clock(folder, loaded) + (watch.warnings() if watch is not None else [])
+            on_event({"phase": "spans"})
+            awaited, fetched = _bring_spans(scenario, receiver, folder, interrupt, on_event, started)
+        on_event({"phase": "report"})
+        record = last_record(record, loaded, receiver.stop() if receiver is not None else None, awaited, fetched, moved)
+        if loaded.failed is not None and folder.read_table("samples", Sample).num_rows == 0:
+            with suppress(RunFolderError):  # why nothing was measured matters more
+                folder.write_json("run.json", record)
+            raise Interrupted("interrupted before anything was measured") if loaded.interrupted else loaded.failed
+        if watch is not None:
+            record = {**record, "decided": watch.written(loaded)}
+            scenario = cut(scenario, ended_s(loaded))
+        return _finish(folder, scenario, record, reports)
 
 
 def reopen(folder: RunFolder) -> Outcome:

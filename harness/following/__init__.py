@@ -1,0 +1,1 @@
+"""A run that is on, read from its folder by another process: the run pays nothing for being watched."""
