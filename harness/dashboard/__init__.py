@@ -1,1 +1,1 @@
-"""The dashboard: pages over run folders. It reads what is stored, starts `harness run`, and concludes nothing itself."""
+"""The dashboard: pages over run folders. It reads what is stored, starts `harness run`, concludes nothing itself."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
+from harness.dashboard import vega
+from harness.dashboard.failures import answer_failures
 from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs
+from harness.dashboard.rendering import theme
 from harness.dashboard.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -15,9 +20,22 @@ STATIC = Path(__file__).parent / "static"
 
 def create_app(settings: Settings) -> FastAPI:
     """The dashboard over `settings.runs`."""
-    app = FastAPI(title="harness", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="harness", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.settings = settings
+    answer_failures(app)
     for page in (runs, live, run, explorer, request, compare, capacity):
         app.include_router(page.router)
+    app.include_router(vega.router)
+    app.add_api_route("/static/theme.css", _theme)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    vega.make_ahead()
+    yield
+
+
+def _theme() -> Response:
+    return Response(theme(), media_type="text/css", headers={"Cache-Control": "no-cache"})

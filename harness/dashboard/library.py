@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -23,3 +24,15 @@ def path_of(runs: Path, run_id: str) -> Path:
 def open_run(runs: Path, run_id: str) -> StoredRun:
     """A concluded run. Raises RunFolderError."""
     return StoredRun.open(path_of(runs, run_id))
+
+
+def run_names(runs: Path) -> list[str]:
+    """The names of all run folders, newest first; none where there is no folder."""
+    try:
+        with os.scandir(runs) as entries:
+            return sorted((e.name for e in entries if RUN_NAME.fullmatch(e.name) and e.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        message = f"{runs} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise RunFolderError(message, "give another folder: harness ui DIR") from error

@@ -1,0 +1,86 @@
+"""Templates into answers: every page of the dashboard is made here, and everything in it is escaped."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from harness import __version__, report
+from harness.report import figures
+from harness.report.figures import decimals_for, ms
+from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
+from harness.report.text import visible
+from harness.units import format_duration
+
+TEMPLATES = Path(__file__).parent / "templates"
+REPORT_TEMPLATES = Path(report.__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of the navigation."""
+
+    title: str
+    path: str
+
+
+NAVIGATION = (Place("Runs", "/"), Place("Live", "/live"), Place("Compare", "/compare"), Place("Capacity", "/capacity"))
+
+
+def page(request: Request, template: str, status: int = 200, **context: object) -> HTMLResponse:
+    """A page from `templates/`, with what base.html.j2 asks for: the token, the navigation and where in it we are."""
+    settings = request.app.state.settings
+    shell = {
+        "token": settings.token,
+        "navigation": NAVIGATION,
+        "here": _here(request.url.path),
+        "version": __version__,
+        "settings": settings,
+    }
+    return HTMLResponse(environment().get_template(template).render(**(shell | context)), status)
+
+
+def theme() -> str:
+    """The report's style sheet: a page and a report look like siblings because they share it."""
+    return (
+        environment()
+        .get_template("report.css")
+        .render(
+            light_variables=Markup(css_variables(LIGHT)),  # noqa: S704 - constants of ours
+            dark_variables=Markup(css_variables(DARK)),  # noqa: S704 - constants of ours
+        )
+    )
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Templates of the dashboard, then those of the report, whose partials pages may include."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([TEMPLATES, REPORT_TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "visible": visible,
+        "duration": format_duration,
+        "share": figures.share,
+        "in_unit": figures.in_unit,
+        "observed": figures.observed,
+        "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
+    }
+    made.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}
+    return made
+
+
+def _here(path: str) -> str:
+    """The entry of the navigation that a path belongs to; pages of a run belong to the runs."""
+    below = [place.path for place in NAVIGATION[1:] if path == place.path or path.startswith(f"{place.path}/")]
+    return below[0] if below else "/"
