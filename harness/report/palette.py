@@ -103,3 +103,12 @@ def css_variables(theme: Theme) -> str:
     plain = [f"--{name.replace('_', '-')}: {getattr(theme, name)};" for name in _PLAIN]
     stages = [f"{stage_variable(stage)}: {colour};" for stage, colour in theme.stages.items()]
     return "\n  ".join([*plain, *stages])
+
+
+def in_colours(text: str, theme: Theme) -> str:
+    """The text with the colours of a theme in place of the variables of IN_PAGE."""
+    for name in _PLAIN:
+        text = text.replace(getattr(IN_PAGE, name), getattr(theme, name))
+    for stage, variable in IN_PAGE.stages.items():
+        text = text.replace(variable, theme.stages[stage])
+    return text

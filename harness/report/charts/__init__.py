@@ -1,0 +1,28 @@
+"""The charts, declared once: Altair drawings of binned frames, and their way into pages, files and browsers.
+
+A Theme gives every colour; with palette.IN_PAGE they are CSS variables and follow the page's light or dark.
+"""
+
+from __future__ import annotations
+
+from harness.report.charts.brush import heatmap_spec
+from harness.report.charts.curve import percentile_curve
+from harness.report.charts.live import live_specs
+from harness.report.charts.output import inline_svg, png, spec, svg, svg_document
+from harness.report.charts.over_time import latency_over_time
+from harness.report.charts.parts import AnyChart
+from harness.report.charts.shares import stages_over_time
+
+__all__ = [
+    "AnyChart",
+    "heatmap_spec",
+    "inline_svg",
+    "latency_over_time",
+    "live_specs",
+    "percentile_curve",
+    "png",
+    "spec",
+    "stages_over_time",
+    "svg",
+    "svg_document",
+]

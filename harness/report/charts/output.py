@@ -1,0 +1,67 @@
+"""A declared chart on its way out: into a page as SVG, into a file as PNG, into the browser as its specification.
+
+Nothing is fetched: the renderer is bundled, and no address is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import vl_convert
+
+from harness.report.charts.parts import AnyChart
+from harness.report.palette import LIGHT, Theme, in_colours
+
+if TYPE_CHECKING:
+    from harness.report.drawings import Drawing
+
+_LONG_FRACTION = re.compile(r"(\d\.\d{2})\d{2,}")
+_ID = re.compile(r'\bid="([^"]+)"')
+
+
+def svg(chart: AnyChart) -> str:
+    """A standalone SVG document in the colours the chart was declared in."""
+    text: str = vl_convert.vegalite_to_svg(chart.to_json(indent=None), allowed_base_urls=[])
+    return text
+
+
+def inline_svg(chart: AnyChart, key: str) -> str:
+    """The SVG to stand in an HTML page: scales with the page, ids prefixed with `key`, coordinates of 0.01 px."""
+    text = svg(chart)
+    text = re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true" focusable="false">', text, count=1
+    )
+    for name in set(_ID.findall(text)):
+        text = text.replace(f'id="{name}"', f'id="{key}-{name}"').replace(f"url(#{name})", f"url(#{key}-{name})")
+    return _LONG_FRACTION.sub(r"\1", text)
+
+
+def spec(drawing: Drawing) -> dict[str, Any]:
+    """The Vega-Lite specification for a browser: as wide as its element, which is to have a width."""
+    return as_wide_as_its_element(drawing.chart)
+
+
+def as_wide_as_its_element(chart: AnyChart) -> dict[str, Any]:
+    """The specification of a chart that follows the width of its element."""
+    made: dict[str, Any] = chart.to_dict()
+    return {**made, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def png(drawing: Drawing, theme: Theme = LIGHT, scale: float = 2.0) -> bytes:
+    """The picture as a file, on the theme's surface."""
+    image: bytes = vl_convert.vegalite_to_png(_document(drawing, theme), scale=scale, allowed_base_urls=[])
+    return image
+
+
+def svg_document(drawing: Drawing, theme: Theme = LIGHT) -> str:
+    """The picture as a standalone SVG file, on the theme's surface."""
+    text: str = vl_convert.vegalite_to_svg(_document(drawing, theme), allowed_base_urls=[])
+    return text
+
+
+def _document(drawing: Drawing, theme: Theme) -> str:
+    """The specification with the colours of a theme in place of a page's variables."""
+    made = {**drawing.chart.to_dict(), "background": theme.surface, "padding": 16}
+    return in_colours(json.dumps(made), theme)

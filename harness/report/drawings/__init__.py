@@ -1,0 +1,72 @@
+"""The charts of a run with what belongs to each: a title, words for those who cannot see it, a note, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.findings import Summary
+from harness.report.drawings.curve import curve_drawing
+from harness.report.drawings.drawing import ChartTable, Drawing
+from harness.report.drawings.over_time import latency_drawing
+from harness.report.drawings.shares import stages_drawing
+from harness.report.palette import IN_PAGE, Theme
+from harness.views import Views
+
+__all__ = ["DRAWINGS", "KEYS", "ChartTable", "Drawing", "draw", "drawings", "needs"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one drawing is made, and the columns of the ledger that it is made of."""
+
+    make: Callable[[Summary, pd.DataFrame, Views, Theme], Drawing | None]
+    columns: tuple[str, ...]
+
+
+_REQUEST = ("scheduled_ns", "phase", "ok", "latency_s")
+_SPLIT = (
+    "scheduled_ns", "phase", "ok", "split", "latency_s", "backlog_s", "transfer_s", "connect_s", "upload_s",
+    "queue_est_s", "queue_s", "preprocess_s", "inference_s", "postprocess_s", "other_s", "download_s", "unsplit_s",
+)  # fmt: skip
+
+_KINDS: Mapping[str, _Kind] = {
+    "latency": _Kind(latency_drawing, _REQUEST),
+    "stages": _Kind(stages_drawing, _SPLIT),
+    "curve": _Kind(curve_drawing, (*_REQUEST, "service_s")),
+}
+
+KEYS: tuple[str, ...] = tuple(_KINDS)
+"""Keys of the charts that a run may have, in no particular order."""
+
+
+def needs(key: str) -> tuple[str, ...]:
+    """The columns of the ledger that a drawing is made of; none: it is made of the summary and the views alone."""
+    return _KINDS[key].columns
+
+
+def draw(
+    key: str, summary: Summary, ledger: pd.DataFrame | None, views: Views, theme: Theme = IN_PAGE
+) -> Drawing | None:
+    """One chart of a run, from the columns `needs(key)` of its ledger; None when there is nothing to draw."""
+    kind = _KINDS[key]
+    if kind.columns and (ledger is None or ledger.empty):
+        return None
+    return kind.make(summary, pd.DataFrame() if ledger is None else ledger, views, theme)
+
+
+DRAWINGS = ("latency", "curve", "stages")
+
+
+def drawings(ledger: pd.DataFrame | None) -> list[Drawing]:
+    """The charts that these rows can carry, in no particular order; none without rows."""
+    if ledger is None or ledger.empty:
+        return []
+    made = (
+        latency_drawing(None, ledger, Views()),
+        curve_drawing(None, ledger, Views()),
+        stages_drawing(None, ledger, Views()),
+    )
+    return [d for d in made if d is not None]
