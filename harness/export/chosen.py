@@ -33,7 +33,7 @@ class Wish:
 
 
 def requests_of(folder: RunFolder) -> pd.DataFrame:
-    """Of every request, in the order they were scheduled: request_id, name, phase, scheduled_ns, done_ns, latency_s and `ok`.
+    """Of every request, as scheduled: request_id, name, phase, scheduled_ns, done_ns, latency_s and `ok`.
 
     `ok` is False for what failed or was still in flight. Raises RunFolderError.
     """
