@@ -9,10 +9,11 @@ from pathlib import Path
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from harness.dashboard import vega
+from harness.dashboard import login, vega
 from harness.dashboard.failures import answer_failures
 from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs
 from harness.dashboard.rendering import theme
+from harness.dashboard.security import Guard
 from harness.dashboard.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -23,9 +24,11 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="harness", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.settings = settings
     answer_failures(app)
+    app.add_middleware(Guard, settings=settings)
     for page in (runs, live, run, explorer, request, compare, capacity):
         app.include_router(page.router)
-    app.include_router(vega.router)
+    for router in (login.router, vega.router):
+        app.include_router(router)
     app.add_api_route("/static/theme.css", _theme)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -19,7 +19,6 @@ def answer_failures(app: FastAPI) -> None:
     app.add_exception_handler(HarnessError, _of_user)
     app.add_exception_handler(RequestValidationError, _of_parameters)
     app.add_exception_handler(HTTPException, _of_address)
-    app.add_exception_handler(Exception, _of_ours)
 
 
 def told(request: Request, status: int, error: str, hint: str | None, title: str | None = None) -> Response:
@@ -52,7 +51,7 @@ def _of_address(request: Request, error: Exception) -> Response:
     return told(request, _NOT_FOUND, f"there is nothing at {path[:120]}", _nearest_address(request, path), title)
 
 
-def _of_ours(request: Request, _: Exception) -> Response:
+def told_of_ours(request: Request) -> Response:
     hint = "the terminal of `harness ui` has the details; the other pages still work"
     return told(request, _OWN_FAULT, "this is a mistake of the dashboard", hint)
 
