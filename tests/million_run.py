@@ -41,17 +41,19 @@ READINGS = (
 Ints = NDArray[np.int64]
 
 
-def store(parent: Path, requests: int = REQUESTS, name: str = "20261122T080000Z-million") -> Path:
+def store(parent: Path, requests: int = REQUESTS, name: str = "20261122T080000Z-million", seed: int = 0) -> Path:
     """The run, not concluded yet. Its tables are written as chunks and sealed, as at the end of a run."""
     folder = RunFolder(parent / name)
     folder.path.mkdir(parents=True)
-    simulated, steps = _simulated(requests)
-    random = np.random.default_rng(11)
+    simulated, steps = _simulated(requests, seed)
+    warmup_s = min(WARMUP_S, float(simulated.scheduled_s[requests // 30]))
+    random = np.random.default_rng(seed)
     traces, parents = _hex(random, requests, 16), _hex(random, requests, 8)
     fails = random.random(requests) < 1 / 300
     lost = fails & (random.random(requests) < 0.2)  # a timeout: nobody answered, and no span says why
     order = np.argsort(simulated.scheduled_s + simulated.latency_s, kind="stable")  # rows come as requests end
-    samples = _samples(simulated, steps, traces, parents, fails, lost).take(pa.array(order))
+    warm = simulated.scheduled_s < warmup_s
+    samples = _samples(simulated, steps, warm, traces, parents, fails, lost).take(pa.array(order))
     _write(folder, "samples", samples, Sample)
     spans = _spans(simulated, traces, parents, fails, random)
     there = np.tile(~lost, 6)
@@ -59,18 +61,26 @@ def store(parent: Path, requests: int = REQUESTS, name: str = "20261122T080000Z-
     _write(folder, "spans", spans.take(pa.array(by_end[there[by_end]])), Span)
     del spans, samples
     _write(folder, "vitals", _vitals(simulated, random), Vital)
-    folder.write_json("run.json", _record(folder.path.name, simulated, steps))
+    folder.write_json("run.json", _record(folder.path.name, simulated, steps, warmup_s))
     for table, row_type in (("samples", Sample), ("spans", Span), ("vitals", Vital)):
         folder.seal(row_type, table)
     return folder.path
 
 
-def _simulated(requests: int) -> tuple[queues.Simulated, Ints]:
+def _simulated(requests: int, seed: int) -> tuple[queues.Simulated, Ints]:
     """The requests of all steps, and the step of each."""
     each = [requests // 3, requests // 3, requests - 2 * (requests // 3)]
     parts, offset = [], 0.0
     for number, (load, many) in enumerate(zip(LOADS, each, strict=True)):
-        part = queues.simulate(many, load, number, servers=WORKERS, large=0.05, means_s=(0.002, 0.012, 0.001))
+        part = queues.simulate(
+            many,
+            load,
+            seed + number,
+            servers=WORKERS,
+            large=0.05,
+            means_s=(0.002, 0.012, 0.001),
+            settle=min(2_000, requests),
+        )
         parts.append(queues.later(part, offset))
         offset = float(parts[-1].scheduled_s[-1]) + 0.01
     return queues.joined(parts), np.repeat(np.arange(len(LOADS)), each)
@@ -90,6 +100,7 @@ def _hex(random: np.random.Generator, n: int, size: int) -> pa.Array:
 def _samples(
     simulated: queues.Simulated,
     steps: Ints,
+    warm: NDArray[np.bool_],
     traces: pa.Array,
     spans: pa.Array,
     fails: NDArray[np.bool_],
@@ -98,7 +109,7 @@ def _samples(
     n = len(steps)
     sent, done = _ns(simulated.scheduled_s), _ns(simulated.scheduled_s + simulated.latency_s)
     done = np.where(lost, sent + 2_000_000_000, done)
-    phase = np.where(simulated.scheduled_s < WARMUP_S, "warmup", "measure")
+    phase = np.where(warm, "warmup", "measure")
     large = np.array(simulated.names, object) == "large"
     columns: dict[str, Any] = {
         "request_id": np.arange(n), "trace_id": traces, "span_id": spans,
@@ -199,14 +210,14 @@ def _vitals(simulated: queues.Simulated, random: np.random.Generator) -> pa.Tabl
     return _table(columns, rows, Vital)
 
 
-def _record(run_id: str, simulated: queues.Simulated, steps: Ints) -> dict[str, Any]:
+def _record(run_id: str, simulated: queues.Simulated, steps: Ints, warmup_s: float) -> dict[str, Any]:
     begins = [0.0, *(float(simulated.scheduled_s[steps == k][0]) for k in (1, 2)), float(simulated.scheduled_s[-1])]
-    lengths = np.diff(begins) - np.array([WARMUP_S, 0.0, 0.0])
-    counts = np.bincount(steps[simulated.scheduled_s >= WARMUP_S], minlength=3)
+    lengths = np.diff(begins) - np.array([warmup_s, 0.0, 0.0])
+    counts = np.bincount(steps[simulated.scheduled_s >= warmup_s], minlength=3)
     load = LoadProfile(
         Arrivals.POISSON,
         tuple(Step(round(float(c / s), 1), round(float(s), 1)) for c, s in zip(counts, lengths, strict=True)),
-        WARMUP_S, 10.0, 7,
+        warmup_s, 10.0, 7,
     )  # fmt: skip
     kinds = (
         ("receipt-2-lines", "/v1/read", 13.0),
@@ -215,7 +226,9 @@ def _record(run_id: str, simulated: queues.Simulated, steps: Ints) -> dict[str, 
     )
     requests = tuple(RequestSpec(name, "POST", path, weight) for name, path, weight in kinds)
     slo = ("p95(latency) < 200ms", "p99(inference) < 100ms", "error_rate < 1%")
-    scenario = Scenario("million", "http://127.0.0.1:8000", requests, None, load, SpanSpec(source="otlp"), slo)
+    scenario = Scenario(
+        run_id.partition("-")[2], "http://127.0.0.1:8000", requests, None, load, SpanSpec(source="otlp"), slo
+    )
     readings = [
         {"name": name, "value": value, "unit": unit, "suspect": suspect, "invalid": invalid, "meaning": name}
         for name, value, unit, suspect, invalid in READINGS
@@ -227,7 +240,7 @@ def _record(run_id: str, simulated: queues.Simulated, steps: Ints) -> dict[str, 
         "environment": {"python": "3.11.7", "machine": "x86_64", "cpu": "made up", "cores": "2 usable of 2"},
         "warnings": [],
         "load": {
-            "readings": readings, "measured_from_ns": queues.T0 + int(WARMUP_S * 1e9), "measured_until_ns": int(ended),
+            "readings": readings, "measured_from_ns": queues.T0 + int(warmup_s * 1e9), "measured_until_ns": int(ended),
             "scheduled": len(steps), "sent": len(steps),
         },
     }  # fmt: skip
