@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from harness.dashboard import login, vega
+from harness.dashboard.comparing import Comparisons
 from harness.dashboard.failures import answer_failures
 from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs
 from harness.dashboard.rendering import theme
@@ -23,6 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The dashboard over `settings.runs`."""
     app = FastAPI(title="harness", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.settings = settings
+    app.state.comparisons = Comparisons()
     answer_failures(app)
     app.add_middleware(Guard, settings=settings)
     for page in (runs, live, run, explorer, request, compare, capacity):
@@ -35,9 +37,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     vega.make_ahead()
     yield
+    app.state.comparisons.close()
 
 
 def _theme() -> Response:

@@ -1,5 +1,111 @@
+"""How much load the service holds: a stepped run against its SLOs, or against those that are asked for."""
+
 from __future__ import annotations
 
-from fastapi import APIRouter
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from harness.dashboard.holding import Stepped, stepped_runs
+from harness.dashboard.library import open_run
+from harness.dashboard.rendering import page
+from harness.errors import UsageError, nearest
+from harness.findings import Verdict
+from harness.report import steps_text, work_text
+from harness.report.verdict_text import VERDICT_WORDS
+from harness.slo import GRAMMAR, Slo, SloError, parse_slos
+from harness.units import MISSING, format_rate
 
 router = APIRouter()
+
+LONGEST_SLO = 400  # characters of a query
+
+
+@dataclass(frozen=True, slots=True)
+class LevelLine:
+    """A load step in the table."""
+
+    level: str
+    verdict: Verdict
+    word: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """What another run of the scenario holds."""
+
+    run_id: str
+    load: str
+    confirmed: str
+    broken: str
+
+
+@router.get("/capacity")
+def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> HTMLResponse:
+    """The load curve of one run, each step against the SLOs, and what other runs of the scenario hold."""
+    found = stepped_runs(request.app.state.settings.runs)
+    chosen = _chosen(request, found, run, scenario)
+    if chosen is None:
+        return page(request, "capacity.html.j2", chosen=None, choices=found, slo=slo, grammar=GRAMMAR)
+    slos, wrong = _asked(slo)
+    holds = chosen.holds(slos)
+    summary = chosen.summary
+    same = [each for each in found if each.summary.scenario == summary.scenario]
+    return page(
+        request,
+        "capacity.html.j2",
+        chosen=chosen,
+        choices=found,
+        slo=slo,
+        wrong=wrong,
+        grammar=GRAMMAR,
+        holds=holds,
+        levels=[_level_line(chosen, each.level, each.verdict, each.reason) for each in holds.levels],
+        steps=steps_text.step_lines(summary),
+        steps_columns=steps_text.columns(summary),
+        steps_note=steps_text.steps_note(steps_text.columns(summary)),
+        growth=work_text.growth_lines(summary),
+        growth_levels=work_text.growth_levels(summary),
+        others=[_run_line(each, slos) for each in same],
+    )
+
+
+def _chosen(request: Request, found: list[Stepped], run: str, scenario: str) -> Stepped | None:
+    """The run that is named, or the newest of the scenario, or the newest of all. Raises HarnessError."""
+    if run:
+        return Stepped(run, open_run(request.app.state.settings.runs, run).summary)
+    if scenario:
+        names = sorted({each.summary.scenario for each in found})
+        if scenario not in names:
+            raise UsageError(
+                f"no run of the scenario '{scenario[:80]}' has several load steps", nearest(scenario, names)
+            )
+        return next(each for each in found if each.summary.scenario == scenario)
+    return found[0] if found else None
+
+
+def _asked(slo: str) -> tuple[tuple[Slo, ...], SloError | None]:
+    """The SLOs of the query; why they cannot be read, which the page says beside the field."""
+    if not slo.strip():
+        return (), None
+    try:
+        return tuple(parse_slos(slo[:LONGEST_SLO])), None
+    except SloError as error:
+        return (), error
+
+
+def _level_line(run: Stepped, level: float, verdict: Verdict, reason: str) -> LevelLine:
+    return LevelLine(_level(run, level), verdict, VERDICT_WORDS[verdict], reason)
+
+
+def _level(run: Stepped, level: float | None) -> str:
+    if level is None:
+        return MISSING
+    return f"{level:g} user{'' if level == 1 else 's'}" if run.closed_loop else format_rate(level)
+
+
+def _run_line(run: Stepped, slos: tuple[Slo, ...]) -> RunLine:
+    holds = run.holds(slos)
+    return RunLine(run.run_id, run.summary.load, _level(run, holds.confirmed), _level(run, holds.broken))

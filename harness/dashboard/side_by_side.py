@@ -1,0 +1,47 @@
+"""Two summaries beside each other: what is on disk already, shown while the differences are being estimated."""
+
+from __future__ import annotations
+
+from harness.estimates import Estimate
+from harness.findings import Summary
+from harness.report.compare_text import Table
+from harness.report.figures import decimals_for, interval, ms, share
+from harness.report.lines import stage_label
+from harness.units import MISSING, format_rate
+
+_STATISTICS = ("p50", "p95", "p99", "mean")
+
+
+def tables(a: Summary, b: Summary) -> tuple[Table, ...]:
+    """The whole request and the mean of each stage, as each run's own report has them; no differences."""
+    return tuple(table for table in (_whole(a, b), _stages(a, b)) if table.rows)
+
+
+def _whole(a: Summary, b: Summary) -> Table:
+    rows = [(name, *(_estimate(getattr(side.latency, name)) for side in (a, b))) for name in _STATISTICS]
+    rows.append(("failed", *(share(_failed(side)) for side in (a, b))))
+    rows.append(("answers ok", *(format_rate(side.counts.completed_per_s) for side in (a, b))))
+    note = "latency in milliseconds, as each run's own report has it, with the interval of each"
+    return Table("The whole request", ("", "A", "B"), tuple(rows), (0,), note)
+
+
+def _estimate(found: Estimate) -> str:
+    if found.value is None:
+        return found.refusal or MISSING
+    decimals = decimals_for(found.value)
+    between = interval(found, decimals)
+    return f"{ms(found.value, decimals)} {between}".strip()
+
+
+def _failed(side: Summary) -> float | None:
+    counts = side.counts
+    return (counts.failed + counts.censored) / counts.scheduled if counts.scheduled else None
+
+
+def _stages(a: Summary, b: Summary) -> Table:
+    means = [{stage.stage: stage.mean.value for stage in side.stages} for side in (a, b)]
+    names = list(dict.fromkeys([*means[0], *means[1]]))
+    known = [value for side in means for value in side.values() if value is not None]
+    decimals = decimals_for(max(known, default=None))
+    rows = tuple((stage_label(name), *(ms(side.get(name), decimals) for side in means)) for name in names)
+    return Table("Stages, mean per request (ms)", ("", "A", "B"), rows, (0,), "")

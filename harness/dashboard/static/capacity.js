@@ -1,0 +1,5 @@
+// The load curve, as it comes into view.
+
+import { drawLazily } from "./chart.js";
+
+drawLazily();
