@@ -14,6 +14,7 @@ demo: $(STAMP) ## stress the sample service for under a minute and leave a repor
 	@$(BIN)/harness demo
 
 test: $(STAMP) ## run the test suite
+	@scripts/install-browser
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff, mypy --strict, codespell
