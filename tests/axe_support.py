@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SERIOUS = ("serious", "critical")
+COLOURS = ["color-contrast", "link-in-text-block"]
 
 
 @cache
@@ -26,7 +27,7 @@ def axe(page: Page) -> list[str]:
     other = "light" if theme == "dark" else "dark"
     lines = [f"{theme}: {line}" for line in _run(page, {})]
     page.emulate_media(color_scheme=other)
-    lines += [f"{other}: {line}" for line in _run(page, {"runOnly": ["cat.color"]})]
+    lines += [f"{other}: {line}" for line in _run(page, {"runOnly": {"type": "rule", "values": COLOURS}})]
     page.emulate_media(color_scheme=theme)
     return lines
 
