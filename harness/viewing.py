@@ -1,0 +1,134 @@
+"""What a report shows beside the findings of a run: single requests, vitals over time, flame graphs, another curve.
+
+Each part is there or not: what cannot be read of a run costs its own part, never the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.conclude import Conclusion
+from harness.errors import RunFolderError
+from harness.evidence.vitals import vitals_of
+from harness.findings import RequestRow
+from harness.flames import call_profiles, span_flames
+from harness.model import Phase, Scenario
+from harness.run_folder import RunFolder
+from harness.tables import read_columns
+from harness.views import BaselineCurve, Flame, Views, VitalSeries, Waterfall
+from harness.waterfall import of_requests
+from harness.windows import Offsets
+
+MOST_POINTS = 240
+"""Of a vital: as many as the pixels of a small chart."""
+CURVE_POINTS = 200
+_BARS = 120
+_MOST_SERIES = 60
+_NOT_OVER_TIME = {"harness.spans.started", "harness.spans.exported", "harness.spans.lost"}
+"""Counted since the process began: a line that only rises says nothing about a run."""
+
+T = TypeVar("T")
+
+
+def views_of(folder: RunFolder, conclusion: Conclusion, scenario: Scenario, record: Mapping[str, object]) -> Views:
+    """What can be shown of a run that was concluded. `record` is its run.json."""
+    offsets = conclusion.ledger.offsets
+    summary = conclusion.summary
+
+    def drawn(rows: Sequence[RequestRow]) -> tuple[Waterfall, ...]:
+        return _waterfalls(folder, scenario, record, rows, offsets, conclusion.rows)
+
+    return Views(
+        slowest=_or(lambda: drawn(summary.slowest), ()),
+        typical=_or(lambda: drawn(summary.typical), ()),
+        vitals=_or(lambda: vital_series(conclusion), ()),
+        flames=_or(lambda: _flames(folder, conclusion), ()),
+    )
+
+
+def _or(make: Callable[[], T], without: T) -> T:
+    try:
+        return make()
+    except RunFolderError:
+        return without
+
+
+def _waterfalls(
+    folder: RunFolder,
+    scenario: Scenario,
+    record: Mapping[str, object],
+    rows: Sequence[RequestRow],
+    offsets: Offsets,
+    ledger: pd.DataFrame,
+) -> tuple[Waterfall, ...]:
+    ids = [row.request_id for row in rows]
+    return of_requests(folder, scenario, record, ids, offsets, ledger=ledger, most_bars=_BARS)
+
+
+def _flames(folder: RunFolder, conclusion: Conclusion) -> tuple[Flame, ...]:
+    seen = conclusion.seen
+    return (*span_flames(seen.joined.halves, seen.samples, seen.evidence.split_rows), *call_profiles(folder))
+
+
+# --- vitals ------------------------------------------------------------------------------------------------
+
+
+def vital_series(conclusion: Conclusion) -> tuple[VitalSeries, ...]:
+    """Every vital of every process over the whole run, at most MOST_POINTS each, on our clock.
+
+    A point is the mean of its slice of time; of a duration (a lag, a pause) the longest.
+    """
+    seen = conclusion.seen
+    frame = seen.evidence.vitals
+    if frame is None:
+        frame = vitals_of(seen.vitals, seen.joined.halves, seen.ledger)
+    frame = frame[~frame["name"].isin(_NOT_OVER_TIME) & frame["process"].notna()]
+    scheduled = seen.samples.column("scheduled_ns")
+    if frame.empty or not len(scheduled):
+        return ()
+    units = dict(zip(seen.vitals.column("name").to_pylist(), seen.vitals.column("unit").to_pylist(), strict=True))
+    zero = pc.min(scheduled).as_py()
+    groups = list(frame.groupby(["name", "process"], sort=True))[:_MOST_SERIES]
+    return tuple(
+        _series(str(name), units[name], str(process), (rows["at_ns"].to_numpy() - zero) / 1e9, rows["value"])
+        for (name, process), rows in groups
+    )
+
+
+def _series(name: str, unit: str, process: str, at_s: NDArray[np.float64], values: NDArray[np.float64]) -> VitalSeries:
+    order = np.argsort(at_s, kind="stable")
+    at_s, values = at_s[order], values[order]
+    length = float(at_s[-1] - at_s[0])
+    if len(at_s) > MOST_POINTS and length > 0:
+        slices = np.minimum(((at_s - at_s[0]) * (MOST_POINTS / length)).astype(np.int64), MOST_POINTS - 1)
+        first = np.flatnonzero(np.diff(slices, prepend=-1))
+        count = np.diff(np.append(first, len(slices)))
+        at_s = np.add.reduceat(at_s, first) / count
+        values = np.maximum.reduceat(values, first) if unit == "s" else np.add.reduceat(values, first) / count
+    return VitalSeries(name, unit, process, tuple(at_s[:MOST_POINTS].tolist()), tuple(values[:MOST_POINTS].tolist()))
+
+
+# --- another run -------------------------------------------------------------------------------------------
+
+
+def baseline_curve(folder: RunFolder) -> BaselineCurve | None:
+    """The latency of the measured requests of a stored run against the share of them that is at least as slow.
+
+    A failed request is slower than any, so the curve ends where those begin. None when no request was ok. Raises
+    RunFolderError.
+    """
+    frame = read_columns(folder, "ledger", ["phase", "ok", "latency_s"])
+    frame = frame[frame["phase"] == Phase.MEASURE.value]
+    latency = frame.loc[frame["ok"].astype(bool), "latency_s"].to_numpy(dtype=np.float64)
+    ordered = np.sort(latency[np.isfinite(latency)])
+    n = len(frame)
+    if not len(ordered):
+        return None
+    from_end = np.unique(np.geomspace(n - len(ordered) + 1, n, CURVE_POINTS).round().astype(np.int64))
+    return BaselineCurve(folder.run_id, tuple((from_end / n).tolist()), tuple(ordered[n - from_end].tolist()))
