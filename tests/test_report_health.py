@@ -159,6 +159,6 @@ def test_an_aborted_run_says_failed_and_why() -> None:
 def test_a_doubtful_clock_dims_its_own_light_only() -> None:
     stepped = dataclasses.replace(LOST, code="clock_step", message="the clock was set back")
 
-    generator, _, clocks, _ = lights.lights(a_summary(warnings=(stepped,)))
+    shining = {light.name: light.state for light in lights.lights(a_summary(warnings=(stepped,)))}
 
-    assert (generator.state, clocks.state) == (lights.LightState.GOOD, lights.LightState.BAD)
+    assert (shining["Load generator"], shining["Clocks"]) == (lights.LightState.GOOD, lights.LightState.BAD)
