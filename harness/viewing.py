@@ -101,9 +101,9 @@ def vital_series(conclusion: Conclusion) -> tuple[VitalSeries, ...]:
     )
 
 
-def _series(name: str, unit: str, process: str, at_s: NDArray[np.float64], values: NDArray[np.float64]) -> VitalSeries:
+def _series(name: str, unit: str, process: str, at_s: NDArray[np.float64], told: pd.Series[float]) -> VitalSeries:
     order = np.argsort(at_s, kind="stable")
-    at_s, values = at_s[order], values[order]
+    at_s, values = at_s[order], np.asarray(told, dtype=np.float64)[order]
     length = float(at_s[-1] - at_s[0])
     if len(at_s) > MOST_POINTS and length > 0:
         slices = np.minimum(((at_s - at_s[0]) * (MOST_POINTS / length)).astype(np.int64), MOST_POINTS - 1)
