@@ -17,6 +17,7 @@ from harness.commands import (
     check,
     compare,
     demo,
+    export,
     gate,
     history,
     init,
@@ -54,7 +55,7 @@ def cli() -> None:
     """Load-test an ML API and see which stage of each request takes the time."""
 
 
-for _module in (run, check, init, report, gate, compare, ab, calibrate, history, whatif, demo, worker):
+for _module in (run, check, init, report, gate, compare, ab, calibrate, history, export, whatif, demo, worker):
     cli.add_command(_module.command)
 
 
