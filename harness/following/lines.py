@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -21,6 +23,10 @@ FILE = "live.jsonl"
 ENDED = ("finished", "interrupted", "broken")
 STARTING = "starting"
 _SAME_BIRTH_S = 3.0  # the instant a process began is worked out from the boot time, which a clock step moves
+_QUIET_S = 120.0
+"""A run that cannot be seen from here, in another container, counts as on until its file was left alone for so long."""
+_LONGEST_LINE = 1 << 17
+_READ_BYTES = 1 << 18
 _NAMESPACE = Path("/proc/self/ns/pid")
 
 
@@ -52,8 +58,71 @@ def lives(first: Mapping[str, Any]) -> bool | None:
         return False
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """One line of the file; None for one that is no JSON object."""
+class Lines:
+    """The file of a run folder, read as it grows. After `poll` the fields hold what the lines so far have said."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._at = 0
+        self._rest = b""
+        self._touched_s = 0.0  # epoch
+        self.first: Mapping[str, Any] = {}
+        self.progress: Mapping[str, Any] = {}  # the newest line with figures
+        self.phase: str | None = None  # of the newest line
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last line is there."""
+        return self.phase in ENDED
+
+    @property
+    def on(self) -> bool:
+        """Whether the run has not ended, and its process is there."""
+        if self.ended or self.phase is None:
+            return False
+        there = lives(self.first)
+        return time.time() - self._touched_s < _QUIET_S if there is None else there
+
+    def poll(self) -> None:
+        """Read what is new."""
+        with suppress(OSError):
+            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb") as file:
+                about = os.fstat(fd)
+                if not stat.S_ISREG(about.st_mode):
+                    return
+                self._touched_s = about.st_mtime
+                if about.st_size < self._at:  # not the file that it was
+                    self._at, self._rest = 0, b""
+                self._read(file, about.st_size)
+
+    def _read(self, file: IO[bytes], size: int) -> None:
+        if self._at == 0:
+            self._take(file.readline(_LONGEST_LINE))
+            self._at = max(file.tell(), size - _READ_BYTES)
+            self.phase = self.phase or (STARTING if size else None)
+        file.seek(self._at)
+        while chunk := file.read(_READ_BYTES):
+            self._at += len(chunk)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
+            self._rest = self._rest[-_LONGEST_LINE:]
+
+    def _take(self, line: bytes) -> None:
+        found = _parsed(line)
+        if found is None:
+            return
+        if "pid" in found and not self.first:
+            self.first = found
+        if isinstance(found.get("phase"), str):
+            self.phase = found["phase"]
+        if "elapsed_s" in found:
+            self.progress = found
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """One line; None for one that is no JSON object: torn, or cut off where the reading began."""
     with suppress(ValueError, RecursionError):
         found = json.loads(line)
         if isinstance(found, dict):
