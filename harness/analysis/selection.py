@@ -39,7 +39,6 @@ class Columns:
     request_id: NDArray[np.integer]
     at_s: Floats  # since the first scheduled request
     latency_s: Floats
-    service_s: NDArray[np.float32]
     ok: Flags
     with_half: Flags  # the service gave its side
     stage_names: tuple[str, ...]
