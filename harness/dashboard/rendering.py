@@ -12,11 +12,8 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from harness import __version__, report
-from harness.report import figures
-from harness.report.figures import decimals_for, ms
-from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
-from harness.report.text import visible
-from harness.units import format_duration
+from harness.report import html
+from harness.report.palette import DARK, LIGHT, css_variables
 
 TEMPLATES = Path(__file__).parent / "templates"
 REPORT_TEMPLATES = Path(report.__file__).parent / "templates"
@@ -60,24 +57,9 @@ def theme() -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Templates of the dashboard, then those of the report, whose partials pages may include."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([TEMPLATES, REPORT_TEMPLATES]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "visible": visible,
-        "duration": format_duration,
-        "share": figures.share,
-        "in_unit": figures.in_unit,
-        "observed": figures.observed,
-        "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
-    }
-    made.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}
-    return made
+    """The report's, with the templates of the dashboard before its own: pages include parts of the report."""
+    loader = jinja2.FileSystemLoader([TEMPLATES, REPORT_TEMPLATES])
+    return html._environment().overlay(loader=loader)
 
 
 def _here(path: str) -> str:
