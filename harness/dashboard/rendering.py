@@ -11,12 +11,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from harness import __version__, report
-from harness.report import html
+from harness import __version__
+from harness.report import templating
 from harness.report.palette import DARK, LIGHT, css_variables
 
 TEMPLATES = Path(__file__).parent / "templates"
-REPORT_TEMPLATES = Path(report.__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,8 @@ def theme() -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """The report's, with the templates of the dashboard before its own: pages include parts of the report."""
-    loader = jinja2.FileSystemLoader([TEMPLATES, REPORT_TEMPLATES])
-    return html._environment().overlay(loader=loader)
+    """Templates of the dashboard, then those of the report, whose parts pages include."""
+    return templating.environment(TEMPLATES)
 
 
 def _here(path: str) -> str:

@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment(*before: Path) -> jinja2.Environment:
-    """Templates of the folders `before`, then those of the report, with the filters and globals that all of them use."""
+    """Templates of the folders `before`, then those of the report, with the filters and globals that they use."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*before, TEMPLATES]),
         autoescape=True,
