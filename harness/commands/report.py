@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.commands.common import print_summary, shown
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.run import Outcome
+    from harness.views import Views
 
 _COMPARISONS = ("ab.json", "calibration.json")
 
@@ -17,9 +23,12 @@ _COMPARISONS = ("ab.json", "calibration.json")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "formats", metavar="F,F", help="Files to write: any of html, md, junit, json.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="A file (one format), a folder, or - for stdout.")
-def command(run: Path, formats: str | None, output: Path | None) -> None:
+@click.option("--baseline", metavar="RUN", type=click.Path(path_type=Path), help="Draw its percentiles beside (html).")
+def command(run: Path, formats: str | None, output: Path | None, baseline: Path | None) -> None:
     """Render a stored RUN again (also one that was killed before it could report), or a stored comparison."""
     if (pairs := next((run / name for name in _COMPARISONS if (run / name).is_file()), None)) is not None:
+        if baseline is not None:
+            raise UsageError("a comparison has no --baseline", "its two sides are compared already")
         _comparison(pairs, formats, output)
         return
 
@@ -33,17 +42,37 @@ def command(run: Path, formats: str | None, output: Path | None) -> None:
     wanted = [name.strip() for name in (formats or "html").split(",") if name.strip()]
     for name in wanted:
         check_format(name)
+    if baseline is not None and "html" not in wanted:
+        raise UsageError("--baseline draws a curve, and only html has one", "add --format html")
     outcome = reopen(folder)
-    if formats is None and output is None:
+    views = _views(outcome, baseline)
+    if formats is None and output is None and baseline is None:
         print_summary(outcome)
         return
     if output == Path("-"):
         if len(wanted) != 1:
             raise UsageError(f"stdout takes one format, not {len(wanted)}", "name one: --format md -o -")
-        click.echo(render_as(wanted[0], outcome.summary, outcome.ledger), nl=False)
+        click.echo(render_as(wanted[0], outcome.summary, outcome.ledger, views), nl=False)
         return
-    for path in write_reports(outcome.summary, outcome.ledger, wanted, output or outcome.folder.path):
+    for path in write_reports(outcome.summary, outcome.ledger, wanted, output or outcome.folder.path, views):
         click.echo(f"wrote {shown(path)}")
+
+
+def _views(outcome: Outcome, baseline: Path | None) -> Views:
+    """What the page shows beside the summary, with the percentiles of another run. Raises RunFolderError."""
+    from harness.errors import RunFolderError
+    from harness.report.html import NO_VIEWS
+    from harness.run_folder import RunFolder
+    from harness.viewing import baseline_curve
+
+    views: Views = getattr(outcome, "views", NO_VIEWS)
+    if baseline is None:
+        return views
+    curve = baseline_curve(RunFolder.open(baseline))
+    if curve is None:
+        hint = "name a run whose requests were answered, and that was concluded (`harness report`)"
+        raise RunFolderError(f"{baseline} has no latencies to draw beside these", hint)
+    return replace(views, baseline=curve)
 
 
 def _comparison(stored: Path, formats: str | None, output: Path | None) -> None:

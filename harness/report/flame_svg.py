@@ -148,4 +148,5 @@ def _fill(frame: _Frame) -> str:
 
 def _of_one_file(node: FlameNode) -> bytes:
     """Frames of one file have one hue."""
-    return (node.where or node.label).rpartition(":")[0].encode("utf-8", "replace")
+    file = node.where.rpartition(":")[0] if node.where else node.label
+    return file.encode("utf-8", "replace")

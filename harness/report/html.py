@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pandas as pd
@@ -15,7 +15,6 @@ from markupsafe import Markup
 from harness.findings import Summary, Verdict
 from harness.report import figures, gains_text, said, steps_text, why, work_text
 from harness.report.definitions import GROUPS
-from harness.report.drawings.drawing import ChartTable
 from harness.report.figures import decimals_for, ms
 from harness.report.health_text import generator_line, shows_workers, stamps_line
 from harness.report.lights import lights
@@ -39,6 +38,9 @@ from harness.report.text import visible
 from harness.report.verdict_text import reason_lines, tone_of, verdict_line, warning_lines
 from harness.units import format_duration
 from harness.views import Flame, Views
+
+if TYPE_CHECKING:  # the chart library doubles the time to import this module
+    from harness.report.drawings import ChartTable
 
 NO_VIEWS = Views()
 
@@ -141,7 +143,7 @@ class DrawnFlame:
 
 
 def _single(summary: Summary, views: Views) -> dict[str, object]:
-    from harness.report import flame_svg  # with the chart library, see _drawings
+    from harness.report import flame_svg
 
     shown = groups(summary, views)
     flames = [
@@ -157,7 +159,7 @@ def _single(summary: Summary, views: Views) -> dict[str, object]:
 
 def _drawings(summary: Summary, ledger: pd.DataFrame | None, views: Views) -> dict[str, Any]:
     """The charts that this run can carry, by key."""
-    from harness.report.drawings import KEYS, draw  # the chart library doubles the time to import this module
+    from harness.report.drawings import KEYS, draw
 
     found = {key: draw(key, summary, ledger, views) for key in KEYS}
     return {key: drawing for key, drawing in found.items() if drawing is not None}

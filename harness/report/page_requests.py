@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from harness.findings import Summary
 from harness.model import STAGES, TRANSFER
-from harness.report.drawings import ChartTable
 from harness.report.figures import decimals_for, ms
 from harness.report.lines import SHOWN_ORDER, StageTable, stage_label
 from harness.report.text import visible
 from harness.views import Views, Waterfall
+
+if TYPE_CHECKING:  # the chart library doubles the time to import this module
+    from harness.report.drawings import ChartTable
 
 MOST_DRAWN = 12
 """Waterfalls drawn of the slowest, and of the typical requests."""
@@ -66,7 +69,7 @@ def groups(summary: Summary, views: Views) -> tuple[Group, ...]:
         [w.latency_s for each in drawn for w in each] + [r.latency_s for r in (*summary.slowest, *summary.typical)],
         default=0.0,
     )
-    found = []
+    found: list[Group] = []
     for title, key, waterfalls, rows in (
         (SLOWEST, "slow", drawn[0], summary.slowest),
         (TYPICAL, "typical", drawn[1], summary.typical),
@@ -79,10 +82,13 @@ def groups(summary: Summary, views: Views) -> tuple[Group, ...]:
 
 
 def _of_waterfall(seen: Waterfall, key: str, longest_s: float) -> Request:
-    del key  # the drawings come next
+    from harness.report import waterfall_svg
+
     plain = _request(seen.request_id, seen.name, seen.trace_id, seen.latency_s, seen.stages, longest_s)
     return Request(
         plain.request_id, plain.name, plain.trace_id, plain.latency, plain.label, plain.segments,
+        waterfall=waterfall_svg.render(seen, key),
+        table=waterfall_svg.table(seen),
         outcome="" if seen.ok else visible(seen.outcome, 80),
         note=visible(seen.note or "", 400),
     )  # fmt: skip
