@@ -59,6 +59,13 @@ def is_on(folder: Path) -> bool:
     return lines.on
 
 
+def process_of(folder: Path) -> int | None:
+    """The process id that the run of this folder said it has, on or not."""
+    lines = Lines(folder)
+    lines.poll()
+    return whole(lines.first.get("pid"))
+
+
 class Follower:
     """One reader of one run, from its beginning or joined late. Not thread-safe."""
 

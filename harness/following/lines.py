@@ -110,7 +110,7 @@ class Lines:
             self._rest = self._rest[-_LONGEST_LINE:]
 
     def _take(self, line: bytes) -> None:
-        found = _parsed(line)
+        found = parsed(line)
         if found is None:
             return
         if "pid" in found and not self.first:
@@ -121,7 +121,7 @@ class Lines:
             self.progress = found
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
     """One line; None for one that is no JSON object: torn, or cut off where the reading began."""
     with suppress(ValueError, RecursionError):
         found = json.loads(line)
