@@ -11,7 +11,9 @@ from fastapi.staticfiles import StaticFiles
 
 from harness.dashboard import login, vega
 from harness.dashboard.comparing import Comparisons
+from harness.dashboard.concluding import Concluding
 from harness.dashboard.failures import answer_failures
+from harness.dashboard.listing import Listing
 from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs
 from harness.dashboard.rendering import theme
 from harness.dashboard.security import Guard
@@ -24,7 +26,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The dashboard over `settings.runs`."""
     app = FastAPI(title="harness", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.settings = settings
+    app.state.listing = Listing(settings.runs)
     app.state.comparisons = Comparisons()
+    app.state.concluding = Concluding()
     answer_failures(app)
     app.add_middleware(Guard, settings=settings)
     for page in (runs, live, run, explorer, request, compare, capacity):
@@ -41,6 +45,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     vega.make_ahead()
     yield
     app.state.comparisons.close()
+    app.state.concluding.close()
 
 
 def _theme() -> Response:

@@ -32,6 +32,7 @@ export async function chart(element, spec, { onBrush = null, patch = undefined }
 
 /** As wide as its place, where one plot fills the chart: a scaled picture would misplace the brush. */
 function fitted(spec, element) {
+  if (spec.width === "container") return spec;
   const parts = ["facet", "concat", "hconcat", "vconcat", "repeat"];
   const single = !parts.some((part) => part in spec) && !("row" in (spec.encoding ?? {}));
   if (!single || typeof spec.width !== "number") {
@@ -54,12 +55,20 @@ function listen(view, name, onBrush) {
   });
 }
 
-/** Fetch {spec, title, label, note, table} and draw the figure in `element`, its table behind it. */
+/**
+ * Fetch {spec, title, label, note, table} and draw the figure in `element`, its table behind it.
+ * A spec that is null says that there is nothing to draw: the element is hidden.
+ */
 export async function drawFrom(element, url, options = {}) {
   element.setAttribute("aria-busy", "true");
   element.replaceChildren(make("p", { class: "waiting soft small" }, "Drawing …"));
   try {
     const drawing = await getJson(url);
+    if (drawing.spec === null) {
+      element.replaceChildren(); // this run has nothing of the kind
+      element.hidden = true;
+      return null;
+    }
     const plot = make("div", { class: "plot" });
     // The figure is in the page before it is drawn: its width is the width of its place.
     element.replaceChildren(figure(drawing, plot, Boolean(options.onBrush)));
