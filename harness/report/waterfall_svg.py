@@ -20,13 +20,13 @@ from harness.report.palette import stage_variable
 from harness.report.text import visible
 from harness.views import Bar, Lane, Waterfall
 
-_WIDTH = 1000.0
-_NAMES = 236.0  # width of the column of names
-_PLOT = (248.0, 924.0)
+_WIDTH = 940.0
+_NAMES = 232.0  # width of the column of names
+_PLOT = (246.0, 872.0)
 _ROW, _BAR = 20.0, 12.0
 _HEAD, _LANE = 26.0, 24.0
-_INDENT, _DEEPEST = 12.0, 7
-_FONT, _SMALL = 12.5, 11.0
+_INDENT, _DEEPEST = 11.0, 6
+_FONT, _SMALL = 12.0, 11.0
 _LEAST = 1.6  # of a bar, so that it can be seen
 _LANES = {Lane.CLIENT: "client", Lane.SERVER: "service"}
 _MOST_TICKS = 8
@@ -158,7 +158,8 @@ def _grid(scale: _Scale, waterfall: Waterfall, height: float) -> Iterator[str]:
         yield _line(x, bottom, 'stroke="var(--line)"')
         text = f"{instant * 1e3:,.{decimals}f}"
         yield _text(x, _HEAD - 10, text, "var(--ink-soft)", anchor="middle", size=_SMALL)
-    yield _text(_NAMES, _HEAD - 10, "ms", "var(--ink-soft)", anchor="end", size=_SMALL)
+    yield _text(0, _HEAD - 10, "ms since it was scheduled", "var(--ink-soft)", size=_SMALL)
+    yield _text(_WIDTH, _HEAD - 10, "ms", "var(--ink-soft)", anchor="end", size=_SMALL)
     if scale.until_s > waterfall.latency_s * (1 + 2 * _MARGIN) or scale.from_s < 0:
         for end in (0.0, waterfall.latency_s):
             yield _line(scale.x(end), bottom, 'stroke="var(--ink-soft)" stroke-dasharray="2 3"')

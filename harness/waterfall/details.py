@@ -22,6 +22,9 @@ _SAID = {
     "harness.batch_id": "batch", "harness.resource": "waited for", "harness.wait": "why",
 }  # fmt: skip
 """Attributes that everyone should see first, and what they are called here."""
+_OURS = {"upload": "receiving the body", "download": "sending the answer"}
+"""Our own spans that go by the name of their stage."""
+_MANY = 10**9
 _HIDDEN = {"harness.stage", "harness.split", "harness.spans", "harness.host", "harness.body_ns",
            "harness.first_send_ns", "harness.last_send_ns", "harness.streamed"}  # fmt: skip
 """Ours, for the join: drawn, or of no use to a reader."""
@@ -34,20 +37,18 @@ def cut(text: str, longest: int) -> str:
 
 def label_of(span: Mapping[str, Any], attributes: Mapping[str, object]) -> str:
     """The name of a span with the model it called, or what it waited for."""
-    name = str(span["name"] or "") or "(no name)"
-    words = [name]
-    model = attributes.get("harness.model", attributes.get("model.name"))
-    resource = attributes.get("harness.resource")
-    if span["stage"] == "queue" and name != "queue" and isinstance(resource, str) and resource in ("", name):
-        words = [f"wait: {name}"]
-    elif span["stage"] == "queue" and isinstance(resource, str) and resource:
-        words = [f"wait: {resource}"] if name in ("queue", "wait") else [name, resource]
+    name, stage = str(span["name"] or "") or "(no name)", span["stage"]
+    words = [_OURS.get(name, name) if name == stage else name]
+    model, resource = attributes.get("harness.model", attributes.get("model.name")), attributes.get("harness.resource")
+    if stage == "queue" and isinstance(resource, str) and resource:
+        words = [f"wait: {resource}"] if name in ("queue", "wait", resource) else [name, resource]
     elif isinstance(model, str) and model and model != name:
         words.append(model)
     size = attributes.get("harness.batch_size")
     if isinstance(size, int) and not isinstance(size, bool) and size > 1:
-        words.append(f"batch of {size}")
-    return cut(" · ".join(cut(word, LONGEST_LABEL // 2) if len(words) > 1 else word for word in words), LONGEST_LABEL)
+        words.append(f"batch of {size:,}" if size < _MANY else "a batch")
+    longest = LONGEST_LABEL if len(words) == 1 else LONGEST_LABEL // 2
+    return cut(" · ".join(cut(word, longest) for word in words), LONGEST_LABEL)
 
 
 def attributes(text: str | None) -> dict[str, object]:

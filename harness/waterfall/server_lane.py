@@ -20,7 +20,7 @@ from harness.waterfall.span_tree import SpanTree, rows_of_request
 
 WINDOW = "in the service"
 UNCLAIMED = "other: nobody claims it"
-_MOST_GAPS = 40
+_MOST_GAPS = 60
 _STICKS_OUT = 0.05  # of the latency: a root that is so much longer than its window is drawn beside it
 
 Row = Mapping[str, Any]
@@ -75,14 +75,14 @@ def span_bars(few: Few, row: int, spans: pa.Table, place: Place, frame: Frame, m
         begin, until = ends(each)
         return begin <= frame.until_ns and until >= frame.from_ns
 
-    gaps = _gaps(few, row, place) if charged else []
+    gaps = _gaps(few, row, place)[: max(1, most // 4)] if charged else []
     visible = [each for each in tree.order if drawn(each)]
     kept = tree.kept(visible, max(1, most - len(gaps) - 1), lambda each: int(end[each] - start[each]))
     told = _told(few, row, spans, kept)
     bars = [_bar(*ends(each), tree.depth[each], told[each], place, frame) for each in visible if each in kept]
     if charged:
         bars = _with_window(bars, few, row, place, frame)
-    bars += [_gap(since, until, place, frame) for since, until in gaps]
+    bars += [_gap(since, until, place, frame) for since, until in sorted(gaps)]
     return Shown(bars, len(visible) - len(kept), len(tree.order) - len(visible))
 
 
@@ -138,7 +138,7 @@ def _with_window(bars: list[Bar], few: Few, row: int, place: Place, frame: Frame
 
 
 def _gaps(few: Few, row: int, place: Place) -> list[tuple[int, int]]:
-    """What no stage has of the window, on the server's clock: the longest ones, in order."""
+    """What no stage has of the window, on the server's clock: the longest ones first."""
     spans = few.forest.spans
     claimed = sorted(
         (int(spans.start_ns[each]), int(spans.end_ns[each]))
@@ -151,8 +151,7 @@ def _gaps(few: Few, row: int, place: Place) -> list[tuple[int, int]]:
         if since > free:
             found.append((free, since))
         free = max(free, until)
-    longest = sorted(found, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS]
-    return sorted(longest)
+    return sorted(found, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS]
 
 
 def _gap(since: int, until: int, place: Place, frame: Frame) -> Bar:
