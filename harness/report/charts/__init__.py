@@ -9,12 +9,13 @@ from harness.report.charts.brush import heatmap_spec
 from harness.report.charts.curve import percentile_curve
 from harness.report.charts.live import live_specs
 from harness.report.charts.output import inline_svg, png, spec, svg, svg_document
-from harness.report.charts.over_time import latency_over_time
+from harness.report.charts.over_time import Exemplar, latency_over_time
 from harness.report.charts.parts import AnyChart
 from harness.report.charts.shares import stages_over_time
 
 __all__ = [
     "AnyChart",
+    "Exemplar",
     "heatmap_spec",
     "inline_svg",
     "latency_over_time",

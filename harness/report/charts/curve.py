@@ -32,4 +32,4 @@ def percentile_curve(curve: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
                                       scale=alt.Scale(domain=[names[c] for c in clocks], range=[[1, 0], [5, 3]])),
         )
     )  # fmt: skip
-    return styled(alt.layer(line), theme)
+    return styled([line], theme)

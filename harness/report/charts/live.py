@@ -8,7 +8,7 @@ import altair as alt
 
 from harness.model import STAGES
 from harness.report.charts.output import as_wide_as_its_element
-from harness.report.charts.parts import AnyChart, styled
+from harness.report.charts.parts import Layer, styled
 from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
 
@@ -67,7 +67,7 @@ def _lines(title: str, colours: dict[str, str], theme: Theme, log: bool = False)
             tooltip=["series:N", alt.Tooltip("t_s:Q", format=".0f"), alt.Tooltip("value:Q", format=",.4~r")],
         )
     )
-    return _finished(alt.layer(line), theme)
+    return _finished(line, theme)
 
 
 def _stages(theme: Theme) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def _stages(theme: Theme) -> dict[str, Any]:
             tooltip=["series:N", alt.Tooltip("value:Q", format=",.4~r", title="ms")],
         )
     )
-    return _finished(alt.layer(area), theme)
+    return _finished(area, theme)
 
 
-def _finished(chart: AnyChart, theme: Theme) -> dict[str, Any]:
-    return as_wide_as_its_element(styled(chart, theme, HEIGHT))
+def _finished(chart: Layer, theme: Theme) -> dict[str, Any]:
+    return as_wide_as_its_element(styled([chart], theme, HEIGHT))

@@ -1,43 +1,93 @@
-"""What every chart shares: its size, its axes, its style."""
+"""What every chart shares: its size, its axes, its style. Each is one layered view, so that a page can stretch it.
+
+Rows of a chart with scales of their own (a rate above a latency, one vital above the other) are stretches of pixels of
+that view.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import altair as alt
+import pandas as pd
 
 from harness.report.palette import Theme
 
 AnyChart: TypeAlias = "alt.LayerChart | alt.FacetChart"
+Layer: TypeAlias = "alt.Chart | alt.LayerChart"
 
-WIDTH, HEIGHT = 900, 270
+WIDTH, HEIGHT = 900, 290
 FONT = "system-ui, sans-serif"
+SMALL = 11
 
 
-def seconds_axis(field: str, scale: alt.Scale) -> alt.X:
+def seconds_axis(field: str, scale: alt.Scale, title: str = "seconds since the first request") -> alt.X:
     """Time since the first scheduled request."""
-    return alt.X(field, scale=scale, title="seconds since the first request", axis=alt.Axis(tickCount=10, format=",~f"))
+    return alt.X(field, scale=scale, title=title, axis=alt.Axis(tickCount=10, format=",~f", grid=False))
 
 
-def log_ms_axis(field: str, title: str = "latency (ms, log)") -> alt.Y:
-    """Milliseconds on a logarithmic axis."""
-    axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, gridOpacity=0.6)
-    return alt.Y(field, scale=alt.Scale(type="log", nice=False, padding=12), title=title, axis=axis)
+def log_ms_axis(field: str, title: str = "latency (ms, log)", **scale: Any) -> alt.Y:
+    """Milliseconds on a logarithmic axis. `scale` adds to it, e.g. its range of pixels."""
+    axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, orient="left", grid=True)
+    return alt.Y(field, scale=alt.Scale(type="log", **{"nice": False, "padding": 12, **scale}), title=title, axis=axis)
 
 
-def styled(chart: AnyChart, theme: Theme, height: int = HEIGHT) -> AnyChart:
-    """The chart in its frame, as every chart of ours looks."""
-    words = {"labelColor": theme.ink_soft, "titleColor": theme.ink_soft, "labelFont": FONT, "titleFont": FONT}
-    made: AnyChart = (
-        chart.properties(width=WIDTH, height=height, background="transparent", padding=4)
-        .configure(aria=False)
-        .configure_view(stroke=None)
-        .configure_axis(
-            **words, gridColor=theme.line, domainColor=theme.line, tickColor=theme.line, labelFontSize=12,
-            titleFontSize=12, titleFontWeight="normal", titlePadding=8,
-        )
-        .configure_legend(**words, orient="top", labelFontSize=12, titleFontSize=12, titleFontWeight="normal",
-                          symbolOpacity=1, columns=12, labelLimit=0, columnPadding=24)
-        .configure_text(font=FONT)
-    )  # fmt: skip
+def rows_of(**columns: Any) -> alt.InlineData:
+    """Columns of numbers as the shortest rows that a specification can hold."""
+    text = pd.DataFrame(columns).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=dict.fromkeys(columns, "number")))
+
+
+_VALUES: dict[str, Any] = {
+    "x": alt.XValue,
+    "x2": alt.X2Value,
+    "y": alt.YValue,
+    "y2": alt.Y2Value,
+    "text": alt.TextValue,
+}
+
+
+def pixels(**places: float | str) -> dict[str, Any]:
+    """Places of the view in pixels, as encodings. (alt.value says the same and is slow to understand.)"""
+    return {channel: _VALUES[channel](place) for channel, place in places.items()}
+
+
+def note_at(text: str, y: float, theme: Theme, x: float = -8, align: str = "right", **mark: Any) -> alt.Chart:
+    """A few words at a place of the view, in pixels: by default left of a row without an axis."""
+    made: alt.Chart = (
+        alt.Chart(alt.InlineData(values=[{}]))
+        .mark_text(**{"align": align, "baseline": "middle", "color": theme.ink_soft, "fontSize": SMALL, **mark})
+        .encode(**pixels(x=x, y=y, text=text))
+    )
     return made
+
+
+def styled(
+    layers: Sequence[AnyChart | Layer], theme: Theme, height: int = HEIGHT, apart: Sequence[str] = ()
+) -> AnyChart:
+    """The layers in their frame, as every chart of ours looks; of the channels `apart` each has a scale of its own."""
+    words: dict[str, Any] = {"labelColor": theme.ink_soft, "titleColor": theme.ink_soft, "labelFont": FONT,
+             "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}  # fmt: skip
+    config = alt.Config(
+        aria=False,
+        font=FONT,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            **words, gridColor=theme.line, domainColor=theme.line, tickColor=theme.line, titlePadding=8, gridOpacity=0.7
+        ),
+        legend=alt.LegendConfig(
+            **words, orient="top", symbolOpacity=1, columns=12, labelLimit=0, columnPadding=20, offset=12
+        ),
+        text=alt.MarkConfig(font=FONT),
+    )
+    own: dict[str, Any] = dict.fromkeys(apart, "independent")
+    return alt.layer(
+        *layers,
+        width=WIDTH,
+        height=height,
+        background="transparent",
+        padding=4,
+        config=config,
+        resolve=alt.Resolve(scale=alt.ScaleResolveMap(**own)),
+    )

@@ -28,4 +28,4 @@ def stages_over_time(shares: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
             order=alt.Order("order:Q"),
         )
     )  # fmt: skip
-    return styled(alt.layer(area), theme)
+    return styled([area], theme)

@@ -33,7 +33,7 @@ _SPLIT = (
 )  # fmt: skip
 
 _KINDS: Mapping[str, _Kind] = {
-    "latency": _Kind(latency_drawing, _REQUEST),
+    "latency": _Kind(latency_drawing, (*_REQUEST, "step", "request_id")),
     "stages": _Kind(stages_drawing, _SPLIT),
     "curve": _Kind(curve_drawing, (*_REQUEST, "service_s")),
 }

@@ -1,0 +1,50 @@
+"""Ledger rows -> the few thousand numbers a drawing can show. Nothing here is a statistic one may quote.
+
+Instants are seconds since the first scheduled request of the run, durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from harness.report.binning.cells import Grid, grid_of, heatmap_cells
+from harness.report.binning.curve import FASTEST_MS, survival_curve
+from harness.report.binning.rows import (
+    Border,
+    borders,
+    failed_over_time,
+    requests_over_time,
+    scheduled_rate,
+    since_start,
+    slices,
+    unmeasured_bands,
+)
+from harness.report.binning.shares import LEAST_PER_SHARE_BIN, SHARE_BINS, shown_stages, stage_shares, tail_shares
+from harness.report.binning.vitals import thinned
+
+MOST_POINTS = 1500
+"""Requests that are drawn one by one; more of them become a heatmap."""
+TIME_BINS, LATENCY_BINS = 90, 72
+
+__all__ = [
+    "FASTEST_MS",
+    "LATENCY_BINS",
+    "LEAST_PER_SHARE_BIN",
+    "MOST_POINTS",
+    "SHARE_BINS",
+    "TIME_BINS",
+    "Border",
+    "Grid",
+    "borders",
+    "failed_over_time",
+    "grid_of",
+    "heatmap_cells",
+    "requests_over_time",
+    "scheduled_rate",
+    "shown_stages",
+    "since_start",
+    "slices",
+    "stage_shares",
+    "survival_curve",
+    "tail_shares",
+    "thinned",
+    "unmeasured_bands",
+]
