@@ -18,19 +18,23 @@ def tables(a: Summary, b: Summary) -> tuple[Table, ...]:
 
 
 def _whole(a: Summary, b: Summary) -> Table:
-    rows = [(name, *(_estimate(getattr(side.latency, name)) for side in (a, b))) for name in _STATISTICS]
-    rows.append(("failed", *(share(_failed(side)) for side in (a, b))))
-    rows.append(("answers ok", *(format_rate(side.counts.completed_per_s) for side in (a, b))))
-    note = "latency in milliseconds, as each run's own report has it, with the interval of each"
-    return Table("The whole request", ("", "A", "B"), tuple(rows), (0,), note)
+    rows = [(name, *_estimate(getattr(a.latency, name)), *_estimate(getattr(b.latency, name))) for name in _STATISTICS]
+    rows.append(("failed", share(_failed(a)), "", share(_failed(b)), ""))
+    rows.append(("answers ok", *_rate(a), *_rate(b)))
+    note = "latency in milliseconds from the scheduled instant, as each run's own report has it"
+    return Table("The whole request", ("", "A", "95% interval", "B", "95% interval"), tuple(rows), (0,), note)
 
 
-def _estimate(found: Estimate) -> str:
+def _estimate(found: Estimate) -> tuple[str, str]:
+    """The figure and its interval; instead of a figure that is refused, why."""
     if found.value is None:
-        return found.refusal or MISSING
+        return MISSING, found.refusal or ""
     decimals = decimals_for(found.value)
-    between = interval(found, decimals)
-    return f"{ms(found.value, decimals)} {between}".strip()
+    return ms(found.value, decimals), interval(found, decimals)
+
+
+def _rate(side: Summary) -> tuple[str, str]:
+    return format_rate(side.counts.completed_per_s), ""
 
 
 def _failed(side: Summary) -> float | None:

@@ -13,6 +13,7 @@ from harness.dashboard.rendering import page
 from harness.errors import UsageError, nearest
 from harness.findings import Verdict
 from harness.report import steps_text, work_text
+from harness.report.drawings import KEYS
 from harness.report.verdict_text import VERDICT_WORDS
 from harness.slo import GRAMMAR, Slo, SloError, parse_slos
 from harness.units import MISSING, format_rate
@@ -69,6 +70,7 @@ def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> 
         growth=work_text.growth_lines(summary),
         growth_levels=work_text.growth_levels(summary),
         others=[_run_line(each, slos) for each in same],
+        drawings=dict.fromkeys((*KEYS, "load")),  # the load curve is drawn in the browser
     )
 
 
