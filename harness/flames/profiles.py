@@ -172,7 +172,7 @@ def _stem(sessions: Sequence[_Session]) -> int:
             del shared[kept:]
             if not shared:
                 return 0
-    return len(shared) - 1
+    return max(0, len(shared) - 1)
 
 
 def _identity(frame: str) -> str:
@@ -183,10 +183,10 @@ def _own_share(sessions: Sequence[_Session]) -> float:
     """Share of the time in which a frame was open that belongs to no installed package."""
     whole = own = 0.0
     for session in sessions:
-        stem = len(session.started_in)
+        stem = max(0, len(session.started_in) - 1)
         for stack, seconds in session.records:
             whole += seconds
-            own += seconds if any(not _is_library(frame, session.prefixes) for frame in stack[stem - 1 :]) else 0.0
+            own += seconds if any(not _is_library(frame, session.prefixes) for frame in stack[stem:]) else 0.0
     return own / whole if whole else 0.0
 
 

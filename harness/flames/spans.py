@@ -37,7 +37,7 @@ def span_flames(halves: Halves, samples: pa.Table, rows: pd.DataFrame) -> tuple[
     ranked = finite[np.argsort(latency[finite], kind="stable")]
     flames = []
     for (low, high), what in ((TYPICAL, "Typical requests"), (SLOW, "Slowest 5% of requests")):
-        chosen = ranked[int(len(ranked) * low) : int(np.ceil(len(ranked) * high))]
+        chosen = ranked[round(len(ranked) * low) : round(len(ranked) * high)]
         if len(chosen) >= LEAST_REQUESTS:
             drawn = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_REQUESTS)).astype(np.int64)]
             flames.append(_flame(what, halves, samples, rows.iloc[np.sort(drawn)], len(chosen)))
