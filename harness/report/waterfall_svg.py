@@ -96,7 +96,7 @@ def label(waterfall: Waterfall) -> str:
 
 def table(waterfall: Waterfall) -> ChartTable:
     """The bars as text, in the order they are drawn."""
-    decimals = decimals_for(waterfall.latency_s)
+    decimals = _decimals(waterfall)
     rows = tuple(
         (
             _LANES[line.first.lane],
@@ -110,6 +110,11 @@ def table(waterfall: Waterfall) -> ChartTable:
     )
     caption = f"Request {waterfall.request_id}, instant by instant"
     return ChartTable(caption, ("seen by", "what", "stage", "begins (ms)", "lasts (ms)"), rows)
+
+
+def _decimals(waterfall: Waterfall) -> int:
+    """Of a request's milliseconds: short parts of a long one are still told."""
+    return max(2, decimals_for(waterfall.latency_s)) if waterfall.latency_s < 10 else 1
 
 
 def _lines(waterfall: Waterfall, lane: Lane) -> list[_Line]:
@@ -188,7 +193,7 @@ def _drawn(line: _Line, y: float, scale: _Scale, waterfall: Waterfall, key: str)
         f'<rect y="{y:g}" width="{_WIDTH:g}" height="{_ROW:g}" fill="none" pointer-events="all"/>',
         _text(indent, baseline, words, "var(--ink-soft)" if soft and bar.depth > 0 else "var(--ink)"),
         *(_shape(each, y + (_ROW - _BAR) / 2, scale, key) for each in line.bars),
-        _text(_WIDTH, baseline, ms(line.lasts_s, decimals_for(waterfall.latency_s)), "var(--ink-soft)", anchor="end"),
+        _text(_WIDTH, baseline, ms(line.lasts_s, _decimals(waterfall)), "var(--ink-soft)", anchor="end"),
         "</g>",
     ]
     return "".join(parts)

@@ -5,8 +5,8 @@ Nothing is concluded: a request is placed by the clock offsets that were kept be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from harness import ledger as ledgers
 from harness.chunks import schema_of
+from harness.errors import RunFolderError
 from harness.instrument.host import host_key
 from harness.join import CHANNELS, SERVER_TIMING
 from harness.model import STAGES, Sample, Scenario, Split
@@ -36,6 +37,7 @@ MOST_BARS = 400
 _AWAY_NS = 60_000_000_000  # where a service's clock may be when nobody compared it with ours
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def of_requests(
@@ -51,10 +53,11 @@ def of_requests(
     """The waterfalls of these requests, in this order; ids that the run has not are left out.
 
     `record` is run.json. Without `offsets` those of clock.json are used, else what these requests alone tell. `ledger`
-    are rows of model.LedgerRow, for a run whose ledger is not stored. Raises RunFolderError.
+    are rows of model.LedgerRow, for a run whose ledger is not stored. Raises RunFolderError when samples, spans or
+    ledger cannot be read.
     """
     if offsets is None:
-        offsets = read_clock(folder)
+        offsets = _or_none(lambda: read_clock(folder))
     samples = _samples(folder, request_ids)
     if not samples.num_rows:
         return ()
@@ -62,7 +65,7 @@ def of_requests(
     spans = _spans(folder, samples, scenario, offsets)
     few = joined_few(samples, spans, source, offsets, loopback)
     rows = _ledger_rows(folder, samples, few, ledger, loopback)
-    mates = beside(folder, [int(each) for each in samples.column("request_id").to_pylist()])
+    mates = _or_none(lambda: beside(folder, samples.column("request_id").to_pylist())) or {}
     found = {
         sample["request_id"]: _waterfall(
             sample, few, row, spans, rows.get(sample["request_id"]), source, most_bars,
@@ -71,6 +74,14 @@ def of_requests(
         for row, sample in enumerate(samples.to_pylist())
     }  # fmt: skip
     return tuple(found[each] for each in request_ids if each in found)
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What can be done without."""
+    try:
+        return read()
+    except RunFolderError:
+        return None
 
 
 def _waterfall(

@@ -21,8 +21,8 @@ def note_of(sample: Row, few: Few, row: int, place: Place | None, shown: Shown, 
     """Everything that a reader of the waterfall should know, as sentences; None when there is nothing."""
     said = []
     if sample["censored"]:
-        said.append("Still in flight when the run ended: what is drawn ends there.")
-    if split == "none":
+        said.append("Still in flight when the run ended: no stage is charged for it.")
+    if split == "none" and not (sample["censored"] and place is not None):
         said.append(_why_no_half(sample, few, row, place, source))
     said += _how_sure(sample, few, row, place)
     if shown.too_many:

@@ -61,7 +61,7 @@ def read_clock(folder: RunFolder) -> Offsets | None:
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
             raise RunFolderError(f"{path} is not a clock file", _HINT)
-        stored = _STORED.validate_json(path.read_bytes())
+        stored = _STORED.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])[:80]
         reason = error.errors()[0]["msg"][:200]
