@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from harness.commands.common import finish, say, silent
 from harness.commands.crew import crew_of, crew_options
 from harness.commands.outputs import Outputs, output_options, outputs_of, reporting
 from harness.commands.serving import served, service_of, service_options
+from harness.commands.watching import metrics_of, metrics_options
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ Exit codes: 0 passed (or no SLO), 1 failed, 2 bad usage, 3 not enough data or an
 @click.option("--accept-suspect", is_flag=True, help="Judge an invalid measurement nevertheless; the verdict says so.")
 @click.option("--tag", "tags", metavar="WORD", multiple=True, help="A word to find the run by. Repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Parent folder.")
+@metrics_options
 @output_options
 def command(
     scenario: str,
@@ -64,9 +67,11 @@ def command(
 ) -> int:
     """Stress the API as SCENARIO says, split every request, judge, report."""
     outputs = outputs_of(overrides)
-    with reporting(outputs, scenario):
-        outcome = _executed(scenario, out, outputs, accept_suspect, until_decided, tags, overrides)
-    return finish(outcome, outputs)
+    with ExitStack() as telling:
+        with reporting(outputs, scenario):
+            telling.enter_context(metrics_of(overrides, out, silent if outputs.silent else say))
+            outcome = _executed(scenario, out, outputs, accept_suspect, until_decided, tags, overrides)
+        return finish(outcome, outputs)
 
 
 def _executed(

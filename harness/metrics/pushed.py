@@ -52,10 +52,9 @@ class Pusher:
         self.pushed = self.failed = 0
         self._exporter = OTLPMetricExporter(endpoint=url, timeout=WITHIN_S)
 
-    def push(self, tallies: Sequence[Tally]) -> bool:
+    def push(self, points: MetricsData) -> bool:
         """Whether the receiver took it."""
-        found = metrics_data(tallies)
-        took = self._exporter.export(found) is MetricExportResult.SUCCESS
+        took = self._exporter.export(points) is MetricExportResult.SUCCESS
         self.pushed += took
         self.failed += not took
         return took
