@@ -102,11 +102,7 @@ class Control:
         self._closed = True
         own = self._own
         if own is not None:
-            for number, wait_s in (
-                (signal.SIGINT, _STOPS_WITHIN_S),
-                (signal.SIGINT, _AT_ONCE_S),
-                (signal.SIGKILL, 5.0),
-            ):
+            for number, wait_s in _ENDINGS:
                 if own.on:
                     own.child.send_signal(number)
                     _wait(own.child, wait_s)

@@ -24,7 +24,7 @@ LONGEST = 300  # characters of a field
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The form: a scenario, by its path below the folder, and what replaces parts of it; empty fields replace nothing."""
+    """The form: a scenario by its path below the folder, and what replaces parts of it. Empty fields leave it."""
 
     scenario: str
     target: str = ""

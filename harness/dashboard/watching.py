@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,8 @@ class Watching:
 
     def __init__(self) -> None:
         self._watched: dict[Path, _Watched] = {}
-        self._closed = False
 
-    async def events(self, folder: RunFolder) -> AsyncIterator[Event | None]:
+    async def events(self, folder: RunFolder) -> AsyncGenerator[Event | None, None]:
         """What a watcher is told: ("past", ...) first, then a ("frame", ...) a second, then ("over", ...); None is a
         sign of life in between. Raises HarnessError."""
         watched = self._watched.get(folder.path)
@@ -41,15 +41,13 @@ class Watching:
             if len(self._watched) >= _WATCHED_AT_ONCE:
                 self._forget()
             watched = self._watched[folder.path] = _Watched(folder)
-        async for event in watched.events():
-            yield event
-            if self._closed:
-                return
+        async with aclosing(watched.events()) as events:
+            async for event in events:
+                yield event
         self._forget()
 
     def close(self) -> None:
         """Send everyone home."""
-        self._closed = True
         for watched in self._watched.values():
             watched.end()
 
@@ -71,7 +69,7 @@ class _Watched:
         self._task: asyncio.Task[None] | None = None
         self.ended = False
 
-    async def events(self) -> AsyncIterator[Event | None]:
+    async def events(self) -> AsyncGenerator[Event | None, None]:
         self._watchers += 1
         try:
             self._task = self._task or asyncio.create_task(self._follow())
@@ -80,11 +78,11 @@ class _Watched:
             seen = self._count
             yield "past", {"points": self._past, "frames": list(self._frames)}
             while not self.ended:
-                if seen == self._count:
-                    yield None if not await self._wait() else None
-                    continue
-                seen = self._count
-                yield "frame", self._frames[-1]
+                if seen == self._count and not await self._wait():
+                    yield None
+                if seen < self._count:
+                    seen = self._count
+                    yield "frame", self._frames[-1]
             if self._over is not None:
                 yield "over", self._over
         finally:

@@ -1,0 +1,188 @@
+// A run that is on: server-sent frames become figures and charts.
+
+import { failure, getJson, make, postJson } from "./api.js";
+import { chart } from "./chart.js";
+
+const MOST_POINTS = 600;
+const SPOKEN_EVERY_MS = 5000;
+const AGAIN_MS = 3000;
+const SENDING = new Set(["warmup", "measure", "drain"]);
+
+const root = document.getElementById("live");
+const run = encodeURIComponent(root.dataset.run);
+const views = {}; // by chart
+let points = []; // {t_s, failed, rows: {chart: [[series, value]]}}
+let spokenAt = 0;
+let over = false;
+
+// --- points -----------------------------------------------------------------------------------------------
+
+const ofPast = (past) => ({
+  t_s: past.t_s,
+  failed: past.failed,
+  rows: {
+    rate: [["achieved", past.rate_per_s]],
+    in_flight: [["in flight", past.in_flight], ["backlog", past.backlog]],
+    latency: [["p50", scaled(past.p50_s)], ["p95", scaled(past.p95_s)]],
+  },
+});
+
+const scaled = (seconds) => (seconds === null ? null : seconds * 1000);
+
+const ofFrame = (frame) => ({ t_s: frame.t_s, failed: frame.failed_total, rows: frame.rows });
+
+/** Keep a point; the same instant is kept once. Old runs get coarser rather than longer. */
+function keep(point) {
+  const last = points.at(-1);
+  if (point.t_s === null || (last && point.t_s <= last.t_s)) return;
+  if (last && point.failed !== null && last.failed !== null) {
+    const failed = Math.max(0, point.failed - last.failed) / (point.t_s - last.t_s);
+    point.rows = { ...point.rows, errors: [["failed", failed]] };
+  }
+  points.push(point);
+  if (points.length > MOST_POINTS) points = points.filter((_, at) => at % 2 === 0 || at >= MOST_POINTS - 60);
+}
+
+function rowsOf(key) {
+  const names = key === "stages" ? stagesSeen() : null;
+  return points.flatMap((point) => {
+    const found = point.rows[key] ?? [];
+    if (names) {
+      if (!found.length) return [];
+      const known = Object.fromEntries(found); // a stacked area needs every stage at every instant
+      return names.map((series) => ({ t_s: point.t_s, series, value: known[series] ?? 0 }));
+    }
+    const usable = found.filter(([, value]) => value !== null && (key !== "latency" || value > 0));
+    return usable.map(([series, value]) => ({ t_s: point.t_s, series, value }));
+  });
+}
+
+const stagesSeen = () => [...new Set(points.flatMap((point) => (point.rows.stages ?? []).map(([stage]) => stage)))];
+
+function redraw() {
+  for (const [key, view] of Object.entries(views)) view.data("live", rowsOf(key)).runAsync();
+}
+
+async function drawCharts() {
+  const specs = await getJson("/api/live/charts");
+  for (const element of root.querySelectorAll("[data-live]")) {
+    const key = element.dataset.live;
+    try {
+      views[key] = await chart(element.querySelector(".plot"), specs[key]);
+    } catch (error) {
+      element.replaceChildren(failure(error));
+    }
+  }
+  redraw();
+}
+
+// --- figures ----------------------------------------------------------------------------------------------
+
+function show(frame) {
+  for (const element of root.querySelectorAll("[data-text]")) {
+    element.textContent = frame.texts[element.dataset.text] ?? "";
+  }
+  document.getElementById("phase").textContent = frame.phase_words;
+  if (frame.share !== null) document.getElementById("course").value = frame.share;
+  showErrors(frame.errors);
+  showHealth(frame);
+  speak(frame.summary);
+}
+
+function showErrors(errors) {
+  document.getElementById("no-errors").hidden = errors.length > 0;
+  document.getElementById("errors-scroll").hidden = errors.length === 0;
+  const lines = errors.map(([what, count]) =>
+    make("tr", {}, make("th", { scope: "row", class: "wide" }, make("bdi", {}, what)), make("td", { class: "num" }, count)),
+  );
+  document.getElementById("errors").replaceChildren(...lines);
+}
+
+function showHealth(frame) {
+  const light = document.getElementById("health");
+  light.className = `state ${frame.health ?? "unknown"}`;
+  light.textContent = frame.health === null ? "not known yet" : frame.health_words;
+  document.getElementById("doubts").replaceChildren(...frame.doubts.map((doubt) => make("li", {}, doubt)));
+}
+
+/** Said aloud at most every few seconds. */
+function speak(sentence) {
+  const now = Date.now();
+  if (now - spokenAt < SPOKEN_EVERY_MS) return;
+  spokenAt = now;
+  document.getElementById("summary").textContent = sentence;
+}
+
+function connection(state, words) {
+  const light = document.getElementById("connection");
+  light.dataset.state = state;
+  light.textContent = words;
+}
+
+// --- events -----------------------------------------------------------------------------------------------
+
+function listen() {
+  const source = new EventSource(`/api/live/${run}/events`);
+  source.addEventListener("past", (event) => {
+    const { points: past, frames } = JSON.parse(event.data);
+    points = [];
+    const begins = frames.find((frame) => frame.t_s !== null)?.t_s ?? Infinity;
+    past.filter((point) => point.t_s < begins).forEach((point) => keep(ofPast(point)));
+    frames.filter((frame) => SENDING.has(frame.phase)).forEach((frame) => keep(ofFrame(frame)));
+    connection("on", "live");
+    if (frames.length) show(frames.at(-1));
+    redraw();
+  });
+  source.addEventListener("frame", (event) => {
+    const frame = JSON.parse(event.data);
+    connection("on", "live");
+    show(frame);
+    if (SENDING.has(frame.phase)) {
+      keep(ofFrame(frame));
+      redraw();
+    }
+  });
+  source.addEventListener("over", (event) => {
+    over = true;
+    source.close();
+    end(JSON.parse(event.data));
+  });
+  source.addEventListener("error", () => {
+    if (over) return;
+    connection("lost", "connection lost, trying again");
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+  });
+}
+
+function end(last) {
+  const words = { finished: "This run has finished", interrupted: "This run was stopped" };
+  const sentence = `${words[last.phase] ?? "This run has broken off"}.`;
+  connection("over", "over");
+  document.getElementById("stop")?.remove();
+  document.getElementById("summary").textContent = sentence;
+  const box = make("section", { class: "card over", "aria-label": "The end" }, make("p", {}, make("strong", {}, sentence)));
+  if (last.error) box.append(make("p", {}, last.error));
+  if (last.said) box.append(make("p", { class: "soft" }, "The last it said:"), make("pre", {}, last.said));
+  if (last.url) box.append(make("p", {}, make("a", { class: "button primary", href: last.url }, "See what it found")));
+  else box.append(make("p", { class: "soft" }, "Nothing was concluded; `harness report` concludes what was measured until then."));
+  document.getElementById("over").replaceChildren(box);
+}
+
+// --- stop -------------------------------------------------------------------------------------------------
+
+const button = document.getElementById("stop");
+button?.addEventListener("click", async () => {
+  button.disabled = true;
+  try {
+    const { asked } = await postJson(`/api/runs/${run}/stop`, {});
+    button.textContent = asked === 1 ? "Stop at once" : "Stopping …";
+    button.disabled = asked > 1;
+    speak(asked === 1 ? "Stopping: what was measured is kept." : "Stopping at once.");
+  } catch (error) {
+    button.disabled = false;
+    document.getElementById("over").replaceChildren(failure(error));
+  }
+});
+
+listen();
+drawCharts().catch((error) => root.querySelector(".plots").replaceChildren(failure(error, () => location.reload())));
