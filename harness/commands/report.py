@@ -60,19 +60,18 @@ def command(run: Path, formats: str | None, output: Path | None, baseline: Path 
 
 def _views(outcome: Outcome, baseline: Path | None) -> Views:
     """What the page shows beside the summary, with the percentiles of another run. Raises RunFolderError."""
+    if baseline is None:
+        return outcome.views
+
     from harness.errors import RunFolderError
-    from harness.report.html import NO_VIEWS
     from harness.run_folder import RunFolder
     from harness.viewing import baseline_curve
 
-    views: Views = getattr(outcome, "views", NO_VIEWS)
-    if baseline is None:
-        return views
     curve = baseline_curve(RunFolder.open(baseline))
     if curve is None:
         hint = "name a run whose requests were answered, and that was concluded (`harness report`)"
         raise RunFolderError(f"{baseline} has no latencies to draw beside these", hint)
-    return replace(views, baseline=curve)
+    return replace(outcome.views, baseline=curve)
 
 
 def _comparison(stored: Path, formats: str | None, output: Path | None) -> None:

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,9 @@ from harness.spans.listen import ReceiverProcess
 from harness.spans.mapping import stages_of
 from harness.spans.probe import probe
 from harness.tags import write_tags
+from harness.viewing import views_of
+from harness.views import Views
+from harness.waterfall import write_clock
 
 REPORTS = ("html", "md", "junit")
 _WRITTEN = ("json", *REPORTS)  # the smallest first: a disk may be almost full
@@ -57,6 +60,7 @@ class Outcome:
     ledger: pd.DataFrame
     spans: pa.Table | None = None
     unwritten: tuple[str, ...] = ()  # a sentence per file of the run folder that could not be written
+    views: Views = field(default_factory=Views)  # what only report.html shows; none where that was not asked for
 
 
 def execute(
@@ -124,8 +128,10 @@ def execute(
 def reopen(folder: RunFolder) -> Outcome:
     """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError."""
     record = validated(folder.read_json("run.json"), folder.run_json)
-    conclusion = conclude(folder, stored_scenario(record["plan"]), record)
-    return Outcome(folder, conclusion.summary, conclusion.rows)
+    scenario = stored_scenario(record["plan"])
+    conclusion = conclude(folder, scenario, record)
+    views = views_of(folder, conclusion, scenario, record)
+    return Outcome(folder, conclusion.summary, conclusion.rows, views=views)
 
 
 def dry_request(scenario: Scenario, interrupt: Interrupt) -> Outcome:
@@ -188,8 +194,11 @@ def _finish(folder: RunFolder, scenario: Scenario, record: Mapping[str, object],
         conclusion = conclude(folder, scenario, {**record, "warnings": [*known, *guessed, asdict(warning)]})
         return Outcome(folder, conclusion.summary, conclusion.rows)
     conclusion = conclude(folder, scenario, record)
-    unwritten = _stored(folder, conclusion, reports)
-    return Outcome(folder, conclusion.summary, conclusion.rows, unwritten=unwritten)
+    unwritten = _stored(folder, conclusion)
+    # What a page shows of single requests is read from the tables just written.
+    views = views_of(folder, conclusion, scenario, record) if "html" in reports else Views()
+    unwritten += _reported(folder, conclusion, reports, views)
+    return Outcome(folder, conclusion.summary, conclusion.rows, unwritten=unwritten, views=views)
 
 
 def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -> None:
@@ -200,15 +209,24 @@ def _seal(folder: RunFolder, scenario: Scenario, record: Mapping[str, object]) -
         folder.seal(Vital, "vitals")
 
 
-def _stored(folder: RunFolder, conclusion: Conclusion, reports: Sequence[str]) -> tuple[str, ...]:
-    """Write what was concluded, each file on its own; what could not be written, in words."""
+def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
+    """Write the tables of what was concluded, each on its own; what could not be written, in words."""
     ledger = conclusion.ledger
-    steps: list[Callable[[], object]] = [
+    return _failures(
         lambda: folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False)),
         lambda: folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False)),
         lambda: folder.write_table("waits", pa.Table.from_pandas(ledger.waits, preserve_index=False)),
-        *(partial(write_reports, conclusion.summary, conclusion.rows, (name,), folder.path) for name in reports),
-    ]
+        lambda: write_clock(folder, ledger.offsets),
+    )
+
+
+def _reported(folder: RunFolder, conclusion: Conclusion, reports: Sequence[str], views: Views) -> tuple[str, ...]:
+    """Write the reports, each on its own; what could not be written, in words."""
+    summary, rows = conclusion.summary, conclusion.rows
+    return _failures(*(partial(write_reports, summary, rows, (name,), folder.path, views) for name in reports))
+
+
+def _failures(*steps: Callable[[], object]) -> tuple[str, ...]:
     return tuple(message for message in map(_failure_of, steps) if message is not None)
 
 
