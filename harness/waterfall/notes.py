@@ -26,10 +26,14 @@ def note_of(sample: Row, few: Few, row: int, place: Place | None, shown: Shown, 
         said.append(_why_no_half(sample, few, row, place, source))
     said += _how_sure(sample, few, row, place)
     if shown.too_many:
-        said.append(f"{format_count(shown.too_many)} shorter spans are not drawn.")
+        said.append(f"Not drawn: {_spans(shown.too_many)} of the shortest.")
     if shown.outside:
-        said.append(f"{format_count(shown.outside)} spans long before or after the request are not drawn.")
+        said.append(f"Not drawn: {_spans(shown.outside)} long before or after the request.")
     return " ".join(said) or None
+
+
+def _spans(count: int) -> str:
+    return f"{format_count(count)} span{'' if count == 1 else 's'}"
 
 
 def _why_no_half(sample: Row, few: Few, row: int, place: Place | None, source: str) -> str:

@@ -170,10 +170,10 @@ def header_bars(few: Few, row: int, place: Place, frame: Frame) -> Shown:
     slack_s = place.slack_ns / 1e9
     ends = frame.seconds(place.opened_ns), frame.seconds(place.closed_ns)
     bars = [Bar(Lane.SERVER, 0, WINDOW, None, *ends, slack_s)]
-    at = float(place.opened_ns)
-    instants = [(at := at + nanoseconds * scale) for nanoseconds in spent]
-    begin = place.opened_ns
-    for stage, until in zip(CLAIMS, map(round, instants), strict=True):
+    begin, at = place.opened_ns, 0.0
+    for stage, nanoseconds in zip(CLAIMS, spent, strict=True):
+        at += nanoseconds * scale
+        until = place.opened_ns + round(at)
         if until > begin:
             bars.append(Bar(Lane.SERVER, 1, stage, stage, frame.seconds(begin), frame.seconds(until), slack_s))
             begin = until
