@@ -5,6 +5,7 @@ A Theme gives every colour; with palette.IN_PAGE they are CSS variables and foll
 
 from __future__ import annotations
 
+from harness.report.charts.bars import ModelBar, Pair, ShareBar, contrast_pairs, model_bars, tail_bars
 from harness.report.charts.brush import heatmap_spec
 from harness.report.charts.curve import percentile_curve
 from harness.report.charts.live import live_specs
@@ -16,14 +17,20 @@ from harness.report.charts.shares import stages_over_time
 __all__ = [
     "AnyChart",
     "Exemplar",
+    "ModelBar",
+    "Pair",
+    "ShareBar",
+    "contrast_pairs",
     "heatmap_spec",
     "inline_svg",
     "latency_over_time",
     "live_specs",
+    "model_bars",
     "percentile_curve",
     "png",
     "spec",
     "stages_over_time",
     "svg",
     "svg_document",
+    "tail_bars",
 ]

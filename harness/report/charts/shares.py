@@ -6,26 +6,35 @@ import altair as alt
 import pandas as pd
 
 from harness.model import STAGES
-from harness.report.charts.parts import AnyChart, seconds_axis, styled
+from harness.report.charts.parts import AnyChart, rows_of, seconds_axis, styled
 from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
 
+SHARE_HEIGHT = 230
 
-def stages_over_time(shares: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
-    """What part of the mean latency each stage took, as a stacked area over time."""
-    present = set(shares["stage"])
-    stages = [s for s in ("transfer", *STAGES) if s in present]
-    drawn = shares.assign(order=shares["stage"].map(stages.index), label=shares["stage"].map(stage_label))
+
+def stages_over_time(shares: pd.DataFrame, theme: Theme = IN_PAGE, of: str = "the mean latency") -> AnyChart:
+    """Stacked shares of the stages: the first of the legend lies at the bottom. `shares`: see binning.stage_shares."""
+    stages = [s for s in ("transfer", *STAGES) if s in set(shares["stage"])]
     labels, colours = [stage_label(s) for s in stages], [theme.stages[s] for s in stages]
+    place = shares["stage"].map(stages.index)
+    drawn = rows_of(t_s=shares["t_s"], share=shares["share"], n=shares["requests"], place=place)
     area = (
-        alt.Chart(drawn[["t_s", "share", "label", "order"]])
-        .mark_area(line={"color": theme.surface, "strokeWidth": 0.6}, opacity=1.0)
+        alt.Chart(drawn)
+        .transform_calculate(stage=f"{labels!r}[datum.place]")
+        .mark_area(line={"color": theme.surface, "strokeWidth": 0.8}, opacity=1.0)
         .encode(
             x=seconds_axis("t_s:Q", alt.Scale(nice=False)),
-            y=alt.Y("share:Q", stack="zero", title="share of the mean latency", scale=alt.Scale(domain=[0, 1]),
+            y=alt.Y("share:Q", stack="zero", title=f"share of {of}", scale=alt.Scale(domain=[0, 1]),
                     axis=alt.Axis(format=".0%", tickCount=5)),
-            color=alt.Color("label:N", title=None, sort=labels, scale=alt.Scale(domain=labels, range=colours)),
-            order=alt.Order("order:Q"),
+            color=alt.Color("stage:N", title=None, sort=labels, scale=alt.Scale(domain=labels, range=colours)),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("stage:N", title="stage"),
+                alt.Tooltip("share:Q", title="share", format=".1%"),
+                alt.Tooltip("t_s:Q", title="around (s)", format=",.1f"),
+                alt.Tooltip("n:Q", title="requests", format=","),
+            ],
         )
     )  # fmt: skip
-    return styled([area], theme)
+    return styled([area], theme, SHARE_HEIGHT)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.findings import Summary
+from harness.report.drawings.bars import contrast_drawing, models_drawing, tail_drawing
 from harness.report.drawings.curve import curve_drawing
 from harness.report.drawings.drawing import ChartTable, Drawing
 from harness.report.drawings.over_time import latency_drawing
-from harness.report.drawings.shares import stages_drawing
+from harness.report.drawings.shares import stages_drawing, stages_tail_drawing
 from harness.report.palette import IN_PAGE, Theme
 from harness.views import Views
 
-__all__ = ["DRAWINGS", "KEYS", "ChartTable", "Drawing", "draw", "drawings", "needs"]
+__all__ = ["KEYS", "ChartTable", "Drawing", "draw", "needs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ _SPLIT = (
 _KINDS: Mapping[str, _Kind] = {
     "latency": _Kind(latency_drawing, (*_REQUEST, "step", "request_id")),
     "stages": _Kind(stages_drawing, _SPLIT),
+    "stages_tail": _Kind(stages_tail_drawing, _SPLIT),
+    "tail": _Kind(tail_drawing, ()),
+    "contrast": _Kind(contrast_drawing, ()),
+    "models": _Kind(models_drawing, ()),
     "curve": _Kind(curve_drawing, (*_REQUEST, "service_s")),
 }
 
@@ -55,18 +60,3 @@ def draw(
     if kind.columns and (ledger is None or ledger.empty):
         return None
     return kind.make(summary, pd.DataFrame() if ledger is None else ledger, views, theme)
-
-
-DRAWINGS = ("latency", "curve", "stages")
-
-
-def drawings(ledger: pd.DataFrame | None) -> list[Drawing]:
-    """The charts that these rows can carry, in no particular order; none without rows."""
-    if ledger is None or ledger.empty:
-        return []
-    made = (
-        latency_drawing(None, ledger, Views()),
-        curve_drawing(None, ledger, Views()),
-        stages_drawing(None, ledger, Views()),
-    )
-    return [d for d in made if d is not None]

@@ -1,0 +1,149 @@
+"""Charts of a few named things, one a line: the tail by stage, the models of a chain, what slow requests share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from harness.report.charts.parts import AnyChart, Layer, styled
+from harness.report.palette import IN_PAGE, Theme
+
+LINE = 30
+"""Pixels of height for each line."""
+LABEL_WIDTH = 250
+
+
+@dataclass(frozen=True, slots=True)
+class ShareBar:
+    """One stage's share of a gap with its interval, 0..1, and the words beside it."""
+
+    stage: str
+    label: str
+    share: float
+    low: float
+    high: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBar:
+    """One model of a chain: its part of the mean request, from where the one before ended. Milliseconds."""
+
+    label: str
+    from_ms: float
+    until_ms: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Something that slow and typical requests have more or less often, 0..1."""
+
+    label: str
+    slow: float
+    typical: float
+    words: str
+
+
+def _names(labels: Sequence[str], **changes: Any) -> alt.Y:
+    axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=LABEL_WIDTH, labelPadding=8, **changes)
+    scale = alt.Scale(paddingInner=0.35, paddingOuter=0.2)
+    return alt.Y("label:N", sort=list(labels), axis=axis, scale=scale)
+
+
+def _height(lines: int) -> int:
+    return max(1, lines) * LINE + 6
+
+
+def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the gap") -> AnyChart:
+    """Which stages make up the gap between slow and typical requests: bars with their intervals as whiskers."""
+    rows = alt.InlineData(
+        values=[
+            {"label": b.label, "stage": b.stage, "share": b.share, "low": b.low, "high": b.high, "words": b.words}
+            for b in bars
+        ]
+    )
+    labels, stages = [b.label for b in bars], sorted({b.stage for b in bars})
+    low, high = min(0.0, *(b.low for b in bars)), max(1.0, *(b.high for b in bars))
+    room = 0.22 * (high - low)  # for the words beside the last whisker
+    scale = alt.Scale(domain=[low, high + room], nice=False)
+    values = [v / 100 for v in range(-400, 401, 25 if high - low < 2.5 else 100) if low <= v / 100 <= high]
+    x = alt.X("share:Q", title=f"share of {of}", scale=scale, axis=alt.Axis(format=".0%", values=values))
+    colour = alt.Color(
+        "stage:N",
+        legend=None,
+        scale=alt.Scale(domain=stages, range=[theme.stages.get(s, theme.ink_soft) for s in stages]),
+    )
+    y = _names(labels)
+    base = alt.Chart(rows)
+    tooltip = [alt.Tooltip("label:N", title="stage"), alt.Tooltip("words:N", title="share")]
+    layers: list[AnyChart | Layer] = [
+        base.mark_bar().encode(x=x, y=y, color=colour, tooltip=tooltip),
+        base.mark_rule(color=theme.ink, strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
+        base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("low:Q"), y=y),
+        base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("high:Q"), y=y),
+        _zero(theme),
+        base.transform_calculate(end="max(datum.high, datum.share, 0)")
+        .mark_text(align="left", dx=8, color=theme.ink, fontSize=12)
+        .encode(x=alt.X("end:Q"), y=y, text="words:N"),
+    ]
+    return styled(layers, theme, _height(len(bars)))
+
+
+def _zero(theme: Theme) -> alt.Chart:
+    made: alt.Chart = (
+        alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=theme.ink_soft).encode(x=alt.X("zero:Q"))
+    )
+    return made
+
+
+def model_bars(bars: Sequence[ModelBar], theme: Theme = IN_PAGE) -> AnyChart:
+    """The models of the chain: each bar begins where the one above it ends, so the last ends at their sum."""
+    rows = alt.InlineData(
+        values=[{"label": b.label, "from": b.from_ms, "until": b.until_ms, "words": b.words} for b in bars]
+    )
+    y = _names([b.label for b in bars])
+    high = max(b.until_ms for b in bars) or 1.0
+    x = alt.X(
+        "from:Q", title="milliseconds per request, added up", scale=alt.Scale(domain=[0, high * 1.3], nice=False),
+        axis=alt.Axis(tickCount=6, format=",~r"),
+    )  # fmt: skip
+    base = alt.Chart(rows)
+    layers: list[AnyChart | Layer] = [
+        base.mark_bar(color=theme.stages["inference"]).encode(x=x, x2="until:Q", y=y, tooltip=["label:N", "words:N"]),
+        base.mark_text(align="left", dx=6, color=theme.ink, fontSize=12).encode(
+            x=alt.X("until:Q"), y=y, text="words:N"
+        ),
+    ]
+    return styled(layers, theme, _height(len(bars)))
+
+
+def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
+    """What slow requests have in common: how many of them have it, beside how many of the typical ones."""
+    groups = ("slow", "typical")
+    values = [{"label": p.label, "slow": p.slow, "typical": p.typical, "words": p.words} for p in pairs]
+    ends = [{"label": p.label, "of": of, "share": getattr(p, of), "words": p.words} for p in pairs for of in groups]
+    y = _names([p.label for p in pairs])
+    x = alt.X("share:Q", title="share of the requests that have it", scale=alt.Scale(domain=[0, 1]),
+              axis=alt.Axis(format=".0%", tickCount=5))  # fmt: skip
+    legend = alt.Legend(title=None, symbolSize=90)
+    layers: list[AnyChart | Layer] = [
+        alt.Chart(alt.InlineData(values=values))
+        .mark_rule(color=theme.ink_soft, strokeWidth=2, opacity=0.6)
+        .encode(x=alt.X("slow:Q"), x2="typical:Q", y=y),
+        alt.Chart(alt.InlineData(values=ends))
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "of:N", legend=legend, scale=alt.Scale(domain=list(groups), range=[theme.bad, theme.accent])
+            ),
+            shape=alt.Shape("of:N", legend=legend, scale=alt.Scale(domain=list(groups), range=["diamond", "circle"])),
+            tooltip=[alt.Tooltip("label:N", title="attribute"), alt.Tooltip("words:N", title="requests")],
+        ),
+    ]
+    return styled(layers, theme, _height(len(pairs)))
