@@ -22,6 +22,7 @@ LEAST_DIFFERENCE, LEAST_RATIO = 0.05, 1.2
 FALSE_DISCOVERIES = 0.01
 MOST_KINDS = 100  # a name for every request is no kind
 _MOST_OF_ONE = 3  # values of the same attribute
+_LEAST_EXPECTED, _MOST_EXACT = 5.0, 2_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +74,13 @@ class _Candidate:
     looked_at: int  # values of the attribute
 
     def p_value(self, weight: float) -> float:
-        counts = (self.found.n, self.found.of, self.found.rest_n, self.found.rest_of)
-        return min(1.0, share_p(counts, weight) * self.looked_at)
+        """Where the requests are worth too few independent ones for a large table of counts, there is no difference."""
+        n, of, rest_n, rest_of = self.found.n, self.found.of, self.found.rest_n, self.found.rest_of
+        having, total = n + rest_n, of + rest_of
+        expected = weight * min(of, rest_of) * min(having, total - having) / total
+        if expected < _LEAST_EXPECTED and min(of, having) > _MOST_EXACT:
+            return 1.0
+        return min(1.0, share_p((n, of, rest_n, rest_of), weight) * self.looked_at)
 
 
 def overrepresented(
@@ -130,12 +136,10 @@ def _weight(selected: Flags, has: Flags, everyone: Flags) -> float:
     Their covariance is the mean of a product, and that is worth as many independent requests as the memory of the
     product says. Memory within a group of neighbours shows in how much the means of groups vary.
     """
-    if everyone.all():
-        one, other = selected.astype(np.float32), has.astype(np.float32)
-    else:
-        one, other = selected[everyone].astype(np.float32), has[everyone].astype(np.float32)
-    product = (one - one.mean()) * (other - other.mean())
-    product -= product.mean()
+    n = int(np.count_nonzero(everyone))
+    one, other = (each * everyone - np.float32(np.count_nonzero(each & everyone) / n) for each in (selected, has))
+    product = one * other * everyone  # the others carry nothing, and are where they are in time
+    product -= np.float32(product.sum(dtype=np.float64) / n) * everyone
     step = -(-len(product) // LONGEST)
     rows = product[: len(product) // step * step].reshape(-1, step)
     means = (rows @ np.full(step, 1.0 / step, np.float32)).astype(np.float64)

@@ -27,6 +27,7 @@ MOST_TEXTS = 1000
 """Different names, or outcomes, of a run that are told apart: the most frequent ones. The others are one."""
 LONGEST_TEXT = 120
 OTHERS = "(others)"
+_REST = tuple(stage for stage in TRANSFER if stage != "upload")
 _MOST_SIZES = 12  # of payloads, each of which is a kind; more of them are parted in quarters
 _MOST_STEPS = 1000
 _OF_SAMPLES = [
@@ -71,12 +72,27 @@ def _samples_of(folder: RunFolder, wanted: Integers) -> pd.DataFrame:
     known = samples["request_id"].to_numpy(dtype=np.int64)
     if np.array_equal(known, wanted):
         return samples
-    order = np.argsort(known, kind="stable")
-    at = np.minimum(np.searchsorted(known, wanted, sorter=order), max(0, len(known) - 1))
-    if len(wanted) and (not len(known) or (known[order[at]] != wanted).any()):
+    at = _places(known, wanted)
+    if (at < 0).any():
         message = f"the tables 'ledger' and 'samples' of {folder.path} are of different requests"
         raise RunFolderError(message, f"`harness report {folder.path}` writes the ledger again")
-    return samples.iloc[order[at]] if len(wanted) else samples.iloc[:0]
+    return samples.iloc[at]
+
+
+def _places(known: Integers, wanted: Integers) -> Rows:
+    """Where each of the wanted ids is among the known ones, -1 where it is not."""
+    if not len(known):
+        return np.full(len(wanted), -1)
+    least, most = int(known.min()), int(known.max())
+    if most - least < 4 * len(known) + 1000:  # as the ids of a run are: a list of places is faster than a search
+        places = np.full(most - least + 2, -1)
+        places[known[::-1] - least] = np.arange(len(known))[::-1]
+        inside = (wanted >= least) & (wanted <= most)
+        found: Rows = places[np.where(inside, wanted - least, -1)]
+        return found
+    order = np.argsort(known, kind="stable")
+    at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
+    return np.where(known[at] == wanted, at, -1)
 
 
 def _stages(folder: RunFolder, order: Rows | None, with_half: Flags) -> tuple[tuple[str, ...], Any, NDArray[np.bool_]]:
@@ -87,22 +103,19 @@ def _stages(folder: RunFolder, order: Rows | None, with_half: Flags) -> tuple[tu
         return found if order is None else found[order]
 
     whole = bool(np.isnan(column("upload")[with_half]).any())
-    wanted = [("transfer" if s == "upload" else s) if whole else s for s in STAGES]
-    kept, seconds, known = [], [], []
+    wanted = (
+        [("transfer" if s == "upload" else s) for s in STAGES if not (whole and s in _REST)] if whole else [*STAGES]
+    )
+    shape = (len(wanted), len(with_half))
+    seconds, known = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    kept: list[str] = []
     for stage in wanted:
-        if whole and stage in TRANSFER:
-            continue
-        its = column(stage)
-        is_known = ~np.isnan(its)
-        its[~is_known] = 0.0
-        if (its > 0.0).any():
+        its, at = column(stage), len(kept)
+        known[at] = ~np.isnan(its)
+        seconds[at] = np.where(known[at], its, 0.0)
+        if (seconds[at] > 0.0).any():
             kept.append(stage)
-            seconds.append(its)
-            known.append(is_known)
-    n = len(with_half)
-    if not kept:
-        return (), np.zeros((0, n), np.float32), np.zeros((0, n), np.bool_)
-    return tuple(kept), np.stack(seconds), np.stack(known)
+    return tuple(kept), seconds[: len(kept)], known[: len(kept)]
 
 
 # --- texts -------------------------------------------------------------------------------------------------

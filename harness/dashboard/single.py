@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import numpy as np
 
 from harness.analysis.selection import Columns
-from harness.model import STAGES, TRANSFER, SpanSpec, Split
+from harness.model import TRANSFER, SpanSpec, Split
 from harness.report.figures import decimals_for, ms, share
 from harness.report.lines import stage_label
 from harness.views import Waterfall
@@ -64,16 +62,17 @@ class Link:
     url: str
 
 
-def stage_sum(waterfall: Waterfall, row: Mapping[str, Any] | None) -> StageSum | None:
-    """The ledger's `row` of the request as a table; None for one that is not in it.
+def stage_sum(waterfall: Waterfall, transfer_s: float | None) -> StageSum | None:
+    """The stages of a request as a table; None for one that is not in the ledger.
 
-    The parts of the transfer stand as one where they are not known apart.
+    `transfer_s` stands for its parts where they are not known apart.
     """
-    if row is None:
+    seconds = dict(waterfall.stages)
+    if all(value is None for value in seconds.values()):
         return None
-    whole = waterfall.split != Split.NONE.value and (row["upload_s"] is None or row["download_s"] is None)
-    names = [("transfer" if s == "upload" else s) if whole else s for s in STAGES if not (whole and s in _PARTS)]
-    seconds = {name: row[f"{name}_s"] for name in names}
+    if transfer_s is not None:
+        seconds = {("transfer" if s == "upload" else s): v for s, v in seconds.items() if s not in _PARTS}
+        seconds["transfer"] = transfer_s
     latency, decimals = waterfall.latency_s, max(1, decimals_for(waterfall.latency_s))
     known = {name: value for name, value in seconds.items() if value is not None}
     shown = {name: value for name, value in known.items() if value or name not in ("queue_est", "unsplit", "backlog")}
@@ -89,19 +88,30 @@ def stage_sum(waterfall: Waterfall, row: Mapping[str, Any] | None) -> StageSum |
         total=ms(total, decimals),
         latency=ms(latency, decimals),
         rest=ms(latency - total, decimals) if abs(latency - total) > _SLACK_S else None,
-        unknown=tuple(stage_label(name) for name in names if seconds[name] is None and name != "queue_est"),
+        unknown=tuple(stage_label(name) for name, value in seconds.items() if value is None and name != "queue_est"),
     )  # fmt: skip
 
 
 _PARTS = tuple(stage for stage in TRANSFER if stage != "upload")
 
 
-def neighbours(columns: Columns, request_id: int) -> Neighbours | None:
-    """Of all requests of the run that ended; None for one that did not."""
+def position_of(columns: Columns, request_id: int) -> int | None:
+    """Where a request is in the columns; None for one that did not end."""
     found = np.flatnonzero(columns.request_id == request_id)
-    if not len(found):
+    return int(found[0]) if len(found) else None
+
+
+def transfer_of(columns: Columns, at: int, split: str) -> float | None:
+    """The transfer of a request, where the parts of it are not known apart: seconds."""
+    if "transfer" not in columns.stage_names or split == Split.NONE.value:
         return None
-    at, n = int(found[0]), len(columns)
+    seconds, known = columns.stage("transfer")
+    return float(seconds[at]) if known[at] else None
+
+
+def neighbours(columns: Columns, at: int) -> Neighbours:
+    """Of the request at this place of the columns: among all that ended."""
+    n = len(columns)
     rank = int(np.flatnonzero(columns.by_latency == at)[0])
 
     def by_latency(position: int) -> int | None:

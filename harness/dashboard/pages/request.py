@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from harness.dashboard.library import open_run
 from harness.dashboard.rendering import page
 from harness.dashboard.selecting import shelf_of
-from harness.dashboard.single import neighbours, stage_sum, trace_links
+from harness.dashboard.single import neighbours, position_of, stage_sum, trace_links, transfer_of
 from harness.errors import RunFolderError, UsageError, nearest
 from harness.export import chrome, otlp, speedscope
 from harness.export.aligned import onto_client
@@ -41,7 +41,9 @@ def one_request(request: Request, run_id: str, request_id: str) -> Response:
     """The page."""
     run, number = _of(request, run_id, request_id)
     waterfall, scenario = _waterfall(run, number)
-    held = shelf_of(request.app).of(run)
+    known = shelf_of(request.app).of(run).columns
+    at = position_of(known, number)
+    transfer_s = None if at is None else transfer_of(known, at, waterfall.split)
     return page(
         request,
         "request.html.j2",
@@ -51,12 +53,12 @@ def one_request(request: Request, run_id: str, request_id: str) -> Response:
         drawing=waterfall_svg.render(waterfall, "w"),
         bars=waterfall_svg.table(waterfall),
         latency=ms(waterfall.latency_s, max(1, decimals_for(waterfall.latency_s))),
-        stages=stage_sum(waterfall, _row(run.folder, "ledger", number)),
+        stages=stage_sum(waterfall, transfer_s),
         legend=[(s, stage_label(s)) for s in STAGES if any(bar.stage == s for bar in waterfall.bars)],
         spans=_span_rows(waterfall),
         beside=waterfall.beside[:_MOST_BESIDE],
         more_beside=max(0, len(waterfall.beside) - _MOST_BESIDE),
-        neighbours=neighbours(held.columns, number),
+        neighbours=None if at is None else neighbours(known, at),
         links=trace_links(waterfall.trace_id, request.app.state.settings.trace_link, scenario.spans),
         sample=_fields(_row(run.folder, "samples", number)),
         formats=_TITLES,
