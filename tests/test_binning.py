@@ -46,11 +46,11 @@ def test_the_heatmap_holds_every_request_once() -> None:
 
 
 def test_a_failed_request_takes_the_slowest_rank_of_the_curve() -> None:
-    curve = binning.survival_curve(rows(ok=[True, True, False, True]))
-    latency = curve[curve["clock"] == "scheduled"].sort_values("slower")
+    curves = binning.survival_curves(rows(ok=[True, True, False, True]))
+    latency = curves[curves["curve"] == "latency"].sort_values("slower")
 
-    # Of four requests the failed one counts as slowest: 400 ms is reached by half of them, 100 ms by all.
-    assert latency["slower"].tolist() == [0.5, 0.75, 1.0]
+    # Ranked 100, 200, 400 ms, failed: a quarter is slower than 400 ms, half than 200 ms, three of four than 100.
+    assert latency["slower"].tolist() == [0.25, 0.5, 0.75]
     assert latency["ms"].round(6).tolist() == [400.0, 200.0, 100.0]
 
 

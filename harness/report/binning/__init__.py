@@ -6,7 +6,7 @@ Instants are seconds since the first scheduled request of the run, durations mil
 from __future__ import annotations
 
 from harness.report.binning.cells import Grid, grid_of, heatmap_cells
-from harness.report.binning.curve import FASTEST_MS, survival_curve
+from harness.report.binning.curve import FASTEST_MS, survival_curves
 from harness.report.binning.rows import (
     Border,
     borders,
@@ -43,7 +43,7 @@ __all__ = [
     "since_start",
     "slices",
     "stage_shares",
-    "survival_curve",
+    "survival_curves",
     "tail_shares",
     "thinned",
     "unmeasured_bands",

@@ -39,6 +39,7 @@ def grid_of(requests: pd.DataFrame, time_bins: int, latency_bins: int, end_s: fl
     cell = bin_of(requests["t_s"].to_numpy(dtype=np.float64), end_s, time_bins) * latency_bins + row
     counts = np.bincount(cell, minlength=time_bins * latency_bins)
     hit = np.flatnonzero(counts)
+    hit = hit[np.argsort(counts[hit], kind="stable")]  # cells of one shade follow each other
     return Grid(end_s / time_bins, low, ratio, hit // latency_bins, hit % latency_bins, counts[hit])
 
 

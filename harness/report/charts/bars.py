@@ -61,22 +61,16 @@ def _height(lines: int) -> int:
 def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the gap") -> AnyChart:
     """Which stages make up the gap between slow and typical requests: bars with their intervals as whiskers."""
     rows = alt.InlineData(
-        values=[
-            {"label": b.label, "stage": b.stage, "share": b.share, "low": b.low, "high": b.high, "words": b.words}
-            for b in bars
-        ]
+        values=[{"label": b.label, "share": b.share, "low": b.low, "high": b.high, "words": b.words} for b in bars]
     )
-    labels, stages = [b.label for b in bars], sorted({b.stage for b in bars})
+    labels = [b.label for b in bars]
     low, high = min(0.0, *(b.low for b in bars)), max(1.0, *(b.high for b in bars))
     room = 0.22 * (high - low)  # for the words beside the last whisker
     scale = alt.Scale(domain=[low, high + room], nice=False)
     values = [v / 100 for v in range(-400, 401, 25 if high - low < 2.5 else 100) if low <= v / 100 <= high]
     x = alt.X("share:Q", title=f"share of {of}", scale=scale, axis=alt.Axis(format=".0%", values=values))
-    colour = alt.Color(
-        "stage:N",
-        legend=None,
-        scale=alt.Scale(domain=stages, range=[theme.stages.get(s, theme.ink_soft) for s in stages]),
-    )
+    hues = [theme.stages.get(b.stage, theme.ink_soft) for b in bars]
+    colour = alt.Color("label:N", legend=None, scale=alt.Scale(domain=labels, range=hues))
     y = _names(labels)
     base = alt.Chart(rows)
     tooltip = [alt.Tooltip("label:N", title="stage"), alt.Tooltip("words:N", title="share")]
@@ -127,8 +121,9 @@ def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
     values = [{"label": p.label, "slow": p.slow, "typical": p.typical, "words": p.words} for p in pairs]
     ends = [{"label": p.label, "of": of, "share": getattr(p, of), "words": p.words} for p in pairs for of in groups]
     y = _names([p.label for p in pairs])
-    x = alt.X("share:Q", title="share of the requests that have it", scale=alt.Scale(domain=[0, 1]),
-              axis=alt.Axis(format=".0%", tickCount=5))  # fmt: skip
+    scale = alt.Scale(domain=[-0.015, 1.015], nice=False)  # the marks at the ends need room
+    x = alt.X("share:Q", title="share of the requests that have it", scale=scale,
+              axis=alt.Axis(format=".0%", values=[0, 0.2, 0.4, 0.6, 0.8, 1]))  # fmt: skip
     legend = alt.Legend(title=None, symbolSize=90)
     layers: list[AnyChart | Layer] = [
         alt.Chart(alt.InlineData(values=values))

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import vl_convert
 
-from harness.report.charts.parts import AnyChart
+from harness.report.charts.parts import FONT, AnyChart
 from harness.report.palette import LIGHT, Theme, in_colours
 
 if TYPE_CHECKING:
     from harness.report.drawings import Drawing
 
 _LONG_FRACTION = re.compile(r"(\d\.\d{2})\d{2,}")
+_IDLE = re.compile(
+    r' (?:pointer-events="none"|role="graphics-[a-z]+"|aria-roledescription="[^"]*"|opacity="1"|class="[^"<>]*"'
+    rf'|font-family="{FONT}"|font-weight="normal"|(?<!svg )aria-hidden="true")(?=[ />])'
+)
+_EMPTY = re.compile(r'<path(?: d="(?:M0,0h0v0h0Z)?"| display="none")+/>')
+_SAME = re.compile(r'<path d="(M[-\d.]+,[-\d.]+h[-\d.]+v[-\d.]+h[-\d.]+Z)"([^>]*)/>(?:<path d="M[-\d.,hvZ]+"\2/>)+')
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -34,14 +40,25 @@ def svg(chart: AnyChart) -> str:
 
 
 def inline_svg(chart: AnyChart, key: str) -> str:
-    """The SVG to stand in an HTML page: scales with the page, ids prefixed with `key`, coordinates of 0.01 px."""
+    """The SVG to stand in an HTML page: scales with the page, ids prefixed with `key`, coordinates of 0.01 px.
+
+    What the page has no use for is left out: roles of marks that nobody hears (the figure has words), empty shapes.
+    """
     text = svg(chart)
-    text = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true" focusable="false">', text, count=1
-    )
-    for name in set(_ID.findall(text)):
-        text = text.replace(f'id="{name}"', f'id="{key}-{name}"').replace(f"url(#{name})", f"url(#{key}-{name})")
-    return _LONG_FRACTION.sub(r"\1", text)
+    opening = rf'<svg \1 aria-hidden="true" focusable="false" font-family="{FONT}">'
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', opening, text, count=1)
+    head, _, body = text.partition(">")
+    body = _EMPTY.sub("", _IDLE.sub("", body))
+    body = _LONG_FRACTION.sub(r"\1", body)
+    for name in set(_ID.findall(body)):
+        body = body.replace(f'id="{name}"', f'id="{key}-{name}"').replace(f"url(#{name})", f"url(#{key}-{name})")
+    return f"{head}>{_SAME.sub(_as_one, body)}"
+
+
+def _as_one(found: re.Match[str]) -> str:
+    """Rectangles of one colour that follow each other, as one path."""
+    places = "".join(re.findall(r' d="([^"]*)"', found[0]))
+    return f'<path d="{places}"{found[2]}/>'
 
 
 def spec(drawing: Drawing) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _KINDS: Mapping[str, _Kind] = {
     "tail": _Kind(tail_drawing, ()),
     "contrast": _Kind(contrast_drawing, ()),
     "models": _Kind(models_drawing, ()),
-    "curve": _Kind(curve_drawing, (*_REQUEST, "service_s")),
+    "curve": _Kind(curve_drawing, (*_REQUEST, "service_s", "step")),
 }
 
 KEYS: tuple[str, ...] = tuple(_KINDS)

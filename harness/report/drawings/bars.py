@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pandas as pd
@@ -10,7 +11,7 @@ from harness.diagnosis import TailFindings
 from harness.findings import ModelFindings, Summary
 from harness.report import charts
 from harness.report.charts import ModelBar, Pair, ShareBar
-from harness.report.drawings.drawing import ChartTable, Drawing
+from harness.report.drawings.drawing import ChartTable, Drawing, distinct
 from harness.report.figures import decimals_for, ms, number, share, share_interval
 from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
@@ -35,6 +36,9 @@ def tail_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN
                  f"{share(s.share)}  ({share_interval(s.low, s.high)})")
         for s in tail.shares
     ]  # fmt: skip
+    bars = [
+        dataclasses.replace(b, label=label) for b, label in zip(bars, distinct([b.label for b in bars]), strict=True)
+    ]
     slow, typical = format_duration(tail.slow_s), format_duration(tail.typical_s)
     return Drawing(
         key="tail",
@@ -69,6 +73,9 @@ def models_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = 
     bars = [
         ModelBar(visible(m.model, NAME), begin, end, _model_words(m))
         for m, (begin, end) in zip(named, itertools.pairwise(ends), strict=True)
+    ]
+    bars = [
+        dataclasses.replace(b, label=label) for b, label in zip(bars, distinct([b.label for b in bars]), strict=True)
     ]
     if rest:
         rest_s = sum(m.mean_per_request_s for m in rest)
@@ -116,6 +123,9 @@ def contrast_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme 
         )
         for c in found
     ]  # fmt: skip
+    pairs = [
+        dataclasses.replace(p, label=label) for p, label in zip(pairs, distinct([p.label for p in pairs]), strict=True)
+    ]
     rows = tuple(
         (
             p.label, f"{c.slow:,} of {c.slow_of:,}", share(p.slow), f"{c.typical:,} of {c.typical_of:,}",

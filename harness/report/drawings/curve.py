@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from harness.findings import Summary
+from harness.findings import Estimate, Summary
 from harness.report import binning, charts
 from harness.report.drawings.drawing import ChartTable, Drawing
-from harness.report.figures import ms
+from harness.report.figures import decimals_for, interval, ms
 from harness.report.palette import IN_PAGE, Theme
-from harness.views import Views
+from harness.report.text import visible
+from harness.views import BaselineCurve, Views
 
-CURVE_TABLE = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)
-"""Shares of slower requests in the table behind the percentile curve."""
+STATISTICS = ("p50", "p90", "p95", "p99")
 
 
-def curve_drawing(_: Summary | None, ledger: pd.DataFrame, views: Views, theme: Theme = IN_PAGE) -> Drawing | None:
+def curve_drawing(summary: Summary, ledger: pd.DataFrame, views: Views, theme: Theme = IN_PAGE) -> Drawing | None:
     """Latency against the share of measured requests that are slower."""
-    curve = binning.survival_curve(ledger)
-    if curve.empty:
+    censored = min(summary.counts.censored, summary.counts.scheduled)
+    curves = binning.survival_curves(ledger, censored)
+    if curves.empty:
         return None
-    by_clock = {clock: part for clock, part in curve.groupby("clock")}
-    rows = []
-    for slower in CURVE_TABLE:
-        found = [_at(by_clock.get(clock), slower) for clock in ("scheduled", "start")]
-        if any(f is not None for f in found):
-            rows.append((f"{slower * 100:g}%", *(ms(f, 1) for f in found)))
+    refused = summary.latency.p50.value is None
+    if refused:  # what no table gives as a number with an interval has none here
+        curves = curves.assign(low_ms=np.nan, high_ms=np.nan)
+    banded = curves[["low_ms", "high_ms"]].notna().all(axis=1).any()
+    note = "A failed request is slower than any answer, so the curves end where the failed ones begin."
+    if views.baseline is not None:
+        curves = pd.concat([curves, _baseline(views.baseline)], ignore_index=True)
+        note += f" Baseline: {visible(views.baseline.run_id, 60)}."
+    said = "The band is the 95% interval of the latency at each share." if banded else "As observed, without intervals."
     return Drawing(
         key="curve",
         title="Percentiles",
         label="Latency against the share of measured requests that are slower, on a logarithmic axis.",
-        note="As observed, without intervals. A failed request is slower than any answer, so the curves end where the"
-        " failed ones begin.",
-        chart=charts.percentile_curve(curve, theme),
-        table=ChartTable(
-            "Observed latency by share of slower requests",
-            ("this share is at least as slow", "latency (ms)", "service (ms)"),
-            tuple(rows),
-        ),
+        note=f"{said} {note}",
+        chart=charts.percentile_curve(curves, theme),
+        table=_table(summary),
     )
 
 
-def _at(curve: pd.DataFrame | None, slower: float) -> float | None:
-    """The fastest of the slowest `slower` part, seconds; None where that part is not on the curve."""
-    if curve is None or curve["slower"].min() > slower:
-        return None
-    return float(curve.loc[curve["slower"] <= slower, "ms"].min()) / 1000
+def _baseline(curve: BaselineCurve) -> pd.DataFrame:
+    slower, latency = (np.asarray(each, dtype=np.float64) for each in (curve.slower, curve.latency_s))
+    known = np.isfinite(latency) & (slower > 0)
+    frame = pd.DataFrame({"slower": slower[known], "ms": np.maximum(latency[known] * 1000, binning.FASTEST_MS)})
+    return frame.assign(low_ms=np.nan, high_ms=np.nan, curve="baseline")
+
+
+def _table(summary: Summary) -> ChartTable:
+    latency, service = summary.latency, summary.service
+    values = [e.value for s in STATISTICS for e in (getattr(latency, s), getattr(service, s)) if e.value is not None]
+    decimals = decimals_for(max(values, default=None))
+    rows = tuple(
+        (name, *_cells(getattr(latency, name), decimals), *_cells(getattr(service, name), decimals))
+        for name in STATISTICS
+    )
+    columns = ("percentile", "latency (ms)", "its interval", "service (ms)", "its interval")
+    return ChartTable("Percentiles of latency and service time", columns, rows)
+
+
+def _cells(found: Estimate, decimals: int) -> tuple[str, str]:
+    return ms(found.value, decimals), interval(found, decimals) or visible(found.refusal or "")

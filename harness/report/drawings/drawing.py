@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -33,3 +34,13 @@ class Drawing:
     def svg(self) -> Markup:
         """The chart to stand in a page."""
         return Markup(inline_svg(self.chart, self.key))  # noqa: S704 - the renderer escapes what it writes
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Labels that tell their lines apart: long names may be alike once they are shortened."""
+    met: dict[str, int] = {}
+    made = []
+    for label in labels:
+        met[label] = met.get(label, 0) + 1
+        made.append(label if met[label] == 1 else f"{label} ({met[label]})")
+    return made
