@@ -13,7 +13,7 @@ from harness.export.rows import Shift, spans
 from harness.run_folder import RunFolder
 from harness.waterfall.stored_clock import read_clock
 
-_HOST = '"harness.host":"'
+_HOST = '"harness.host"'
 
 
 def onto_client(folder: RunFolder) -> Shift | None:

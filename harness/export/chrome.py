@@ -123,12 +123,12 @@ def steps_of(row: dict[str, Any]) -> list[tuple[str, int, int]]:
     ]  # fmt: skip
     found, at = [], row["scheduled_ns"]
     for name, instant in until:
-        if instant is None:
-            continue
         # The first byte is seen by the reader, the end by the kernel: they may be the wrong way round.
-        end = max(at, min(instant, row["done_ns"]))
+        end = max(at, min(row["done_ns"] if instant is None else instant, row["done_ns"]))
         if end > at:
             found.append((name, at, end))
+        if instant is None:  # it never got farther
+            break
         at = end
     return found
 

@@ -35,7 +35,8 @@ def _ledger(folder: RunFolder, names: list[str]) -> pd.DataFrame | None:
         return None
     if _SCHEDULED not in names or _SCHEDULED in pq.read_schema(folder.ledger).names:
         return read_columns(folder, "ledger", names)
-    frame = read_columns(folder, "ledger", ["request_id", *(name for name in names if name != _SCHEDULED)])
+    others = dict.fromkeys(["request_id", *names])
+    frame = read_columns(folder, "ledger", [name for name in others if name != _SCHEDULED])
     samples = read_columns(folder, "samples", ["request_id", _SCHEDULED]).set_index("request_id")[_SCHEDULED]
     frame[_SCHEDULED] = frame["request_id"].map(samples)
     return frame

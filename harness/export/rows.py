@@ -47,13 +47,13 @@ def batches(folder: RunFolder, members: Iterable[pa.Table]) -> Iterator[pa.Table
     batch_ids: set[str] = set()
     for part in members:
         column = pc.drop_null(part.column("attributes"))
-        hits = column.filter(pc.match_substring(column, '"harness.batch_id":"'))
-        found = pc.extract_regex(hits, r'"harness\.batch_id":"(?P<batch>[0-9a-f]{16})"')
+        hits = column.filter(pc.match_substring(column, '"harness.batch_id"'))
+        found = pc.extract_regex(hits, r'"harness\.batch_id": ?"(?P<batch>[0-9a-f]{16})"')
         batch_ids.update(row["batch"] for row in found.to_pylist() if row)
     if batch_ids:
         for part in _found(folder, "span_id", pa.array(sorted(batch_ids), pa.string())):
             attributes = pc.fill_null(part.column("attributes"), "")
-            yield part.filter(pc.match_substring(attributes, '"otel.links":['))
+            yield part.filter(pc.match_substring(attributes, '"otel.links"'))
 
 
 def _found(folder: RunFolder, column: str, wanted: pa.Array) -> Iterator[pa.Table]:
