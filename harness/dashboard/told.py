@@ -22,6 +22,7 @@ PHASES = {
     "interrupted": "stopped early",
     "broken": "broken off",
 }
+_SENDING = ("warmup", "measure")
 _SHOWN_ERRORS = 12
 _TRANSFER = ("connect", "upload", "download")
 HEALTH = {
@@ -58,7 +59,9 @@ def told(frame: LiveFrame) -> dict[str, Any]:
             "ok": format_count(frame.ok),
             "failed": format_count(frame.failed),
             "censored": f"{format_count(frame.censored)} never answered" if frame.censored else "",
-            "left": "" if left_s is None else f"{format_duration(left_s, trim=True)} left",
+            "left": ""
+            if left_s is None or frame.phase not in _SENDING
+            else f"{format_duration(left_s, trim=True)} left",
             "elapsed": _elapsed(frame),
             "split": _split(frame),
         },

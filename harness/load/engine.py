@@ -79,6 +79,7 @@ class Engine:
         self._t0 = 0
         self._stopped_at: int | None = None
         self._aborted = self._ending = False
+        self._doubts: list[dict[str, object]] = []
 
     def _new_rig(self, jobs: Jobs, held: Held) -> Rig:
         order, load = self._order, self._load
@@ -240,6 +241,8 @@ class Engine:
                 self._desk.timebase.reanchor()
                 self._notices.clock_steps(self._desk.timebase, self._desk.timebase.at(self._t0))
                 self._recorder.flush()
+                live = self._desk.live
+                self._doubts = self._health.doubts(self._desk.timebase.drift_ns, live.answers, live.out_of_resources)
                 if self._recorder.failure is not None:  # requests that nobody can count are not worth sending
                     self.stop()
             self._abort_if_failing()
@@ -269,6 +272,7 @@ class Engine:
             "in_flight": self._loop.in_flight,
             "backlog": len(self._loop.pending),
             **self._desk.live.turn(now),
+            "doubts": self._doubts,
         }
 
     def _end_line(self, ended_at: int) -> dict[str, Any]:

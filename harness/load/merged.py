@@ -34,6 +34,8 @@ def _one(name: str, first: Line, values: Sequence[Any]) -> Any:
     """The merged value of one field, by its name where that decides, otherwise by its kind."""
     if not values:
         return None
+    if name == "doubts":
+        return _worst(doubt for doubts in values for doubt in doubts)
     if name in _EARLIEST:
         return min(values)
     if all(isinstance(value, bool) for value in values):
@@ -47,6 +49,14 @@ def _one(name: str, first: Line, values: Sequence[Any]) -> Any:
     if all(isinstance(value, list) for value in values):
         return [item for value in values for item in value]
     return first.get(name, values[0])
+
+
+def _worst(doubts: Iterable[Line]) -> list[Line]:
+    """Of each reading the worst one: a worker that lags is not healed by three that do not."""
+    found: dict[str, Line] = {}
+    for doubt in sorted(doubts, key=lambda doubt: (doubt["state"] == "invalid", doubt["value"])):
+        found[doubt["name"]] = doubt
+    return list(found.values())
 
 
 def _summed(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

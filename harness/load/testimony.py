@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 _MOST_NAMES = 1000
+_MOST_DOUBTS = 50
 _APART_NS = 3600 * 1_000_000_000
 _FURTHEST_CLOCK_S = 4e9  # a machine without a battery begins in 1970
 
@@ -38,6 +39,19 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A reading that is beyond a limit while the run is on."""
+
+    name: Annotated[str, Field(strict=True, min_length=1, max_length=100)]
+    value: _Figure
+    unit: _Word
+    meaning: _Sentence
+    advice: _Sentence
+    state: Literal["suspect", "invalid"]
+    limit: _Figure
+
+
+@dataclass(frozen=True, slots=True)
 class _Totals:
     scheduled: _Count
     sent: _Count
@@ -60,6 +74,7 @@ class _Progress(_Totals):
     p50_s: _Figure | None
     p95_s: _Figure | None
     started_ns: _Instant = 0
+    doubts: Annotated[list[_Doubt], Field(max_length=_MOST_DOUBTS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,10 @@ class Unusable(ValueError):  # noqa: N818 - reads as the condition it reports
 
 def progress(line: object) -> dict[str, Any]:
     """A line of progress, of its known fields alone. Raises Unusable."""
-    return asdict(_parsed(_PROGRESS, line, "progress"))
+    found = asdict(_parsed(_PROGRESS, line, "progress"))
+    if found["doubts"] is None:
+        del found["doubts"]
+    return found
 
 
 def end(line: object, began_ns: int, now_ns: int) -> dict[str, Any]:

@@ -18,11 +18,15 @@ from harness.dashboard.library import RUN_NAME, path_of
 from harness.dashboard.rendering import page
 from harness.dashboard.starting import LONGEST, Ready, Wanted, choices, ready
 from harness.dashboard.watching import Watching
+from harness.errors import HarnessError
 from harness.following import is_on, running
+from harness.model import STAGES
 from harness.report.charts import live_specs
+from harness.report.lines import stage_label
 from harness.run_folder import RunFolder
 
 _CONFIRM = 409
+_LEGEND = [(stage, stage_label(stage)) for stage in ("backlog", "transfer", *STAGES[1:])]
 
 
 @asynccontextmanager
@@ -73,7 +77,7 @@ def show_run(request: Request, run_id: str) -> Response:
     if not is_on(path) and (path / "summary.json").is_file():
         return RedirectResponse(f"/runs/{run_id}", 303)
     own = request.app.state.control.run_id == run_id
-    return page(request, "live_run.html.j2", run_id=run_id, own=own)
+    return page(request, "live_run.html.j2", run_id=run_id, own=own, legend=_LEGEND)
 
 
 @router.get("/api/live/charts")
@@ -116,8 +120,11 @@ def _after(folder: RunFolder, said: str | None) -> dict[str, Any]:
 
 @router.post("/api/runs/plan")
 def show_plan(request: Request, form: StartForm) -> dict[str, Any]:
-    """What the form would do, without doing it. Raises HarnessError."""
-    return _plan(ready(request.app.state.settings.scenarios, form.wanted))
+    """What the form would do, without doing it: {"line", "host"}; of one that is not finished {"error", "hint"}."""
+    try:
+        return _plan(ready(request.app.state.settings.scenarios, form.wanted))
+    except HarnessError as error:  # asked while somebody types: an answer like any other
+        return {"error": error.message, "hint": error.hint}
 
 
 @router.post("/api/runs")

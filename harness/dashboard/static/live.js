@@ -11,6 +11,7 @@ const SENDING = new Set(["warmup", "measure", "drain"]);
 const root = document.getElementById("live");
 const run = encodeURIComponent(root.dataset.run);
 const views = {}; // by chart
+const waiting = {}; // specifications of those with nothing in them
 let points = []; // {t_s, failed, rows: {chart: [[series, value]]}}
 let spokenAt = 0;
 let over = false;
@@ -61,18 +62,26 @@ const stagesSeen = () => [...new Set(points.flatMap((point) => (point.rows.stage
 
 function redraw() {
   for (const [key, view] of Object.entries(views)) view.data("live", rowsOf(key)).runAsync();
+  for (const [key, spec] of Object.entries(waiting)) if (rowsOf(key).length) draw(key, spec);
+  const seen = new Set(stagesSeen());
+  for (const item of document.getElementById("legend").children) item.hidden = !seen.has(item.dataset.stage);
+}
+
+/** A chart is drawn when there is something in it: scales of nothing have no ends. */
+async function draw(key, spec) {
+  delete waiting[key];
+  const place = root.querySelector(`[data-live="${key}"] .plot`);
+  if (key === "stages") for (const layer of spec.layer ?? [spec]) layer.encoding.color.legend = null; // ours is HTML
+  place.replaceChildren();
+  try {
+    views[key] = await chart(place, { ...spec, datasets: { ...spec.datasets, live: rowsOf(key) } });
+  } catch (error) {
+    place.replaceChildren(failure(error));
+  }
 }
 
 async function drawCharts() {
-  const specs = await getJson("/api/live/charts");
-  for (const element of root.querySelectorAll("[data-live]")) {
-    const key = element.dataset.live;
-    try {
-      views[key] = await chart(element.querySelector(".plot"), specs[key]);
-    } catch (error) {
-      element.replaceChildren(failure(error));
-    }
-  }
+  Object.assign(waiting, await getJson("/api/live/charts"));
   redraw();
 }
 

@@ -13,27 +13,32 @@ let typing = 0;
 
 const wanted = () => Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
 
-/** What the form would do; a mistake in it is said at once. */
+/** What the form would do: {line, host} or {error, hint}, which is said at once. */
 async function refresh() {
   asking?.abort();
   const own = (asking = new AbortController());
   try {
     const found = await postJson("/api/runs/plan", wanted(), { signal: own.signal });
-    if (own !== asking) return;
-    plan.textContent = found.line;
-    problem.replaceChildren();
-    go.disabled = false;
+    if (own !== asking) return null;
+    plan.textContent = found.line ?? "";
+    problem.replaceChildren(...(found.error ? [failure({ message: found.error, hint: found.hint })] : []));
+    go.disabled = Boolean(found.error);
+    return found;
   } catch (error) {
-    if (own !== asking || error.name === "AbortError") return;
-    plan.textContent = "";
-    problem.replaceChildren(failure(error));
-    go.disabled = error.status === 400;
+    if (own === asking && error.name !== "AbortError") problem.replaceChildren(failure(error));
+    return null;
   }
 }
 
-async function start(confirmed) {
-  asking?.abort();
+async function submitted() {
   clearTimeout(typing);
+  const found = await refresh();
+  if (!found || found.error) return;
+  if (found.host) ask(found);
+  else start(false);
+}
+
+async function start(confirmed) {
   hideQuestion();
   problem.replaceChildren();
   go.disabled = true;
@@ -44,23 +49,21 @@ async function start(confirmed) {
   } catch (error) {
     begins.textContent = "";
     go.disabled = false;
-    if (error.status === 409) ask();
-    else problem.replaceChildren(failure(error));
+    problem.replaceChildren(failure(error));
   }
 }
 
-async function ask() {
-  const found = await postJson("/api/runs/plan", wanted());
+function ask(found) {
   document.getElementById("confirm-host").textContent = found.host;
   document.getElementById("confirm-plan").textContent = found.line;
   confirming.hidden = false;
-  go.hidden = true;
+  plan.hidden = go.hidden = true;
   document.getElementById("confirm-no").focus();
 }
 
 function hideQuestion() {
   confirming.hidden = true;
-  go.hidden = false;
+  plan.hidden = go.hidden = false;
 }
 
 function changed() {
@@ -80,7 +83,7 @@ if (form) {
   document.getElementById("scenario").addEventListener("change", chosen);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    start(false);
+    submitted();
   });
   document.getElementById("confirm-yes").addEventListener("click", () => start(true));
   document.getElementById("confirm-no").addEventListener("click", () => {
