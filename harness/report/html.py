@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # the chart library doubles the time to import this module
 
 NO_VIEWS = Views()
 
-PLACED = ("latency", "stages", "stages_tail", "tail", "curve", "load", "models", "contrasts", "vitals")
+PLACED = ("latency", "stages", "stages_tail", "tail", "curve", "load", "models", "contrast", "vitals")
 """Charts that have their place in a section; any other stands at the end of the latencies."""
 
 
@@ -165,6 +165,10 @@ def _drawings(summary: Summary, ledger: pd.DataFrame | None, views: Views) -> di
     return {key: drawing for key, drawing in found.items() if drawing is not None}
 
 
+_FIGURES = tuple("0123456789-–±≥≤∞")
+"""What a cell begins with that is set as a figure; an empty one is, too."""
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -181,6 +185,7 @@ def _environment() -> jinja2.Environment:
         "in_unit": figures.in_unit,
         "observed": figures.observed,
         "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
+        "kind": lambda cell: "num" if not cell or cell.startswith(_FIGURES) else "wide",
         "percent": lambda part: f"{part * 100:.3f}%",
     }
     environment.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}
