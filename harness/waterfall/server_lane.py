@@ -79,7 +79,8 @@ def span_bars(few: Few, row: int, spans: pa.Table, place: Place, frame: Frame, m
     visible = [each for each in tree.order if drawn(each)]
     kept = tree.kept(visible, max(1, most - len(gaps) - 1), lambda each: int(end[each] - start[each]))
     told = _told(few, row, spans, kept)
-    bars = [_bar(*ends(each), tree.depth[each], told[each], place, frame) for each in visible if each in kept]
+    depth = tree.depths([each for each in visible if each in kept])
+    bars = [_bar(*ends(each), depth[each], told[each], place, frame) for each in depth]
     if charged:
         bars = _with_window(bars, few, row, place, frame)
     bars += [_gap(since, until, place, frame) for since, until in sorted(gaps)]
@@ -113,7 +114,8 @@ def _told(few: Few, row: int, spans: pa.Table, kept: set[int]) -> dict[int, Row]
     for place, number in enumerate(numbers_of(own.column("span_id")).tolist()):
         places.setdefault(number, place)
     rows = sorted(kept)
-    said = own.take([places[int(few.forest.spans.id[each])] for each in rows]).to_pylist()
+    wanted = pa.array([places[int(few.forest.spans.id[each])] for each in rows], pa.int64())
+    said = own.take(wanted).to_pylist()
     found = dict(zip(rows, said, strict=True))
     root = int(few.forest.root[row])
     if root in found:

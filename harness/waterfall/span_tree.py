@@ -22,6 +22,7 @@ class SpanTree:
     order: tuple[int, ...]
     depth: dict[int, int]
     above: dict[int, int]  # the parent of a row, NONE without one
+    air: int  # the depth of what hangs in the air
 
     @classmethod
     def of(cls, few: Few, row: int) -> SpanTree:
@@ -32,13 +33,13 @@ class SpanTree:
         below: dict[int, list[int]] = {}
         for each in by_begin:
             below.setdefault(int(few.forest.parent[each]), []).append(each)
-        found = cls((), {}, {})
+        found = cls((), {}, {}, 0 if root == NONE else 1)
         order: list[int] = []
         tops = [root] if root != NONE else []
         tops += [each for each in below.get(NONE, []) if each != root]
         for top in (*tops, *by_begin):  # whoever is not reached from the top is in a circle
-            _walk(top, 0 if root in (NONE, top) else 1, below, found, order)
-        return cls(tuple(order), found.depth, found.above)
+            _walk(top, 0 if top == root else found.air, below, found, order)
+        return cls(tuple(order), found.depth, found.above, found.air)
 
     def kept(self, rows: Sequence[int], most: int, length: Callable[[int], int]) -> set[int]:
         """At most `most` of `rows`: the longest ones, with everything that is above them."""
@@ -52,6 +53,16 @@ class SpanTree:
             if len(chosen) == most:
                 break
         return chosen
+
+    def depths(self, rows: Sequence[int]) -> dict[int, int]:
+        """How deep each of `rows` is when only they are drawn; in `order`."""
+        found: dict[int, int] = {}
+        for row in rows:
+            above = self.above[row]
+            while above != NONE and above not in found:
+                above = self.above[above]
+            found[row] = found[above] + 1 if above != NONE else min(self.depth[row], self.air)
+        return found
 
     def _upwards(self, row: int, until: set[int]) -> Iterable[int]:
         while row != NONE and row not in until:
