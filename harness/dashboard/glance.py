@@ -9,6 +9,7 @@ import math
 import os
 import stat
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -163,7 +164,15 @@ def glance(path: Path, seen: Stamp) -> Glance:
             return made
         return _concluded(made, _read(_SUMMARY, path / "summary.json", summary_there[1]))
     except RunFolderError as error:
-        return Glance(path.name, "unreadable", why=error.message)
+        return Glance(path.name, "unreadable", _named_instant(path.name), why=error.message)
+
+
+def _named_instant(run_id: str) -> int | None:
+    """When a run began, by its name."""
+    try:
+        return int(datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+    except ValueError:
+        return None
 
 
 def _read(form: TypeAdapter[_T], path: Path, size: int) -> _T:
