@@ -126,7 +126,7 @@ def main() -> None:
         _linger(server, orders, order.linger_s)
         server.close()
     told = {
-        "scrapes": 0 if server is None else server.scrapes,
+        "scrapes": 0 if server is None else sum(server.readers.values()),
         "pushed": 0 if pusher is None else pusher.pushed,
         "failed": 0 if pusher is None else pusher.failed,
     }
@@ -170,11 +170,13 @@ def _push(watched: _Watched, pusher: Pusher, orders: _Orders) -> None:
 
 
 def _linger(server: Server, orders: _Orders, linger_s: float) -> None:
-    """Whoever scraped the run before scrapes its end, too."""
-    before, until = server.scrapes, time.monotonic() + linger_s
+    """Whoever read the run before reads its end, too."""
+    before, until = dict(server.readers), time.monotonic() + linger_s
     if before and linger_s > 0:
         _say(LINGERS)
-    while before and server.scrapes == before and time.monotonic() < until and not orders.ended.is_set():
+    while time.monotonic() < until and not orders.ended.is_set():
+        if all(server.readers[reader] > count for reader, count in before.items()):
+            return
         orders.ended.wait(0.05)
 
 

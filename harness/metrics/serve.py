@@ -16,18 +16,24 @@ Answer: TypeAlias = Callable[[str], tuple[bytes, str]]
 """An Accept header -> the body of a scrape and its content type."""
 
 _MOST_AT_ONCE = 32
+_MOST_READERS = 32
 _IDLE_S = 60.0
 """Prometheus keeps its connection from scrape to scrape."""
 
 
 class Server:
-    """Answers on a listening socket, in threads of its own. `scrapes` counts the answers."""
+    """Answers on a listening socket, in threads of its own. `readers` are those who read, and how often."""
 
     def __init__(self, sock: socket.socket, answer: Answer, token: str | None) -> None:
-        self.scrapes = 0
+        self.readers: dict[tuple[str, str], int] = {}
         self._server = _Server(sock, self, answer, token)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), daemon=True)
         self._thread.start()
+
+    def was_read(self, address: str, agent: str) -> None:
+        reader = address, agent[:200]
+        if reader in self.readers or len(self.readers) < _MOST_READERS:
+            self.readers[reader] = self.readers.get(reader, 0) + 1
 
     def close(self) -> None:
         self._server.shutdown()
@@ -80,7 +86,7 @@ class _Request(BaseHTTPRequestHandler):
         else:
             body, content_type = self.server.answer(self.headers.get("Accept") or "")
             self._send(HTTPStatus.OK, body, content_type)
-            self.server.counted.scrapes += 1
+            self.server.counted.was_read(self.client_address[0], self.headers.get("User-Agent") or "")
 
     do_HEAD = do_GET  # noqa: N815 - as http.server calls them
 
