@@ -46,7 +46,9 @@ def first_line(run_id: str, at_ns: int) -> dict[str, object]:
 def lives(first: Mapping[str, Any]) -> bool | None:
     """Whether the process of a first line is there; None when that cannot be seen from here."""
     pid, born_s = first.get("pid"), first.get("born_s")
-    if first.get("where") != _where():
+    if not isinstance(first.get("where"), str):
+        return False
+    if first["where"] != _where():
         return None
     if not isinstance(pid, int) or not isinstance(born_s, int | float) or not 0 < pid < 1 << 31:
         return False
