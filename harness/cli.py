@@ -23,6 +23,7 @@ from harness.commands import (
     init,
     report,
     run,
+    ui,
     whatif,
     worker,
 )
@@ -42,6 +43,8 @@ Examples:
   harness ab scenario.yaml --a http://old:8000 --b http://new:8000
   harness compare runs/20261121T101500Z-read-receipts runs/20261122T101500Z-read-receipts
   harness whatif runs/20261121T101500Z-read-receipts --stage inference=0.8
+  harness ui                                         the dashboard over runs/
+  harness export runs/20261121T101500Z-read-receipts --format chrome,speedscope
 
 \b
 Exit codes: 0 passed (or no SLO), 1 gate failed, 2 bad usage or scenario,
@@ -55,7 +58,7 @@ def cli() -> None:
     """Load-test an ML API and see which stage of each request takes the time."""
 
 
-for _module in (run, check, init, report, gate, compare, ab, calibrate, history, export, whatif, demo, worker):
+for _module in (run, check, init, report, gate, compare, ab, calibrate, history, ui, export, whatif, demo, worker):
     cli.add_command(_module.command)
 
 

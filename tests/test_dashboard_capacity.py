@@ -1,0 +1,62 @@
+"""The capacity page: how much load a stepped run was shown to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import shown_runs
+from tests.dashboard_support import dashboard
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with dashboard(shown_runs.shared_runs(tmp_path_factory)) as made:
+        yield made
+
+
+def test_the_newest_stepped_run_is_shown_with_each_load_against_its_slos(client: httpx.Client) -> None:
+    page = client.get("/capacity").raise_for_status().text
+
+    assert f'<option value="{shown_runs.STEPS}" selected>' in page
+    assert "What it holds" in page
+    assert f'data-chart="/api/runs/{shown_runs.STEPS}/charts/load"' in page
+
+
+def test_other_slos_can_be_asked_for(client: httpx.Client) -> None:
+    generous = client.get("/capacity", params={"slo": "p95(latency) < 1h"}).raise_for_status().text
+    strict = client.get("/capacity", params={"slo": "p95(latency) < 1us"}).raise_for_status().text
+
+    assert "meets the SLOs, and no step missed them" in generous
+    assert "No load was shown to meet the SLOs" in strict
+
+
+def test_a_mistake_in_an_slo_is_said_beside_the_field_and_the_page_stays(client: httpx.Client) -> None:
+    answer = client.get("/capacity", params={"slo": "p95(latency) < 200"})
+
+    assert answer.status_code == 200
+    assert 'aria-invalid="true"' in answer.text
+    assert "What it holds" in answer.text
+
+
+def test_runs_of_the_same_scenario_stand_below(client: httpx.Client) -> None:
+    page = client.get("/capacity", params={"run": shown_runs.STEPS}).raise_for_status().text
+
+    assert f"run={shown_runs.EARLIER}" in page
+
+
+def test_a_scenario_without_steps_is_refused_with_the_nearest(client: httpx.Client) -> None:
+    answer = client.get("/capacity", params={"scenario": "read-receipt"})
+
+    assert answer.status_code == 400
+    assert "read-receipts" in answer.text
+
+
+def test_without_any_stepped_run_the_page_says_how_to_make_one(tmp_path: Path) -> None:
+    with dashboard(tmp_path) as empty:
+        page = empty.get("/capacity").raise_for_status().text
+
+    assert "No run of several load steps yet" in page
