@@ -40,7 +40,7 @@ def write_all(path: Path) -> Path:
     return path
 
 
-def _plan(*slo: str, name: str = "queue") -> dict[str, Any]:
+def plan_of(*slo: str, name: str = "queue") -> dict[str, Any]:
     step = {"level": 50.0, "duration_s": 20.0, "to": None}
     return {
         "name": name, "target": "http://127.0.0.1:8000", "requests": [], "users": None,
@@ -51,14 +51,14 @@ def _plan(*slo: str, name: str = "queue") -> dict[str, Any]:
 def failed_run(path: Path) -> Path:
     """A tenth of its requests were refused, and its SLOs are missed."""
     simulated = queues.simulate(1_000, 0.9, 31, servers=2, large=0.1, settle=0)
-    plan = _plan("p95(latency) < 5ms", "error_rate < 1%", "p90(inference) < 5s")
+    plan = plan_of("p95(latency) < 5ms", "error_rate < 1%", "p90(inference) < 5s")
     return write_all(stored_queues.store(path, simulated, failed=100, plan=plan))
 
 
 def empty_run(path: Path) -> Path:
     """Not one request was sent."""
     simulated = stored_queues.first(queues.simulate(10, 0.5, 1, settle=0), 0)
-    stored_queues.store(path, simulated, halves=False, plan=_plan("p95(latency) < 5ms", name="empty"))
+    stored_queues.store(path, simulated, halves=False, plan=plan_of("p95(latency) < 5ms", name="empty"))
     RunFolder(path).write_table("samples", schema_of(Sample).empty_table())
     return write_all(path)
 
