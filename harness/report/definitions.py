@@ -46,7 +46,30 @@ COLUMNS: Definitions = (
      " request, those that never called it included."),
     ("waits, ms a wait", "Waits for one resource, and their mean length. Spread over every request they may be more"
      " than the stage queue, which charges each instant once."),
+    ("margin", "How far the observed value is from the limit of an SLO: as a part of the limit; of a share, in"
+     " percentage points."),
     ("n", "How many requests a figure stands on."),
+)  # fmt: skip
+
+CHARTS: Definitions = (
+    ("latency over time", "Each request, or each cell of many, at the instant it was scheduled and at its latency. The"
+     " strip above it is how many were scheduled per second."),
+    ("stages over time", "Of the requests of each slice of time, every stage's part of their mean latency; beside it the"
+     " same of the slowest of them alone."),
+    ("percentile curve", "Latency against the share of requests that are slower, the share on a logarithmic axis, so"
+     " that the slow ones have room. The band is its 95% interval at each percentile, the line of a baseline another"
+     " run."),
+    ("load curve", "The percentiles of each load step against its rate. Where they rise steeply the service has no room"
+     " left."),
+    ("waterfall", "One request from the instant it was scheduled: what this machine saw above, what the service"
+     " recorded below. A hatched end may be off by as much, because the clocks of two machines agree no better."),
+    ("vitals", "What a process said about itself over time: CPU of one core, memory, threads, lag of its event loop. A"
+     " point is the mean of its slice of time, of a lag or a pause the longest."),
+    ("flame graph of spans", "The mean time of typical requests (the middle tenth by latency) and of the slowest 5%, by"
+     " stage, then by model or resource, then by what ran inside it. Each instant counts for the deepest open span, so"
+     " the frames of a row add up to the one above."),
+    ("flame graph of a call profile", "Where Python code was, sampled at a fixed interval: wall-clock time, waiting"
+     " included. Own time is what is left without the calls below."),
 )  # fmt: skip
 
 COUNTS: Definitions = (
@@ -112,6 +135,12 @@ VERDICTS: Definitions = (
      " lateness."),
     ("kernel stamp", "The instant the kernel received the last byte of an answer. Where it cannot say (TLS, some"
      " systems) the instant the generator read it counts, which a busy generator makes later."),
+    ("lost spans", "Spans that a service recorded and that never came: its queue overflowed, or a collector or the"
+     " receiver refused them."),
+    ("mixed-up traces", "Signs that a service writes what belongs to one request into the trace of another, such as work"
+     " that begins after its request has ended."),
+    ("cost of the harness", "What the processes of the harness itself used of one core each, on the machine they ran"
+     " on."),
     ("coverage", "The share of measured ok requests with a server half. Where the others are missing at random, stages"
      " are judged on the rest. Where slow ones are missing, or all those of some seconds, no stage is judged or blamed."
      " A handful missing counts as the slowest in a percentile of a stage."),
@@ -125,6 +154,7 @@ GROUPS: tuple[tuple[str, Definitions], ...] = (
     ("Times", TIMES),
     ("Stages", STAGES),
     ("Columns", COLUMNS),
+    ("Charts", CHARTS),
     ("Counts", COUNTS),
     ("Load steps", STEPS),
     ("Reasons", REASONS),
