@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.dashboard.glance import Glance, Stamp, glance, stamp
 from harness.dashboard.library import run_names
+from harness.following import is_on
 
 
 class Listing:
@@ -28,7 +30,14 @@ class Listing:
                 before = self._known.get(name)
                 known[name] = before if before is not None and before[0] == seen else (seen, glance(path, seen))
             self._known = known
-            return [each for _, each in known.values()]
+        return [_if_on(self._runs, each) for _, each in known.values()]
+
+
+def _if_on(runs: Path, run: Glance) -> Glance:
+    """A run that is not concluded may be on."""
+    if run.state != "unconcluded" or not is_on(runs / run.run_id):
+        return run
+    return replace(run, state="running")
 
 
 def matching(runs: Sequence[Glance], words: str) -> list[Glance]:
