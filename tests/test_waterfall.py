@@ -175,6 +175,16 @@ def test_what_lies_far_outside_is_cut_or_left_out(tmp_path: Path) -> None:
     assert "Not drawn: 1 span long before or after the request." in (found.note or "")
 
 
+def test_stretches_that_nobody_claims_and_nobody_sees_are_counted(tmp_path: Path) -> None:
+    many = [
+        a_span("s", 10 + n, 10.5 + n, parent_id=ROOT, span_id=f"{n + 1:016x}", stage="inference") for n in range(79)
+    ]
+    found = seen(tmp_path, a_sample(), [a_root(), *many])
+
+    assert len(bars(found, "server", "other")) == 60
+    assert found.note == "Not drawn: 19 of the shortest stretches that nobody claims."
+
+
 # --- without spans -----------------------------------------------------------------------------------------
 
 

@@ -138,11 +138,14 @@ def test_bars_and_durations_never_share_a_column(tmp_path: Path) -> None:
     boxes = [b for b in drawing.iter(f"{SVG}rect") if b.get("fill") != "none"]
 
     first = min(float(b.get("x", "0")) for b in boxes)
-    for text in drawing.iter(f"{SVG}text"):
-        x, words = float(text.get("x", "0")), text.text or ""
-        if text.get("text-anchor") is None:
-            assert x + len(words) * 12 * 0.5 < first
-    assert max(float(b.get("x", "0")) + float(b.get("width", "0")) for b in boxes) < 940 - 50
+    lines = [text for text in drawing.iter(f"{SVG}text") if float(text.get("y", "0")) > 20]
+    names = [text for text in lines if text.get("text-anchor") is None]
+    lasts = [text for text in lines if text.get("text-anchor") == "end"]
+    assert len(lasts) == len([g for g in drawing.iter(f"{SVG}g")])
+    for name, last in zip(names[-4:], lasts[-4:], strict=True):
+        begins = float(last.get("x", "0")) - 12 * 0.65 * len(last.text or "")
+        assert float(name.get("x", "0")) + 12 * 0.55 * len(name.text or "") < begins
+        assert float(last.get("x", "0")) < first
 
 
 def test_doubt_is_hatched_on_both_sides_of_each_end(tmp_path: Path) -> None:

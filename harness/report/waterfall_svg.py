@@ -21,8 +21,9 @@ from harness.report.text import visible
 from harness.views import Bar, Lane, Waterfall
 
 _WIDTH = 940.0
-_NAMES = 232.0  # width of the column of names
-_PLOT = (246.0, 872.0)
+_NAMES = 214.0  # width of the column of names
+_LASTS = 286.0  # right edge of the column of durations
+_PLOT = (306.0, 932.0)
 _ROW, _BAR = 20.0, 12.0
 _HEAD, _LANE = 26.0, 24.0
 _INDENT, _DEEPEST = 11.0, 6
@@ -164,7 +165,7 @@ def _grid(scale: _Scale, waterfall: Waterfall, height: float) -> Iterator[str]:
         text = f"{instant * 1e3:,.{decimals}f}"
         yield _text(x, _HEAD - 10, text, "var(--ink-soft)", anchor="middle", size=_SMALL)
     yield _text(0, _HEAD - 10, "ms since it was scheduled", "var(--ink-soft)", size=_SMALL)
-    yield _text(_WIDTH, _HEAD - 10, "ms", "var(--ink-soft)", anchor="end", size=_SMALL)
+    yield _text(_LASTS, _HEAD - 10, "lasts", "var(--ink-soft)", anchor="end", size=_SMALL)
     if scale.until_s > waterfall.latency_s * (1 + 2 * _MARGIN) or scale.from_s < 0:
         for end in (0.0, waterfall.latency_s):
             yield _line(scale.x(end), bottom, 'stroke="var(--ink-soft)" stroke-dasharray="2 3"')
@@ -193,7 +194,7 @@ def _drawn(line: _Line, y: float, scale: _Scale, waterfall: Waterfall, key: str)
         f'<rect y="{y:g}" width="{_WIDTH:g}" height="{_ROW:g}" fill="none" pointer-events="all"/>',
         _text(indent, baseline, words, "var(--ink-soft)" if soft and bar.depth > 0 else "var(--ink)"),
         *(_shape(each, y + (_ROW - _BAR) / 2, scale, key) for each in line.bars),
-        _text(_WIDTH, baseline, ms(line.lasts_s, _decimals(waterfall)), "var(--ink-soft)", anchor="end"),
+        _text(_LASTS, baseline, ms(line.lasts_s, _decimals(waterfall)), "var(--ink-soft)", anchor="end"),
         "</g>",
     ]
     return "".join(parts)

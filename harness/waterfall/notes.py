@@ -29,6 +29,8 @@ def note_of(sample: Row, few: Few, row: int, place: Place | None, shown: Shown, 
         said.append(f"Not drawn: {_spans(shown.too_many)} of the shortest.")
     if shown.outside:
         said.append(f"Not drawn: {_spans(shown.outside)} long before or after the request.")
+    if shown.short_gaps:
+        said.append(f"Not drawn: {format_count(shown.short_gaps)} of the shortest stretches that nobody claims.")
     return " ".join(said) or None
 
 

@@ -52,11 +52,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The bars of the server lane, and how many spans they leave out: too many, or beyond what is drawn."""
+    """The bars of the server lane, and how many spans they leave out: too many, or beyond what is drawn.
+
+    `short_gaps`: so many stretches that nobody claims are not among the bars.
+    """
 
     bars: list[Bar]
     too_many: int = 0
     outside: int = 0
+    short_gaps: int = 0
 
 
 def span_bars(few: Few, row: int, spans: pa.Table, place: Place, frame: Frame, most: int, charged: bool) -> Shown:
@@ -75,7 +79,8 @@ def span_bars(few: Few, row: int, spans: pa.Table, place: Place, frame: Frame, m
         begin, until = ends(each)
         return begin <= frame.until_ns and until >= frame.from_ns
 
-    gaps = _gaps(few, row, place)[: max(1, most // 4)] if charged else []
+    unclaimed = _gaps(few, row, place) if charged else []
+    gaps = unclaimed[: min(_MOST_GAPS, max(1, most // 4))]
     visible = [each for each in tree.order if drawn(each)]
     kept = tree.kept(visible, max(1, most - len(gaps) - 1), lambda each: int(end[each] - start[each]))
     told = _told(few, row, spans, kept)
@@ -84,7 +89,7 @@ def span_bars(few: Few, row: int, spans: pa.Table, place: Place, frame: Frame, m
     if charged:
         bars = _with_window(bars, few, row, place, frame)
     bars += [_gap(since, until, place, frame) for since, until in sorted(gaps)]
-    return Shown(bars, len(visible) - len(kept), len(tree.order) - len(visible))
+    return Shown(bars, len(visible) - len(kept), len(tree.order) - len(visible), len(unclaimed) - len(gaps))
 
 
 def _bar(begin: int, end: int, depth: int, span: Row, place: Place, frame: Frame) -> Bar:
@@ -153,7 +158,7 @@ def _gaps(few: Few, row: int, place: Place) -> list[tuple[int, int]]:
         if since > free:
             found.append((free, since))
         free = max(free, until)
-    return sorted(found, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS]
+    return sorted(found, key=lambda gap: gap[0] - gap[1])
 
 
 def _gap(since: int, until: int, place: Place, frame: Frame) -> Bar:
