@@ -82,7 +82,8 @@ def test_the_margin_is_drawn_and_said(
     found = margin(an_slo(observed, limit, unit))
 
     assert found is not None
-    assert (found.width, found.limit) == (pytest.approx(width), pytest.approx(mark))
+    assert found.width == pytest.approx(width)
+    assert found.limit == pytest.approx(mark)
     assert found.words == words
 
 

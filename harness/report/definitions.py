@@ -54,7 +54,7 @@ COLUMNS: Definitions = (
 CHARTS: Definitions = (
     ("latency over time", "Each request, or each cell of many, at the instant it was scheduled and at its latency. The"
      " strip above it is how many were scheduled per second."),
-    ("stages over time", "Of the requests of each slice of time, every stage's part of their mean latency; beside it the"
+    ("stages over time", "Of the requests in a slice of time, every stage's part of their mean latency; below it the"
      " same of the slowest of them alone."),
     ("percentile curve", "Latency against the share of requests that are slower, the share on a logarithmic axis, so"
      " that the slow ones have room. The band is its 95% interval at each percentile, the line of a baseline another"
@@ -137,7 +137,7 @@ VERDICTS: Definitions = (
      " systems) the instant the generator read it counts, which a busy generator makes later."),
     ("lost spans", "Spans that a service recorded and that never came: its queue overflowed, or a collector or the"
      " receiver refused them."),
-    ("mixed-up traces", "Signs that a service writes what belongs to one request into the trace of another, such as work"
+    ("mixed-up traces", "Signs that a service writes what belongs to one request into the trace of another: work"
      " that begins after its request has ended."),
     ("cost of the harness", "What the processes of the harness itself used of one core each, on the machine they ran"
      " on."),
