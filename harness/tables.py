@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from harness.chunks import schema_of
 from harness.errors import RunFolderError
@@ -19,6 +21,7 @@ from harness.run_folder import RunFolder
 TABLES: Mapping[str, type] = {
     "samples": Sample, "spans": Span, "ledger": LedgerRow, "model_calls": ModelCall, "waits": Wait, "vitals": Vital,
 }  # fmt: skip
+SCHEDULED = "scheduled_ns"
 
 
 def read_columns(folder: RunFolder, table: str, names: Sequence[str]) -> pd.DataFrame:
@@ -32,9 +35,25 @@ def read_columns(folder: RunFolder, table: str, names: Sequence[str]) -> pd.Data
         return pd.DataFrame({name: [] for name in names})
     texts = [f.name for f in schema_of(TABLES[table]) if f.type == pa.string()]
     with _reading(folder, table):
-        read = pq.read_table(path, columns=list(names), read_dictionary=texts)
+        lacking = _lacks_instants(path, table, names)
+        stored = [name for name in names if not lacking or name != SCHEDULED] + ["request_id"] * lacking
+        read = pq.read_table(path, columns=list(dict.fromkeys(stored)), read_dictionary=texts)
         frame: pd.DataFrame = read.to_pandas(split_blocks=True, self_destruct=True)
+        if lacking:
+            frame[SCHEDULED] = _scheduled(folder, frame["request_id"])
         return frame[list(names)]
+
+
+def _lacks_instants(path: Path, table: str, names: Sequence[str]) -> bool:
+    """Whether a ledger is asked for its instants and was written without them, as ledgers once were."""
+    return table == "ledger" and SCHEDULED in names and SCHEDULED not in pq.read_schema(path).names
+
+
+def _scheduled(folder: RunFolder, request_ids: pd.Series[int]) -> NDArray[np.int64]:
+    """The instant of each request, from its sample."""
+    samples = read_columns(folder, "samples", ("request_id", SCHEDULED)).set_index("request_id")[SCHEDULED]
+    instants: NDArray[np.int64] = samples.loc[request_ids].to_numpy(dtype=np.int64)
+    return instants
 
 
 def rows_of(folder: RunFolder, table: str, request_ids: Sequence[int]) -> pa.Table:

@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.concluding = Concluding()
     answer_failures(app)
     app.add_middleware(Guard, settings=settings)
-    for page in (runs, live, run, explorer, request, compare, capacity):
+    for page in (runs, live, explorer, request, run, compare, capacity):
         app.include_router(page.router)
     for router in (login.router, vega.router):
         app.include_router(router)

@@ -213,7 +213,7 @@ def _stored(folder: RunFolder, conclusion: Conclusion) -> tuple[str, ...]:
     """Write the tables of what was concluded, each on its own; what could not be written, in words."""
     ledger = conclusion.ledger
     return _failures(
-        lambda: folder.write_table("ledger", pa.Table.from_pandas(ledger.rows, preserve_index=False)),
+        lambda: folder.write_table("ledger", pa.Table.from_pandas(conclusion.rows, preserve_index=False)),
         lambda: folder.write_table("model_calls", pa.Table.from_pandas(ledger.model_calls, preserve_index=False)),
         lambda: folder.write_table("waits", pa.Table.from_pandas(ledger.waits, preserve_index=False)),
         lambda: write_clock(folder, ledger.offsets),
