@@ -64,15 +64,18 @@ def pieces(folder: RunFolder, request_ids: Sequence[int], shift: Shift | None = 
     yield f'{{"displayTimeUnit":"ms","otherData":{_to_json(notes)},"traceEvents":[\n'
     yield _process(_CLIENT, "harness", 0)
     client = _client_slices(folder, rows)
-    places = [*_placed(client, _CLIENT, "requests", zero_ns)]
-    yield from (text for text, _ in places)
-    sent = {owner.owner: place for owner, (_, place) in zip(client, places, strict=True) if owner.category == "request"}
+    sent: dict[str, Place] = {}
+    for one, (text, place) in zip(client, _placed(client, _CLIENT, "requests", zero_ns), strict=True):
+        yield text
+        if one.category == "request":
+            sent[one.owner] = place
     service_places: dict[tuple[str, str], Place] = {}
     for pid, (process, members) in enumerate(_by_process(recorded).items(), _CLIENT + 1):
         yield _process(pid, process, pid)
-        found = [*_placed([_service_slice(row) for row in members], pid, "spans", zero_ns)]
-        yield from (text for text, _ in found)
-        service_places |= {(r["trace_id"], r["span_id"]): at for r, (_, at) in zip(members, found, strict=True)}
+        found = _placed([_service_slice(row) for row in members], pid, "spans", zero_ns)
+        for row, (text, place) in zip(members, found, strict=True):
+            yield text
+            service_places[row["trace_id"], row["span_id"]] = place
     yield from _arrows(rows, recorded, sent, service_places, zero_ns)
     yield from _in_flight(folder, rows, zero_ns)
     yield '{"ph":"M","pid":1,"tid":0,"name":"process_labels","args":{"labels":"client"}}\n]}\n'

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from harness import __version__
 from harness.export.rows import Ledger, Shift, batches, samples, spans
+from harness.model import STAGES
 from harness.run_folder import RunFolder
 from harness.spans.otlp import KINDS
 
@@ -25,6 +26,20 @@ LINE_LENGTH = 1 << 20
 
 Owner: TypeAlias = tuple[str | None, int | None, str]
 """Service, process and scope of a span."""
+
+_INTEGERS = (
+    ("harness.request_id", "request_id"), ("harness.step", "step"), ("http.response.status_code", "status"),
+    ("harness.bytes_sent", "bytes_sent"), ("harness.bytes_received", "bytes_received"),
+)  # fmt: skip
+_TEXTS = (("harness.phase", "phase"), ("harness.worker", "worker"), ("harness.done_source", "done_source"))
+_SECONDS = {
+    stage: f'{{"key":"harness.stages.{stage}","value":{{"doubleValue":%s}}}}' for stage in STAGES
+}  # fmt: skip
+_HAPPENED = {
+    f"{name}_ns": f'{{"timeUnixNano":"%d","name":"{name}"}}'
+    for name in ("start", "resolved", "tcp", "connected", "send", "sent", "first_byte")
+}
+"""What is told of a request, and how: written out, because a run may have a million of them."""
 
 _CLIENT, _ERROR = KINDS.index("client"), 2
 _KIND_OF = {kind: number for number, kind in enumerate(KINDS)}
@@ -65,30 +80,28 @@ def _client_lines(folder: RunFolder, request_ids: Sequence[int] | None) -> Itera
 def _client_span(row: dict[str, Any], stages: Iterable[tuple[str, float]]) -> str:
     """From the instant it was scheduled until its answer was there; its steps are events."""
     why = _why_failed(row)
-    attributes = {
-        "harness.request_id": row["request_id"],
-        "harness.phase": row["phase"],
-        "harness.step": row["step"],
-        "harness.worker": row["worker"],
-        "http.response.status_code": row["status"],
-        "error.type": why,
-        "harness.bytes_sent": row["bytes_sent"],
-        "harness.bytes_received": row["bytes_received"],
-        "harness.done_source": row["done_source"],
-        **{f"harness.stages.{stage}": seconds for stage, seconds in stages},
-    }
-    happened = [
-        (name, row[f"{name}_ns"])
-        for name in ("start", "resolved", "tcp", "connected", "send", "sent", "first_byte")
-        if row[f"{name}_ns"] is not None
-    ]
-    status = "" if why is None else f',"status":{{"code":{_ERROR},"message":{_to_json(why)}}}'
+    attributes = [_integer(key, row[name]) for key, name in _INTEGERS if row[name] is not None]
+    attributes += [_text(key, row[name]) for key, name in _TEXTS]
+    attributes += [_SECONDS[stage] % repr(seconds) for stage, seconds in stages]
+    events = [_HAPPENED[name] % row[name] for name in _HAPPENED if row[name] is not None]
+    status = ""
+    if why is not None:
+        attributes.append(_text("error.type", why))
+        status = f',"status":{{"code":{_ERROR},"message":{_to_json(why)}}}'
     return (
-        f'{{"traceId":{_to_json(row["trace_id"])},"spanId":{_to_json(row["span_id"])},"name":{_to_json(row["name"])}'
+        f'{{"traceId":{_to_json(row["trace_id"])},"spanId":{_to_json(row["span_id"])},"name":{_name(row["name"])}'
         f',"kind":{_CLIENT},"startTimeUnixNano":"{row["scheduled_ns"]}"'
         f',"endTimeUnixNano":"{max(row["done_ns"], row["scheduled_ns"])}"'
-        f',"attributes":{_known(attributes)}{_events(happened)}{status}}}'
+        f',"attributes":[{",".join(attributes)}],"events":[{",".join(events)}]{status}}}'
     )
+
+
+def _integer(key: str, value: int) -> str:
+    return f'{{"key":"{key}","value":{{"intValue":"{value}"}}}}'
+
+
+def _text(key: str, value: str) -> str:
+    return f'{{"key":"{key}","value":{{"stringValue":{_name(value)}}}}}'
 
 
 def _why_failed(row: dict[str, Any]) -> str | None:
