@@ -15,12 +15,13 @@ from typing import IO
 from harness.dashboard.library import run_names
 from harness.dashboard.settings import Settings
 from harness.dashboard.starting import Ready, Wanted, ready
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.following import process_of
 
 _BEGINS_WITHIN_S = 30.0
 _ENDINGS = ((signal.SIGINT, 8.0), (signal.SIGINT, 4.0), (signal.SIGKILL, 5.0))
 """How the run is ended with the dashboard, and how many seconds each is given: as asked, at once, by force."""
+_LAST_WORDS_S = 5.0
 _LOOKED_AT = 20  # newest runs
 _TAIL_BYTES = 4000
 _DISTURB = "two at a time would disturb each other: wait for its end, or stop it first"
@@ -91,10 +92,11 @@ class Control:
         return own.presses
 
     def said(self, run_id: str) -> str | None:
-        """The end of what a run of ours has printed, when it did not end well."""
+        """The end of what a run of ours has printed, once it has ended; it may be about to."""
         own = self._own
-        if own is None or own.run_id != run_id or own.child.poll() in (None, 0, int(ExitCode.GATE_FAILED)):
+        if own is None or own.run_id != run_id:
             return None
+        _wait(own.child, _LAST_WORDS_S)
         return _tail(own.printed)
 
     def close(self) -> None:

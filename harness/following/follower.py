@@ -99,8 +99,7 @@ class Follower:
         self._polled_s = now_s
         for part in parts:
             self._figures.settled(now_s, part)
-        rows = pd.concat(parts, ignore_index=True) if parts else _NO_ROWS.copy()
-        return Seen(self._frame(now_s, on), rows[list(COLUMNS)], self._over)
+        return Seen(self._frame(now_s, on), _together(parts), self._over)
 
     # --- what the run writes -------------------------------------------------------------------------------
 
@@ -201,3 +200,11 @@ class Follower:
             health=health,
             doubts=doubts,
         )
+
+
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    if not parts:
+        return _NO_ROWS.copy()
+    rows = pd.concat(parts, ignore_index=True)
+    what = rows["what"].astype(object)
+    return rows.assign(what=what.where(what.notna(), None))[list(COLUMNS)]

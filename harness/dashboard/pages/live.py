@@ -108,13 +108,14 @@ async def _lines(watching: Watching, control: Control, folder: RunFolder) -> Asy
                 continue
             name, content = event
             if name == "over":
-                content = content | _after(folder, control.said(folder.run_id))
+                content = content | await anyio.to_thread.run_sync(_after, folder, control)
             yield f"event: {name}\ndata: {json.dumps(content, allow_nan=False)}\n\n"
 
 
-def _after(folder: RunFolder, said: str | None) -> dict[str, Any]:
-    """Where to go when a run is over, and what it said when it did not end well."""
+def _after(folder: RunFolder, control: Control) -> dict[str, Any]:
+    """Where to go when a run is over; what it said, where nothing was concluded."""
     there = folder.summary_json.is_file()
+    said = None if there else control.said(folder.run_id)
     return {"url": f"/runs/{folder.run_id}" if there else None, "said": said}
 
 
