@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.views import VitalSeries
 
-MOST_POINTS = 150
+MOST_POINTS = 240
 
 
 def thinned(series: VitalSeries, most: int = MOST_POINTS) -> pd.DataFrame:

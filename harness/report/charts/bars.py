@@ -48,13 +48,15 @@ class Pair:
     words: str
 
 
-def _names(labels: Sequence[str], **changes: Any) -> alt.Y:
+def named_lines(labels: Sequence[str], **changes: Any) -> alt.Y:
+    """A line for each label, in their order."""
     axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=LABEL_WIDTH, labelPadding=8, **changes)
     scale = alt.Scale(paddingInner=0.35, paddingOuter=0.2)
     return alt.Y("label:N", sort=list(labels), axis=axis, scale=scale)
 
 
-def _height(lines: int) -> int:
+def lines_height(lines: int) -> int:
+    """Pixels that so many lines take."""
     return max(1, lines) * LINE + 6
 
 
@@ -69,9 +71,9 @@ def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the g
     scale = alt.Scale(domain=[low, high + room], nice=False)
     values = [v / 100 for v in range(-400, 401, 25 if high - low < 2.5 else 100) if low <= v / 100 <= high]
     x = alt.X("share:Q", title=f"share of {of}", scale=scale, axis=alt.Axis(format=".0%", values=values))
-    hues = [theme.stages.get(b.stage, theme.ink_soft) for b in bars]
+    hues = hues_of([b.stage for b in bars], theme)
     colour = alt.Color("label:N", legend=None, scale=alt.Scale(domain=labels, range=hues))
-    y = _names(labels)
+    y = named_lines(labels)
     base = alt.Chart(rows)
     tooltip = [alt.Tooltip("label:N", title="stage"), alt.Tooltip("words:N", title="share")]
     layers: list[AnyChart | Layer] = [
@@ -79,15 +81,21 @@ def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the g
         base.mark_rule(color=theme.ink, strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
         base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("low:Q"), y=y),
         base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("high:Q"), y=y),
-        _zero(theme),
+        zero_rule(theme),
         base.transform_calculate(end="max(datum.high, datum.share, 0)")
         .mark_text(align="left", dx=8, color=theme.ink, fontSize=12)
         .encode(x=alt.X("end:Q"), y=y, text="words:N"),
     ]
-    return styled(layers, theme, _height(len(bars)))
+    return styled(layers, theme, lines_height(len(bars)))
 
 
-def _zero(theme: Theme) -> alt.Chart:
+def hues_of(stages: Sequence[str], theme: Theme) -> list[str]:
+    """The colour of each stage; one that is not known is grey."""
+    return [theme.stages.get(stage, theme.ink_soft) for stage in stages]
+
+
+def zero_rule(theme: Theme) -> alt.Chart:
+    """Where neither side has more."""
     made: alt.Chart = (
         alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=theme.ink_soft).encode(x=alt.X("zero:Q"))
     )
@@ -99,7 +107,7 @@ def model_bars(bars: Sequence[ModelBar], theme: Theme = IN_PAGE) -> AnyChart:
     rows = alt.InlineData(
         values=[{"label": b.label, "from": b.from_ms, "until": b.until_ms, "words": b.words} for b in bars]
     )
-    y = _names([b.label for b in bars])
+    y = named_lines([b.label for b in bars])
     high = max(b.until_ms for b in bars) or 1.0
     x = alt.X(
         "from:Q", title="milliseconds per request, added up", scale=alt.Scale(domain=[0, high * 1.3], nice=False),
@@ -112,7 +120,7 @@ def model_bars(bars: Sequence[ModelBar], theme: Theme = IN_PAGE) -> AnyChart:
             x=alt.X("until:Q"), y=y, text="words:N"
         ),
     ]
-    return styled(layers, theme, _height(len(bars)))
+    return styled(layers, theme, lines_height(len(bars)))
 
 
 def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
@@ -120,7 +128,7 @@ def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
     groups = ("slow", "typical")
     values = [{"label": p.label, "slow": p.slow, "typical": p.typical, "words": p.words} for p in pairs]
     ends = [{"label": p.label, "of": of, "share": getattr(p, of), "words": p.words} for p in pairs for of in groups]
-    y = _names([p.label for p in pairs])
+    y = named_lines([p.label for p in pairs])
     scale = alt.Scale(domain=[-0.015, 1.015], nice=False)  # the marks at the ends need room
     x = alt.X("share:Q", title="share of the requests that have it", scale=scale,
               axis=alt.Axis(format=".0%", values=[0, 0.2, 0.4, 0.6, 0.8, 1]))  # fmt: skip
@@ -141,4 +149,4 @@ def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
             tooltip=[alt.Tooltip("label:N", title="attribute"), alt.Tooltip("words:N", title="requests")],
         ),
     ]
-    return styled(layers, theme, _height(len(pairs)))
+    return styled(layers, theme, lines_height(len(pairs)))

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from harness.report.charts.parts import AnyChart, Layer, log_ms_axis, rows_of, styled
+from harness.report.charts.parts import AnyChart, Layer, chart_of, log_ms_axis, styled
 from harness.report.palette import IN_PAGE, Theme
 
 TICKS = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001, 0.0001, 0.00001, 0.000001)
@@ -25,13 +25,12 @@ def percentile_curve(curves: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
     slowest = float(curves["slower"].min())
     x = _slower_axis(slowest, max(float(curves["slower"].max()), slowest * 1.0001))
     place = curves["curve"].map(names.index)
-    data = rows_of(slower=curves["slower"], ms=curves["ms"], place=place)
+    data = chart_of(slower=curves["slower"], ms=curves["ms"], place=place)
     colours, dashes = ([looks[n][i] for n in names] for i in (0, 1))
     layers: list[AnyChart | Layer] = [*_band(curves, x, theme)]
     line: Any = (
-        alt.Chart(data)
-        .transform_calculate(curve=f"{names!r}[datum.place]", percentile="100 * (1 - datum.slower)")
-        .mark_line(interpolate="step-before", strokeWidth=2)
+        data.transform_calculate(curve=f"{names!r}[datum.place]", percentile="100 * (1 - datum.slower)")
+        .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=x,
             y=log_ms_axis("ms:Q"),
@@ -62,8 +61,8 @@ def _band(curves: pd.DataFrame, x: alt.X, theme: Theme) -> list[Layer]:
     if len(known) < 2:
         return []
     area = (
-        alt.Chart(rows_of(slower=known["slower"], low_ms=known["low_ms"], high_ms=known["high_ms"]))
-        .mark_area(interpolate="step-before", color=theme.accent, opacity=0.22)
+        chart_of(slower=known["slower"], low_ms=known["low_ms"], high_ms=known["high_ms"])
+        .mark_area(interpolate="step-after", color=theme.accent, opacity=0.22)
         .encode(x=x, y=log_ms_axis("low_ms:Q"), y2="high_ms:Q")
     )
     return [area]

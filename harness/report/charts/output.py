@@ -5,12 +5,10 @@ Nothing is fetched: the renderer is bundled, and no address is allowed.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import vl_convert
 
 from harness.report.charts.parts import FONT, AnyChart
@@ -70,27 +68,8 @@ def spec(drawing: Drawing) -> dict[str, Any]:
 
 def as_wide_as_its_element(chart: AnyChart) -> dict[str, Any]:
     """The specification of a chart that follows the width of its element."""
-    made = _with_rows(_declared(chart))
+    made = _declared(chart)
     return {**made, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
-
-
-def _with_rows(made: dict[str, Any]) -> dict[str, Any]:
-    """The same with its CSV texts as rows: a browser's reader of CSV is `new Function`, which our pages forbid."""
-    texts = {name: rows for name, rows in made.get("datasets", {}).items() if isinstance(rows, str)}
-    rows = {name: pd.read_csv(io.StringIO(text)).to_json(orient="records") for name, text in texts.items()}
-    known = {name: json.loads(text) for name, text in rows.items()}
-    found: dict[str, Any] = _unformatted({**made, "datasets": {**made.get("datasets", {}), **known}}, frozenset(known))
-    return found
-
-
-def _unformatted(part: Any, names: frozenset[str]) -> Any:
-    """Every use of these data, without saying how they are to be read."""
-    if isinstance(part, list):
-        return [_unformatted(each, names) for each in part]
-    if not isinstance(part, dict):
-        return part
-    left_out = {"format"} if part.get("name") in names else set()
-    return {k: v if k == "datasets" else _unformatted(v, names) for k, v in part.items() if k not in left_out}
 
 
 def png(drawing: Drawing, theme: Theme = LIGHT, scale: float = 2.0) -> bytes:

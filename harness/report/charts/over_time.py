@@ -16,10 +16,10 @@ from harness.report.charts.parts import (
     SMALL,
     AnyChart,
     Layer,
+    chart_of,
     log_ms_axis,
     note_at,
     pixels,
-    rows_of,
     seconds_axis,
     styled,
 )
@@ -81,9 +81,8 @@ def _rate(requests: pd.DataFrame, theme: Theme, x_scale: alt.Scale) -> list[Laye
     """What the schedule asked for, as a strip without an axis: its highest value stands beside it."""
     rate = binning.scheduled_rate(requests, min(TIME_BINS, max(1, len(requests) // 10)))
     highest = float(rate["per_s"].max())
-    drawn = rows_of(t0=rate["t0"], t1=rate["t1"], per_s=rate["per_s"])
     area = (
-        alt.Chart(drawn)
+        chart_of(t0=rate["t0"], t1=rate["t1"], per_s=rate["per_s"])
         .mark_rect(fill=theme.ink_soft, fillOpacity=0.45)
         .encode(
             x=seconds_axis("t0:Q", x_scale),
@@ -104,7 +103,7 @@ def _failed(requests: pd.DataFrame, theme: Theme, x_scale: alt.Scale) -> list[La
     failed = binning.failed_over_time(requests, TIME_BINS)
     most = int(failed["failed"].max())
     marks = (
-        alt.Chart(rows_of(t0=failed["t0"], t1=failed["t1"], failed=failed["failed"]))
+        chart_of(t0=failed["t0"], t1=failed["t1"], failed=failed["failed"])
         .mark_rect(fill=theme.bad)
         .encode(
             x=seconds_axis("t0:Q", x_scale),
@@ -127,7 +126,7 @@ def _failed(requests: pd.DataFrame, theme: Theme, x_scale: alt.Scale) -> list[La
 
 def _points(answered: pd.DataFrame, _: pd.DataFrame, theme: Theme, x_scale: alt.Scale, top: int) -> alt.Chart:
     made: alt.Chart = (
-        alt.Chart(rows_of(t_s=answered["t_s"], latency_ms=answered["latency_ms"]))
+        chart_of(t_s=answered["t_s"], latency_ms=answered["latency_ms"])
         .mark_point(filled=True, size=24, opacity=0.6, color=theme.accent)
         .encode(
             x=seconds_axis("t_s:Q", x_scale),
@@ -155,7 +154,7 @@ def _heatmap(answered: pd.DataFrame, requests: pd.DataFrame, theme: Theme, x_sca
 def cells(grid: binning.Grid, theme: Theme, x_scale: alt.Scale, **y_scale: Any) -> alt.Chart:
     """The cells of a heatmap as rectangles with the fields `t_s`, `t_end_s`, `latency_ms`, `ms_end` and `n`."""
     made: alt.Chart = (
-        alt.Chart(rows_of(c=grid.column, r=grid.row, n=grid.requests))
+        chart_of(c=grid.column, r=grid.row, n=grid.requests)
         .transform_calculate(
             t_s=f"datum.c * {grid.width_s!r}",
             t_end_s=f"(datum.c + 1) * {grid.width_s!r}",

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from harness.model import STAGES
-from harness.report.charts.parts import AnyChart, rows_of, seconds_axis, styled
+from harness.report.charts.parts import AnyChart, chart_of, seconds_axis, styled
 from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
 
@@ -18,9 +18,9 @@ def stages_over_time(shares: pd.DataFrame, theme: Theme = IN_PAGE, of: str = "th
     stages = [s for s in ("transfer", *STAGES) if s in set(shares["stage"])]
     labels, colours = [stage_label(s) for s in stages], [theme.stages[s] for s in stages]
     place = shares["stage"].map(stages.index)
-    drawn = rows_of(t_s=shares["t_s"], share=shares["share"], n=shares["requests"], place=place)
+    drawn = chart_of(t_s=shares["t_s"], share=shares["share"], n=shares["requests"], place=place)
     area = (
-        alt.Chart(drawn)
+        drawn
         .transform_calculate(stage=f"{labels!r}[datum.place]")
         .mark_area(line={"color": theme.surface, "strokeWidth": 0.8}, opacity=1.0)
         .encode(

@@ -9,14 +9,17 @@ import pandas as pd
 
 from harness.findings import Summary
 from harness.report.drawings.bars import contrast_drawing, models_drawing, tail_drawing
+from harness.report.drawings.comparing import delta_chart, shift_chart, trend
 from harness.report.drawings.curve import curve_drawing
 from harness.report.drawings.drawing import ChartTable, Drawing
+from harness.report.drawings.load import load_drawing
 from harness.report.drawings.over_time import latency_drawing
 from harness.report.drawings.shares import stages_drawing, stages_tail_drawing
+from harness.report.drawings.vitals import vitals_drawing
 from harness.report.palette import IN_PAGE, Theme
 from harness.views import Views
 
-__all__ = ["KEYS", "ChartTable", "Drawing", "draw", "needs"]
+__all__ = ["KEYS", "ChartTable", "Drawing", "delta_chart", "draw", "needs", "shift_chart", "trend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ _KINDS: Mapping[str, _Kind] = {
     "tail": _Kind(tail_drawing, ()),
     "contrast": _Kind(contrast_drawing, ()),
     "models": _Kind(models_drawing, ()),
+    "load": _Kind(load_drawing, ()),
+    "vitals": _Kind(vitals_drawing, ()),
     "curve": _Kind(curve_drawing, (*_REQUEST, "service_s", "step")),
 }
 

@@ -30,7 +30,9 @@ def curve_drawing(summary: Summary, ledger: pd.DataFrame, views: Views, theme: T
     if views.baseline is not None:
         curves = pd.concat([curves, _baseline(views.baseline)], ignore_index=True)
         note += f" Baseline: {visible(views.baseline.run_id, 60)}."
-    said = "The band is the 95% interval of the latency at each share." if banded else "As observed, without intervals."
+    said = "As observed, without intervals."
+    if banded:
+        said = "The band is the 95% interval of the latency; where it ends, there are too few requests for one."
     return Drawing(
         key="curve",
         title="Percentiles",

@@ -1,0 +1,123 @@
+"""What each load step gave: the rate achieved, and the percentiles of latency, against the rate offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from harness.report.charts.parts import SMALL, AnyChart, Layer, log_ms_axis, pixels, styled
+from harness.report.palette import IN_PAGE, Theme
+
+TOP, BETWEEN, LOAD_HEIGHT = 110, 150, 360
+"""Where the rates end, the latencies begin and end, in pixels."""
+PERCENTILES = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPoint:
+    """One load step. `offered` is its rate, or its users; a percentile is (value, low, high) in ms, None: refused."""
+
+    offered: float
+    achieved: float | None
+    unstable: bool
+    percentiles: tuple[tuple[float, float | None, float | None] | None, ...]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit on a percentile of latency, milliseconds."""
+
+    ms: float
+    label: str
+
+
+def load_curve(
+    points: Sequence[LoadPoint], theme: Theme = IN_PAGE, limits: Sequence[Limit] = (), users: bool = False
+) -> AnyChart:
+    """Two rows over one axis: rates on top (dashed: all that was offered), percentiles with intervals below."""
+    highest = max(p.offered for p in points)
+    x = alt.X(
+        "offered:Q", title="users at once" if users else "offered requests per second",
+        scale=alt.Scale(domain=[0, highest * 1.08 or 1.0], nice=False),
+        axis=alt.Axis(tickCount=8, format=",~r", grid=False),
+    )  # fmt: skip
+    layers = [
+        _rates(points, x, theme, highest, users),
+        _latencies(points, x, theme, limits),
+        *_unstable(points, x, theme),
+    ]
+    return styled(layers, theme, LOAD_HEIGHT, apart=("y",))
+
+
+def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, users: bool) -> AnyChart:
+    rows: list[dict[str, Any]] = [
+        {"offered": p.offered, "achieved": p.achieved, "words": p.words} for p in points if p.achieved is not None
+    ]
+    most = max((float(row["achieved"]) for row in rows), default=1.0)
+    top = max(most, 0.0 if users else highest) * 1.08 or 1.0
+    y = alt.Y(
+        "achieved:Q", title="completed /s", scale=alt.Scale(domain=[0, top], range=[TOP, 0], nice=False),
+        axis=alt.Axis(tickCount=4, format=",~r", orient="left", grid=True),
+    )  # fmt: skip
+    made = alt.Chart(alt.InlineData(values=rows))
+    layers: list[Layer] = [
+        made.mark_line(color=theme.accent, strokeWidth=2).encode(x=x, y=y),
+        made.mark_point(filled=True, size=55, color=theme.accent, opacity=1).encode(
+            x=x, y=y, tooltip=[alt.Tooltip("words:N", title="step")]
+        ),
+    ]
+    if not users:
+        ends: list[dict[str, Any]] = [{"offered": end, "achieved": end} for end in (0.0, highest)]
+        all_of_it = alt.Chart(alt.InlineData(values=ends))
+        layers.insert(0, all_of_it.mark_line(color=theme.ink_soft, strokeDash=[4, 4], strokeWidth=1.2).encode(x=x, y=y))
+    return alt.layer(*layers)
+
+
+def _latencies(points: Sequence[LoadPoint], x: alt.X, theme: Theme, limits: Sequence[Limit]) -> AnyChart:
+    rows = [
+        {"offered": p.offered, "of": name, "ms": found[0], "low": found[1], "high": found[2], "words": p.words}
+        for p in points
+        for name, found in zip(PERCENTILES, p.percentiles, strict=True)
+        if found is not None
+    ]
+    y = log_ms_axis("ms:Q", range=[LOAD_HEIGHT, BETWEEN])
+    looks = {"p50": (theme.good, "circle"), "p95": (theme.accent, "square"), "p99": (theme.bad, "triangle-up")}
+    names = [name for name in PERCENTILES if any(row["of"] == name for row in rows)]
+    colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=names, range=[looks[name][0] for name in names]))
+    shapes = alt.Scale(domain=names, range=[looks[name][1] for name in names])
+    made = alt.Chart(alt.InlineData(values=rows))
+    layers: list[Layer] = [
+        made.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
+        made.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(strokeWidth=1.5)
+        .encode(x=x, y=log_ms_axis("low:Q", range=[LOAD_HEIGHT, BETWEEN]), y2="high:Q", color=colour),
+        made.mark_point(filled=True, size=60, opacity=1).encode(
+            x=x, y=y, color=colour, shape=alt.Shape("of:N", title=None, scale=shapes),
+            tooltip=["of:N", alt.Tooltip("ms:Q", format=",.4~r"), alt.Tooltip("low:Q", format=",.4~r"),
+                     alt.Tooltip("high:Q", format=",.4~r"), alt.Tooltip("words:N", title="step")],
+        ),
+    ]  # fmt: skip
+    if limits:
+        drawn = alt.Chart(alt.InlineData(values=[{"ms": limit.ms, "label": limit.label} for limit in limits]))
+        layers.append(drawn.mark_rule(color=theme.ink, strokeDash=[6, 3]).encode(y=y))
+        words = drawn.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=theme.ink, fontSize=SMALL)
+        layers.append(words.encode(y=y, text="label:N", **pixels(x=0)))
+    return alt.layer(*layers)
+
+
+def _unstable(points: Sequence[LoadPoint], x: alt.X, theme: Theme) -> list[Layer]:
+    """Steps at which more came than was answered, named where their percentiles would be."""
+    rows = [{"offered": p.offered, "label": "unstable"} for p in points if p.unstable]
+    if not rows:
+        return []
+    made = alt.Chart(alt.InlineData(values=rows))
+    return [
+        made.mark_rule(color=theme.bad, strokeDash=[2, 3]).encode(x=x, **pixels(y=0, y2=LOAD_HEIGHT)),
+        made.mark_text(align="right", baseline="bottom", dx=-4, dy=-4, color=theme.bad, fontSize=SMALL).encode(
+            x=x, text="label:N", **pixels(y=LOAD_HEIGHT)
+        ),
+    ]
