@@ -22,7 +22,7 @@ LEAST_DIFFERENCE, LEAST_RATIO = 0.05, 1.2
 FALSE_DISCOVERIES = 0.01
 MOST_KINDS = 100  # a name for every request is no kind
 _MOST_OF_ONE = 3  # values of the same attribute
-_LEAST_EXPECTED, _MOST_EXACT = 5.0, 2_000
+_LEAST_EXPECTED = 5.0  # below it a count has no chi-square distribution
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,11 +74,11 @@ class _Candidate:
     looked_at: int  # values of the attribute
 
     def p_value(self, weight: float) -> float:
-        """Where the requests are worth too few independent ones for a large table of counts, there is no difference."""
+        """Stretches of neighbours that are worth too few independent requests for a table of counts show nothing."""
         n, of, rest_n, rest_of = self.found.n, self.found.of, self.found.rest_n, self.found.rest_of
         having, total = n + rest_n, of + rest_of
-        expected = weight * min(of, rest_of) * min(having, total - having) / total
-        if expected < _LEAST_EXPECTED and min(of, having) > _MOST_EXACT:
+        expected = min(of, rest_of) * min(having, total - having) / total
+        if weight * expected < _LEAST_EXPECTED <= expected:
             return 1.0
         return min(1.0, share_p((n, of, rest_n, rest_of), weight) * self.looked_at)
 

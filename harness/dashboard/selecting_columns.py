@@ -111,7 +111,7 @@ def _stages(folder: RunFolder, order: Rows | None, with_half: Flags) -> tuple[tu
     kept: list[str] = []
     for stage in wanted:
         its, at = column(stage), len(kept)
-        known[at] = ~np.isnan(its)
+        known[at] = np.isfinite(its)
         seconds[at] = np.where(known[at], its, 0.0)
         if (seconds[at] > 0.0).any():
             kept.append(stage)
