@@ -14,11 +14,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from harness.export.chosen import as_ids, requests_of
+from harness.export.chosen import as_ids
 from harness.export.lanes import lanes
-from harness.export.rows import Ledger, Shift, batches, samples, spans
+from harness.export.rows import Ledger, Shift, batches, samples, spans, window_of
+from harness.model import Sample
 from harness.run_folder import RunFolder
+from harness.tables import read_columns
 
 MOST_REQUESTS = 50_000
 """More are more than the viewers hold."""
@@ -55,7 +58,7 @@ def pieces(folder: RunFolder, request_ids: Sequence[int], shift: Shift | None = 
     asked = [part for part in samples(folder, ids.tolist()) if part.num_rows]
     rows = [row for part in asked for row in part.to_pylist()]
     traces = pa.array(sorted({row["trace_id"] for row in rows}), pa.string())
-    own = list(spans(folder, traces)) if rows else []
+    own = list(spans(folder, traces, window_of(rows))) if rows else []
     told = [*own, *batches(folder, own)]
     recorded = [row for part in told for row in (shift(part) if shift else part).to_pylist()]
     instants = [row["scheduled_ns"] for row in rows] + [row["start_ns"] for row in recorded]
@@ -138,7 +141,8 @@ def steps_of(row: dict[str, Any]) -> list[tuple[str, int, int]]:
 
 def _client_slices(folder: RunFolder, rows: Sequence[dict[str, Any]]) -> list[_Slice]:
     found = []
-    stages = Ledger(folder).stages([row["request_id"] for row in rows])
+    ids = [row["request_id"] for row in rows]
+    stages = Ledger(folder, ids).stages(ids)
     for row, known in zip(rows, stages, strict=True):
         owner = str(row["request_id"])
         told = {key: row[key] for key in ("request_id", "trace_id", "phase", "status", "error", "failed_checks")}
@@ -154,20 +158,28 @@ def _in_flight(folder: RunFolder, rows: Sequence[dict[str, Any]], zero_ns: int) 
     """How many requests of the run were in flight, as long as those that are exported: exact at each point."""
     if not rows:
         return
-    every = requests_of(folder)
-    starts = np.sort(every["scheduled_ns"].to_numpy(np.int64))
-    ends = np.sort(every["done_ns"].to_numpy(np.int64))
     begin, end = min(row["scheduled_ns"] for row in rows), max(row["done_ns"] for row in rows)
+    starts, ends = _instants(folder)
+    before = int((starts < begin).sum()) - int((ends < begin).sum())
+    starts, ends = (np.sort(each[(each >= begin) & (each <= end)]) for each in (starts, ends))
     changes = np.unique(np.concatenate((starts, ends)))
-    changes = changes[(changes >= begin) & (changes <= end)]
     if len(changes) > MOST_POINTS:
         changes = changes[np.linspace(0, len(changes) - 1, MOST_POINTS).astype(np.int64)]
-    counts = np.searchsorted(starts, changes, "right") - np.searchsorted(ends, changes, "right")
+    counts = before + np.searchsorted(starts, changes, "right") - np.searchsorted(ends, changes, "right")
     for at_ns, count in zip(changes.tolist(), counts.tolist(), strict=True):
         yield (
             f'{{"ph":"C","pid":{_CLIENT},"tid":0,"ts":{_us(at_ns - zero_ns)},"name":"in flight"'
             f',"args":{{"requests":{count}}}}},\n'
         )
+
+
+def _instants(folder: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each request was scheduled and done, ns."""
+    if folder.samples.is_file():
+        frame = read_columns(folder, "samples", ["scheduled_ns", "done_ns"])
+        return frame["scheduled_ns"].to_numpy(np.int64), frame["done_ns"].to_numpy(np.int64)
+    table = folder.read_table("samples", Sample)
+    return table.column("scheduled_ns").to_numpy(), table.column("done_ns").to_numpy()
 
 
 # --- the service -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from harness import __version__
-from harness.export.rows import Ledger, Shift, batches, samples, spans
+from harness.export.rows import Ledger, Shift, batches, samples, spans, window_of
 from harness.model import STAGES
 from harness.run_folder import RunFolder
 from harness.spans.otlp import KINDS
@@ -55,9 +55,10 @@ def lines(folder: RunFolder, request_ids: Sequence[int] | None = None, shift: Sh
     if request_ids is None:
         parts: Iterable[pa.Table] = spans(folder, None)
     else:
-        traces = [part.column("trace_id") for part in samples(folder, request_ids)]
-        wanted = pa.chunked_array(traces, pa.string()).combine_chunks() if traces else pa.array([], pa.string())
-        own = list(spans(folder, wanted))
+        asked = [part.select(["trace_id", "scheduled_ns", "done_ns"]) for part in samples(folder, request_ids)]
+        rows = [row for part in asked for row in part.to_pylist()]
+        wanted = pa.array(sorted({row["trace_id"] for row in rows}), pa.string())
+        own = list(spans(folder, wanted, window_of(rows)))
         parts = chain(own, batches(folder, own))
     for part in parts:
         yield from _service_lines(shift(part) if shift else part)
@@ -67,7 +68,7 @@ def lines(folder: RunFolder, request_ids: Sequence[int] | None = None, shift: Sh
 
 
 def _client_lines(folder: RunFolder, request_ids: Sequence[int] | None) -> Iterator[str]:
-    ledger = Ledger(folder)
+    ledger = Ledger(folder, request_ids)
     resource = _pairs({"service.name": "harness", "service.version": __version__, "harness.run_id": folder.run_id})
     head, tail = _request_of(resource, "harness")
     for part in samples(folder, request_ids):

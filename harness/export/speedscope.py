@@ -17,7 +17,7 @@ import pyarrow as pa
 from harness import __version__
 from harness.export.chosen import as_ids
 from harness.export.lanes import lanes
-from harness.export.rows import Shift, samples, spans
+from harness.export.rows import Shift, samples, spans, window_of
 from harness.run_folder import RunFolder
 from harness.views import Flame, FlameNode
 
@@ -81,7 +81,8 @@ def _requests(
     rows = {row["request_id"]: row for part in samples(folder, ids) for row in part.to_pylist()}
     below: dict[str, list[dict[str, Any]]] = {}
     if rows:
-        for part in spans(folder, pa.array(sorted({row["trace_id"] for row in rows.values()}), pa.string())):
+        traces = pa.array(sorted({row["trace_id"] for row in rows.values()}), pa.string())
+        for part in spans(folder, traces, window_of(rows.values())):
             for span in (shift(part) if shift else part).to_pylist():
                 below.setdefault(span["trace_id"], []).append(span)
     for number in ids:
