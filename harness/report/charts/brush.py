@@ -14,7 +14,7 @@ from harness.report.charts.parts import styled
 from harness.report.palette import IN_PAGE, Theme
 
 HEIGHT = 300
-TIME_BINS, LATENCY_BINS = 140, 90
+TIME_BINS, LATENCY_BINS = 120, 80
 """Finer than in a report, but still of a size: a specification of full cells stays below 150 kB."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import vl_convert
@@ -85,6 +86,11 @@ def svg_document(drawing: Drawing, theme: Theme = LIGHT) -> str:
 
 
 def _document(drawing: Drawing, theme: Theme) -> str:
-    """The specification with the colours of a theme in place of a page's variables."""
-    made = {**_declared(drawing.chart), "background": theme.surface, "padding": 16}
+    """The specification with its title, and the colours of a theme in place of a page's variables."""
+    title = {
+        "text": drawing.title, "subtitle": textwrap.wrap(drawing.note, 130), "anchor": "start", "color": theme.ink,
+        "subtitleColor": theme.ink_soft, "font": FONT, "subtitleFont": FONT, "fontSize": 15, "subtitleFontSize": 12,
+        "subtitleLineHeight": 16, "offset": 14, "frame": "group",
+    }  # fmt: skip
+    made = {**_declared(drawing.chart), "title": title, "background": theme.surface, "padding": 16}
     return in_colours(json.dumps(made), theme)

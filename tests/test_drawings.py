@@ -1,0 +1,190 @@
+"""Every chart with its words and figures: of any run, however little it measured; under names meant to break pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ci_builders import a_comparison, a_history
+from report_builders import a_ledger, a_summary, an_empty_summary
+from report_diagnosed import a_diagnosed_summary
+from report_hostile import ALL, LONG, SCRIPT, hostile_diagnosis
+
+from harness.findings import Summary
+from harness.report import charts, drawings
+from harness.report.drawings import KEYS, Drawing, draw, needs
+from harness.report.figures import interval, ms, share
+from harness.report.palette import DARK, LIGHT
+from harness.views import BaselineCurve, Views, VitalSeries
+
+VIEWS = Views(
+    vitals=(
+        VitalSeries("process.cpu.utilization", "1", "api 7", (0.0, 1.0, 2.0), (0.2, 0.9, 0.4)),
+        VitalSeries("harness.event_loop.lag", "s", "api 7", (0.0, 1.0), (0.001, 0.004)),
+    ),
+    baseline=BaselineCurve("earlier", (0.5, 0.1), (0.16, 0.25)),
+)
+
+
+def drawn(key: str, summary: Summary | None = None, ledger: pd.DataFrame | None = None, **changes: Any) -> Drawing:
+    found = draw(key, summary or a_diagnosed_summary(), a_ledger(400) if ledger is None else ledger, VIEWS, **changes)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_drawing_has_words_figures_and_a_valid_specification(key: str) -> None:
+    found = drawn(key)
+
+    assert found.key == key
+    assert len(found.label) > 20
+    assert found.table.rows
+    assert {len(row) for row in found.table.rows} == {len(found.table.columns)}
+    found.chart.to_dict()  # Altair checks it against Vega-Lite's schema
+    spec = charts.spec(found)
+    assert spec["width"] == "container"
+    assert "csv" not in json.dumps(spec)  # its reader is made with eval, which the pages forbid
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_drawing_is_made_of_the_columns_it_names(key: str) -> None:
+    ledger = a_ledger(400)
+    for name in ("phase", "split"):
+        ledger[name] = ledger[name].astype("category")
+
+    found = draw(key, a_diagnosed_summary(), ledger[list(needs(key))], VIEWS)
+
+    assert found is not None
+    assert found.table == drawn(key).table
+
+
+LEDGERS = {
+    "none": None, "no row": a_ledger(1).head(0), "one": a_ledger(1, failed=0.0, warmup=0.0),
+    "all failed": a_ledger(60, failed=1.0), "without end": a_ledger(60, failed=1.0).assign(latency_s=np.inf),
+    "all equal": a_ledger(60, failed=0.0).assign(latency_s=0.1, service_s=0.1),
+    "at once": a_ledger(60).assign(scheduled_ns=1_767_323_045_000_000_000),
+    "warm-up only": a_ledger(60).assign(phase="warmup"),
+    "nothing known of stages": a_ledger(60).assign(**{f"{s}_s": np.nan for s in ("queue", "inference", "upload")}),
+    "zero": a_ledger(60, failed=0.0).assign(latency_s=0.0, service_s=0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ledger", LEDGERS.values(), ids=LEDGERS.keys())
+def test_next_to_nothing_is_drawn_or_left_out(ledger: pd.DataFrame | None) -> None:
+    for key in KEYS:
+        found = draw(key, an_empty_summary(), ledger, Views())
+        if found is not None:
+            text = charts.inline_svg(found.chart, key)
+            assert not re.search(r"NaN|Infinity|undefined", text), key
+            json.dumps(charts.spec(found), allow_nan=False)
+
+
+@pytest.mark.parametrize("text", ALL, ids=lambda t: ascii(t[:12]))
+def test_no_name_breaks_out_of_a_chart(text: str) -> None:
+    summary = a_diagnosed_summary(**hostile_diagnosis(a_diagnosed_summary(), text))
+    models = tuple(dataclasses.replace(m, model=text) for m in summary.models)
+    slowest = tuple(dataclasses.replace(r, name=text) for r in summary.slowest)
+    views = Views(vitals=(VitalSeries(text, text, text, (0.0, 1.0), (1.0, 2.0)),),
+                  baseline=BaselineCurve(text, (0.5,), (0.1,)))  # fmt: skip
+    for key in KEYS:
+        found = draw(key, dataclasses.replace(summary, models=models, slowest=slowest), a_ledger(100), views)
+        if found is not None:
+            assert text != SCRIPT or "<script" not in charts.inline_svg(found.chart, key)
+            assert len(json.dumps(charts.spec(found))) < 60_000
+            assert max(len(cell) for row in found.table.rows for cell in row) < 400
+
+
+def test_lines_with_names_alike_once_shortened_stay_apart() -> None:
+    models = tuple(dataclasses.replace(m, model=LONG) for m in a_diagnosed_summary().models)
+    found = drawn("models", a_summary(models=models))
+
+    assert len({*re.findall(r'"label": "([^"]*)"', json.dumps(charts.spec(found)))}) == len(models)
+
+
+def test_the_figures_are_those_of_the_findings() -> None:
+    summary = a_diagnosed_summary()
+    assert summary.tail is not None
+
+    tail = dict((row[0], row[1]) for row in drawn("tail", summary).table.rows)
+    curve = {row[0]: row[1:3] for row in drawn("curve", summary).table.rows}
+
+    assert tail == {s.stage: share(s.share) for s in summary.tail.shares}
+    assert curve["p95"] == (ms(summary.latency.p95.value, 1), interval(summary.latency.p95, 1))
+    assert curve["p99"][1] == summary.latency.p99.refusal
+
+
+def test_a_failed_request_has_a_row_of_its_own_and_takes_no_scale() -> None:
+    ledger = a_ledger(100, failed=0.0, warmup=0.0)
+    ledger.loc[:4, ["ok", "latency_s"]] = [False, 30.0]
+    spec = json.dumps(charts.spec(drawn("latency", ledger=ledger)))
+
+    assert "failed" in spec
+    assert '"0,30000"' not in spec
+    assert "30000" not in spec
+
+
+def test_a_long_run_makes_a_small_specification_and_a_small_picture() -> None:
+    ledger = a_ledger(60_000)
+    for key in KEYS:
+        found = drawn(key, ledger=ledger)
+        assert len(json.dumps(charts.spec(found))) < 150_000
+        assert len(charts.inline_svg(found.chart, key)) < 400_000
+    assert len(json.dumps(charts.heatmap_spec(ledger))) < 150_000
+
+
+def test_the_fullest_heatmap_to_draw_a_selection_on_is_still_small() -> None:
+    rng = np.random.default_rng(2)
+    ledger = a_ledger(300_000, failed=0.0).assign(latency_s=10 ** rng.uniform(-3, 1, 300_000))
+
+    assert len(json.dumps(charts.heatmap_spec(ledger))) < 150_000
+
+
+def test_the_selection_is_named_and_there_is_none_without_an_answer() -> None:
+    spec = charts.heatmap_spec(a_ledger(100))
+
+    (params,) = [part["params"] for part in (spec, *spec["layer"]) if "params" in part]
+    assert params[0]["name"] == "brush"
+    assert params[0]["select"]["encodings"] == ["x", "y"]
+    assert charts.heatmap_spec(a_ledger(10, failed=1.0)) == {}
+
+
+def test_live_charts_are_fed_one_named_empty_data_set() -> None:
+    specs = charts.live_specs()
+
+    assert set(specs) == {"rate", "in_flight", "latency", "stages", "errors"}
+    for spec in specs.values():
+        assert '"name": "live"' in json.dumps(spec)
+        assert "datasets" not in spec
+
+
+def test_pictures_have_the_colours_of_their_theme() -> None:
+    found = drawn("tail")
+
+    assert charts.png(found, DARK, scale=1).startswith(b"\x89PNG")
+    text = charts.svg_document(found, LIGHT)
+    assert LIGHT.stages["queue"] in text
+    assert "var(" not in text
+
+
+def test_comparisons_and_histories_are_drawn() -> None:
+    made = [drawings.shift_chart(a_comparison()), drawings.delta_chart(a_comparison()), drawings.trend(a_history())]
+
+    assert [d.key for d in made if d is not None] == ["shift", "delta", "trend"]
+    for found in made:
+        assert found is not None
+        found.chart.to_dict()
+    assert made[0] is not None
+    assert made[0].table.rows[1][-1] == "needs 368 requests, has 240"
+
+
+def test_nothing_to_compare_is_no_drawing() -> None:
+    nothing = a_comparison(shifts=(), stages=(), tail=())
+
+    assert drawings.shift_chart(nothing) is None
+    assert drawings.delta_chart(nothing) is None
+    assert drawings.trend(a_history(rows=())) is None
