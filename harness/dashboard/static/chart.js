@@ -26,6 +26,9 @@ export async function chart(element, spec, { onBrush = null, patch = undefined }
     tooltip: { disableDefaultStyle: true },
     ...(patch === undefined ? {} : { patch }),
   });
+  // The figure around it has words and a table; its hundreds of marks have none.
+  for (const name of ["role", "aria-roledescription", "aria-label"]) element.removeAttribute(name);
+  element.querySelector("svg")?.setAttribute("aria-hidden", "true");
   if (onBrush) for (const name of brushes(spec)) listen(drawn.view, name, onBrush);
   return drawn.view;
 }
