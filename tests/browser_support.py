@@ -152,7 +152,8 @@ def open_page(browser: Browser) -> Iterator[Opener]:
     yield opened
     for context in contexts:
         context.close()
-    assert [what for watch in watches for what in watch.seen] == []
+    seen = [what for watch in watches for what in watch.seen]
+    assert not seen, "\n".join(seen)
 
 
 def screenshot(page: Page, name: str, *, whole: bool = True) -> Path:
