@@ -27,7 +27,7 @@ Examples:
 Formats:
   otlp        OTLP JSON lines: for an OpenTelemetry collector (otlpjsonfile), Jaeger, Tempo.
               Without a selection every request.
-  chrome      trace events in JSON: for Perfetto (ui.perfetto.dev). At most 50,000 requests.
+  chrome      trace events in JSON: for Perfetto. At most 50,000 requests.
   speedscope  requests and flame graphs: for speedscope. Without a selection the 5 slowest
               and 5 typical requests; at most 200.
   csv         samples, ledger, model_calls, waits, vitals. A text that a spreadsheet would
