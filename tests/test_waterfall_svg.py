@@ -164,11 +164,10 @@ def test_ticks_are_round(until_s: float, expected_ms: list[float]) -> None:
     assert [round(tick * 1e3, 6) for tick in ticks(0.0, until_s)] == expected_ms
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e6))
-def test_there_are_a_few_ticks_in_any_stretch(since: float, length: float) -> None:
+@given(st.floats(-10, 10), st.floats(1e-9, 1e6))
+def test_there_are_a_few_ticks_in_any_stretch(lengths_before: float, length: float) -> None:
+    since = lengths_before * length
     until = since + length
-    if until <= since:
-        return
     found = ticks(since, until)
 
     assert len(found) <= 9

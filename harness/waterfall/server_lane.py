@@ -162,8 +162,9 @@ def _gaps(few: Few, row: int, place: Place) -> list[tuple[int, int]]:
 
 
 def _gap(since: int, until: int, place: Place, frame: Frame) -> Bar:
-    ends = frame.seconds(place.here(since)), frame.seconds(place.here(until))
-    return Bar(Lane.SERVER, 1, UNCLAIMED, "other", *ends, place.slack_ns / 1e9)
+    begin = frame.seconds(place.here(since))
+    end = max(begin, frame.seconds(place.here(until)))  # a clock may have been stepped back meanwhile
+    return Bar(Lane.SERVER, 1, UNCLAIMED, "other", begin, end, place.slack_ns / 1e9)
 
 
 # --- without spans -----------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from harness.waterfall.placing import Few
 class SpanTree:
     """Rows of a forest: parents before their children, siblings by their begin.
 
-    The root is at depth 0 and whatever hangs in the air beside it at 1; without a root that is at 0. Circles are cut
-    open where they begin.
+    The root is at depth 0 and whatever hangs in the air beside it at 1; without a root that is at 0. Whatever is
+    in or under a circle has no parent.
     """
 
     order: tuple[int, ...]
@@ -37,8 +37,10 @@ class SpanTree:
         order: list[int] = []
         tops = [root] if root != NONE else []
         tops += [each for each in below.get(NONE, []) if each != root]
-        for top in (*tops, *by_begin):  # whoever is not reached from the top is in a circle
+        for top in tops:
             _walk(top, 0 if top == root else found.air, below, found, order)
+        for each in by_begin:  # in or under a circle: in the ledger, too, these have nobody above them
+            _walk(each, found.air, {}, found, order)
         return cls(tuple(order), found.depth, found.above, found.air)
 
     def kept(self, rows: Sequence[int], most: int, length: Callable[[int], int]) -> set[int]:
