@@ -11,7 +11,7 @@ import pandas as pd
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from harness.analysis.selection import ANSWERED, FAILED, Columns, Selection
+from harness.analysis.selection import ANSWERED, FAILED, OK, Columns, Selection
 from harness.analysis.selection_attributes import Kinds
 from harness.analysis.statistics.quantiles import quantile
 from harness.dashboard.library import open_run
@@ -119,9 +119,9 @@ def _shortcuts(columns: Columns) -> list[tuple[str, str, str]]:
     if len(latency):
         p95, low, high = (quantile(latency, p) for p in (_SLOWEST, *_TYPICAL))
         what = f"answered, {ms(p95, 3)} ms or more: from the p95 on"
-        found.append(("Slowest", written(Selection(least_s=p95, outcome="ok")), what))
+        found.append(("Slowest", written(Selection(least_s=p95, outcome=OK, phase=Phase.MEASURE.value)), what))
         what = f"answered, {ms(low, 3)} to {ms(high, 3)} ms: around the p50"
-        around = Selection(least_s=low, most_s=high, outcome="ok")
+        around = Selection(least_s=low, most_s=high, outcome=OK, phase=Phase.MEASURE.value)
         found.append(("Typical (p50)", written(around, View(order=ASCENDING)), what))
     if not columns.ok.all():
         found.append(("Failed", written(Selection(outcome=FAILED, phase=None)), "of all phases"))

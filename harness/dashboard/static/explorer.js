@@ -15,6 +15,7 @@ let view = null; // of the heatmap
 let order = {}; // sort, order and page of the table
 let asking = null;
 let typing = 0;
+let pointed = false; // whether the brush was last moved by the pointer, and not by the form
 
 function asked() {
   const query = new URLSearchParams();
@@ -103,10 +104,11 @@ function turn(changed) {
 // --- the brush -----------------------------------------------------------------------------------------------
 
 function brushed(ranges) {
+  if (!pointed) return; // it was drawn from the form, which may say what no brush can
   const before = new URLSearchParams(asked()).toString();
   for (const [field, names] of Object.entries(RANGES)) {
     const range = ranges[field];
-    if (range && says(field, range)) continue; // it was drawn from the form
+    if (range && says(field, range)) continue; // only the other side was moved
     const [low, high] = range ? rounded(field, range) : ["", ""];
     form.elements[names[0]].value = low;
     form.elements[names[1]].value = high;
@@ -145,6 +147,7 @@ function pixels(field) {
 }
 
 function drawBrush() {
+  pointed = false;
   if (!view) return;
   const x = pixels("t_s");
   const y = pixels("latency_ms");
@@ -159,6 +162,7 @@ function drawBrush() {
 
 async function draw() {
   const element = document.getElementById("heatmap");
+  element.addEventListener("pointerdown", () => (pointed = true), true);
   view = await drawFrom(element, `/api/runs/${run}/heatmap`, { onBrush: brushed });
   drawBrush();
 }
