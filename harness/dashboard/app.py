@@ -14,7 +14,7 @@ from harness.dashboard.comparing import Comparisons
 from harness.dashboard.concluding import Concluding
 from harness.dashboard.failures import answer_failures
 from harness.dashboard.listing import Listing
-from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs
+from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs, scraped
 from harness.dashboard.rendering import theme
 from harness.dashboard.security import Guard
 from harness.dashboard.settings import Settings
@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.concluding = Concluding()
     answer_failures(app)
     app.add_middleware(Guard, settings=settings)
-    for page in (runs, live, explorer, request, run, compare, capacity):
+    for page in (runs, live, explorer, request, run, compare, capacity, scraped):
         app.include_router(page.router)
     for router in (login.router, vega.router):
         app.include_router(router)

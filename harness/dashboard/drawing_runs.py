@@ -5,11 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from harness.dashboard.drawn import as_json
 from harness.dashboard.library import open_run
@@ -42,25 +38,11 @@ def drawn_chart(runs: Path, run_id: str, key: str, before: str | None) -> bytes:
 def _drawn(runs: Path, run_id: str, stamp: tuple[int, ...], key: str, before: str | None) -> bytes:
     del stamp  # a key: another one when the run was written again
     run = open_run(runs, run_id)
-    ledger = _ledger(run.folder, needs(key)) if needs(key) else None
+    columns = needs(key)
+    ledger = read_columns(run.folder, "ledger", columns) if columns else None
     views = Views(baseline=_curve_of(runs / before) if before else None)
     drawing = draw(key, run.summary, ledger, views)
     return _NOTHING if drawing is None else json.dumps(as_json(drawing)).encode()
-
-
-def _ledger(folder: RunFolder, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the ledger in the order of `scheduled_ns`, which the samples have. Raises RunFolderError."""
-    stored = [name for name in columns if name != "scheduled_ns"]
-    frame = read_columns(folder, "ledger", list(dict.fromkeys(["request_id", *stored])))
-    samples = read_columns(folder, "samples", ["request_id", "scheduled_ns"])
-    if not np.array_equal(frame["request_id"].to_numpy(), samples["request_id"].to_numpy()):
-        known = samples.drop_duplicates("request_id").set_index("request_id")["scheduled_ns"]
-        frame = frame[frame["request_id"].isin(known.index)]
-        samples = known.reindex(frame["request_id"]).to_frame()
-    frame = frame.assign(scheduled_ns=samples["scheduled_ns"].to_numpy(dtype=np.int64))
-    if not frame["scheduled_ns"].is_monotonic_increasing:
-        frame = frame.sort_values("scheduled_ns", kind="stable", ignore_index=True)
-    return frame[list(columns)]
 
 
 def _curve_of(path: Path) -> BaselineCurve | None:
