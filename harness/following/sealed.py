@@ -83,7 +83,9 @@ def _samples(folder: RunFolder) -> pd.DataFrame:
         texts = [read[name].astype(object).where(read[name].notna(), None) for name in ("error", "failed_checks")]
         bad = np.flatnonzero(texts[0].notna() | texts[1].notna())
         what = np.full(len(read), None, np.object_)
-        what[bad] = failures(pa.Table.from_pandas(read.iloc[bad].assign(error=texts[0], failed_checks=texts[1])))
+        what[bad] = failures(
+            pa.Table.from_pandas(read.iloc[bad].assign(error=texts[0].iloc[bad], failed_checks=texts[1].iloc[bad]))
+        )
         kept = {"scheduled_ns": read["scheduled_ns"], "done_ns": read["done_ns"], "what": what}
         found = pd.DataFrame({**kept, "status": read["status"].astype("Int64")}).set_index(read["request_id"])
         return found[~found.index.duplicated()]

@@ -70,7 +70,7 @@ def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> 
         growth=work_text.growth_lines(summary),
         growth_levels=work_text.growth_levels(summary),
         others=[_run_line(each, slos) for each in same],
-        drawings=dict.fromkeys((*KEYS, "load")),  # the load curve is drawn in the browser
+        drawings=dict.fromkeys(KEYS),  # the load curve is drawn in the browser
     )
 
 

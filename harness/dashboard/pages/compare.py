@@ -17,7 +17,7 @@ from harness.dashboard.library import open_run, run_names
 from harness.dashboard.rendering import page
 from harness.errors import RunFolderError, UsageError
 from harness.report import compare_text
-from harness.report.drawings import Drawing
+from harness.report.drawings import Drawing, delta_chart, shift_chart
 from harness.report.verdict_text import verdict_line
 from harness.stored_run import StoredRun
 
@@ -25,7 +25,7 @@ router = APIRouter()
 
 MOST_CHOICES = 500
 """Runs that can be chosen from a list; others are named in the address."""
-_CHARTS: dict[str, Callable[[CompareFindings], Drawing | None]] = {}
+_CHARTS: dict[str, Callable[[CompareFindings], Drawing | None]] = {"shift": shift_chart, "delta": delta_chart}
 
 
 @dataclass(frozen=True, slots=True)
