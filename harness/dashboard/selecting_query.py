@@ -120,7 +120,7 @@ def _number(asked: Mapping[str, str], name: str) -> float | None:
 
 
 def _scaled(value: float | None, divisor: float) -> float | None:
-    return None if value is None else value / divisor
+    return None if value is None else round(value / divisor, 12)  # the number that the text means, not its neighbour
 
 
 def _whole(asked: Mapping[str, str], name: str) -> int | None:
