@@ -30,7 +30,7 @@ PART_ROWS = 1 << 19
 """Rows read at a time of a table that may be too large to hold."""
 
 _WRITTEN_ROWS = 1 << 16
-"""Rows written at a time when a table is sealed: small enough to hold, large enough to compress and to skip."""
+"""Rows written at a time: few enough to hold and to find one of them in, enough to compress and to skip."""
 
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z-")
 _NOT_A_RUN = "name a folder that `harness run` wrote, e.g. runs/20260131T120000Z-my-scenario, or runs/ for the newest"
@@ -128,8 +128,11 @@ class RunFolder:
             raise RunFolderError(f"{path} cannot be read: {_reason(error)}", "restore the file from a copy") from error
 
     def write_table(self, name: str, table: pa.Table) -> Path:
-        """Write `<name>.parquet`."""
-        return self._replace(f"{name}.parquet", lambda file: pq.write_table(table, file, compression="zstd"))
+        """Write `<name>.parquet`, in row groups of which a single row can be read."""
+        return self._replace(
+            f"{name}.parquet",
+            lambda file: pq.write_table(table, file, compression="zstd", row_group_size=_WRITTEN_ROWS),
+        )
 
     def read_table(self, name: str, row_type: type) -> pa.Table:
         """A table as stored: from Parquet, else what a run that was killed left in its chunks, else empty."""
