@@ -55,14 +55,16 @@ def test_a_failed_request_takes_the_slowest_rank_of_the_curve() -> None:
 
 
 def test_stage_shares_of_a_slice_add_up_to_the_whole() -> None:
-    shares = binning.stage_shares(a_ledger(400))
+    shares = binning.stage_shares(binning.split_rows(a_ledger(400)))
 
     assert shares.groupby("t_s")["share"].sum().round(9).eq(1.0).all()
     assert "transfer" not in set(shares["stage"])
 
 
 def test_transfer_stays_whole_where_its_parts_are_not_known() -> None:
-    shares = binning.stage_shares(a_ledger(400).assign(upload_s=np.nan, download_s=np.nan, split="durations"))
+    shares = binning.stage_shares(
+        binning.split_rows(a_ledger(400).assign(upload_s=np.nan, download_s=np.nan, split="durations"))
+    )
 
     assert "transfer" in set(shares["stage"])
     assert not {"connect", "upload", "download"} & set(shares["stage"])
@@ -76,7 +78,7 @@ def test_slices_count_each_request_once_and_show_empty_ones() -> None:
 
 
 def test_a_chart_also_draws_outside_a_page() -> None:
-    drawn = charts.svg(charts.stages_over_time(binning.stage_shares(a_ledger()), LIGHT))
+    drawn = charts.svg(charts.stages_over_time(binning.stage_shares(binning.split_rows(a_ledger())), LIGHT))
 
     assert LIGHT.stages["inference"] in drawn
     assert "var(" not in drawn

@@ -17,7 +17,7 @@ from harness.report.binning.rows import (
     slices,
     unmeasured_bands,
 )
-from harness.report.binning.shares import LEAST_PER_SHARE_BIN, SHARE_BINS, shown_stages, stage_shares, tail_shares
+from harness.report.binning.shares import LEAST_PER_SHARE_BIN, SHARE_BINS, split_rows, stage_shares, tail_shares
 from harness.report.binning.vitals import thinned
 
 MOST_POINTS = 1500
@@ -39,9 +39,9 @@ __all__ = [
     "heatmap_cells",
     "requests_over_time",
     "scheduled_rate",
-    "shown_stages",
     "since_start",
     "slices",
+    "split_rows",
     "stage_shares",
     "survival_curves",
     "tail_shares",

@@ -83,7 +83,9 @@ def _stages(theme: Theme) -> dict[str, Any]:
                 "series:N",
                 title=None,
                 scale=alt.Scale(domain=names, range=[theme.stages[s] for s in names]),
-                legend=alt.Legend(labelExpr=f"datum.label == 'queue_est' ? '{stage_label('queue_est')}' : datum.label"),
+                legend=alt.Legend(
+                    columns=6, labelExpr=f"datum.label == 'queue_est' ? '{stage_label('queue_est')}' : datum.label"
+                ),
             ),
             order=alt.Order("order:Q"),
             tooltip=["series:N", alt.Tooltip("value:Q", format=",.4~r", title="ms")],

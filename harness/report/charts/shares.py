@@ -27,7 +27,8 @@ def stages_over_time(shares: pd.DataFrame, theme: Theme = IN_PAGE, of: str = "th
             x=seconds_axis("t_s:Q", alt.Scale(nice=False)),
             y=alt.Y("share:Q", stack="zero", title=f"share of {of}", scale=alt.Scale(domain=[0, 1]),
                     axis=alt.Axis(format=".0%", tickCount=5)),
-            color=alt.Color("stage:N", title=None, sort=labels, scale=alt.Scale(domain=labels, range=colours)),
+            color=alt.Color("stage:N", legend=alt.Legend(title=None, columns=6), sort=labels,
+                            scale=alt.Scale(domain=labels, range=colours)),
             order=alt.Order("place:Q"),
             tooltip=[
                 alt.Tooltip("stage:N", title="stage"),

@@ -16,7 +16,8 @@ TABLE_ROWS = 12
 
 def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = IN_PAGE) -> Drawing | None:
     """What part of the mean latency each stage took, over time."""
-    shares = binning.stage_shares(ledger)
+    rows = binning.split_rows(ledger)
+    shares = binning.stage_shares(rows)
     if shares.empty:
         return None
     return Drawing(
@@ -25,13 +26,14 @@ def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = I
         label="Share of each stage in the mean latency over the measured phase, as a stacked area.",
         note="Measured, ok requests with a server half. The first stage of the legend lies at the bottom.",
         chart=charts.stages_over_time(shares, theme),
-        table=_table("Share of the mean latency by time", binning.stage_shares(ledger, TABLE_ROWS)),
+        table=_table("Share of the mean latency by time", binning.stage_shares(rows, TABLE_ROWS)),
     )
 
 
 def stages_tail_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = IN_PAGE) -> Drawing | None:
     """The same of the slowest requests of each moment."""
-    shares = binning.tail_shares(ledger)
+    rows = binning.split_rows(ledger)
+    shares = binning.tail_shares(rows)
     if shares.empty:
         return None
     return Drawing(
@@ -42,7 +44,7 @@ def stages_tail_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Them
         f"{int(shares['requests'].min()):,} or more. The first stage of the legend lies at the bottom.",
         chart=charts.stages_over_time(shares, theme, of="the latency of the slowest"),
         table=_table(
-            "Share of the mean latency of the slowest requests by time", binning.tail_shares(ledger, TABLE_ROWS)
+            "Share of the mean latency of the slowest requests by time", binning.tail_shares(rows, TABLE_ROWS)
         ),
     )
 
