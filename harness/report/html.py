@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -13,9 +12,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.findings import Summary, Verdict
-from harness.report import figures, gains_text, said, steps_text, why, work_text
+from harness.report import gains_text, said, steps_text, templating, why, work_text
 from harness.report.definitions import GROUPS
-from harness.report.figures import decimals_for, ms
 from harness.report.health_text import generator_line, shows_workers, stamps_line
 from harness.report.lights import lights
 from harness.report.lines import (
@@ -33,10 +31,8 @@ from harness.report.lines import (
 )
 from harness.report.page_lead import slo_lines, tiles
 from harness.report.page_requests import groups, legend, mean_bar
-from harness.report.palette import DARK, LIGHT, css_variables, stage_variable
-from harness.report.text import visible
+from harness.report.palette import DARK, LIGHT, css_variables
 from harness.report.verdict_text import reason_lines, tone_of, verdict_line, warning_lines
-from harness.units import format_duration
 from harness.views import Flame, Views
 
 if TYPE_CHECKING:  # the chart library doubles the time to import this module
@@ -55,18 +51,25 @@ def render(summary: Summary, ledger: pd.DataFrame | None, views: Views = NO_VIEW
         _environment()
         .get_template("report.html.j2")
         .render(
-            summary=summary,
-            **_lead(summary),
-            **_why(summary),
-            **_tables(summary),
-            **_single(summary, views),
+            **context(summary, views),
             drawings=dict.fromkeys(PLACED) | drawn,
             more_drawings=[drawing for key, drawing in drawn.items() if key not in PLACED],
-            definitions=GROUPS,
             light_variables=Markup(css_variables(LIGHT)),  # noqa: S704 - constants of ours
             dark_variables=Markup(css_variables(DARK)),  # noqa: S704 - constants of ours
         )
     )
+
+
+def context(summary: Summary, views: Views = NO_VIEWS) -> dict[str, Any]:
+    """What the templates of a run say, all but its charts, by name."""
+    return {
+        "summary": summary,
+        **_lead(summary),
+        **_why(summary),
+        **_tables(summary),
+        **_single(summary, views),
+        "definitions": GROUPS,
+    }
 
 
 def _lead(summary: Summary) -> dict[str, object]:
@@ -165,31 +168,9 @@ def _drawings(summary: Summary, ledger: pd.DataFrame | None, views: Views) -> di
     return {key: drawing for key, drawing in found.items() if drawing is not None}
 
 
-_FIGURES = tuple("0123456789-–±≥≤∞")
-"""What a cell begins with that is set as a figure; an empty one is, too."""
-
-
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "visible": visible,
-        "duration": format_duration,
-        "share": figures.share,
-        "in_unit": figures.in_unit,
-        "observed": figures.observed,
-        "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
-        "kind": lambda cell: "num" if not cell or cell.startswith(_FIGURES) else "wide",
-        "percent": lambda part: f"{part * 100:.3f}%",
-    }
-    environment.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}
-    return environment
+    return templating.environment()
 
 
 def _instant(ns: int) -> str:

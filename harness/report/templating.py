@@ -15,6 +15,9 @@ from harness.units import format_duration
 TEMPLATES = Path(__file__).parent / "templates"
 """Of the report, whose partials other pages may include."""
 
+_FIGURES = tuple("0123456789-–±≥≤∞")
+"""What a cell begins with that is set as a figure; an empty one is, too."""
+
 
 def environment(*before: Path) -> jinja2.Environment:
     """Templates of the folders `before`, then those of the report, with the filters and globals that they use."""
@@ -32,6 +35,7 @@ def environment(*before: Path) -> jinja2.Environment:
         "in_unit": figures.in_unit,
         "observed": figures.observed,
         "ms": lambda seconds: ms(seconds, decimals_for(seconds)),
+        "kind": lambda cell: "num" if not cell or cell.startswith(_FIGURES) else "wide",
         "percent": lambda part: f"{part * 100:.3f}%",
     }
     made.globals |= {"stage_variable": stage_variable, "beyond": figures.beyond}

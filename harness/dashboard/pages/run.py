@@ -17,7 +17,6 @@ from harness.dashboard.rendering import page
 from harness.errors import RunFolderError
 from harness.following import is_on
 from harness.report import html
-from harness.report.definitions import GROUPS
 from harness.report.drawings import KEYS
 from harness.tags import read_tags
 
@@ -53,18 +52,13 @@ def run(request: Request, run_id: str) -> Response:
     stored = open_run(runs, run_id)
     summary = stored.summary
     context: dict[str, Any] = {
-        **html._lead(summary),
-        **html._why(summary),
-        **html._tables(summary),
-        **html._single(summary, html.NO_VIEWS),
+        **html.context(summary),
         "run_id": run_id,
-        "summary": summary,
         "label": stored.record.get("label"),
         "tags": read_tags(stored.folder),
         "drawings": dict.fromkeys((*html.PLACED, *KEYS)),  # the browser draws them
         "more_drawings": [],
         "more_charts": [key for key in KEYS if key not in html.PLACED],
-        "definitions": GROUPS,
         "files": [file for file in FILES if _is_there(runs, run_id, file)],
         "before": _before(request, run_id),
     }
