@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from harness.conclude import Conclusion
 from harness.errors import RunFolderError
-from harness.evidence.vitals import vitals_of
+from harness.evidence.vitals import possible_vitals, vitals_of
 from harness.findings import RequestRow
 from harness.flames import call_profiles, span_flames
-from harness.model import Phase, Scenario
+from harness.model import Phase, Scenario, Vital
 from harness.run_folder import RunFolder
 from harness.tables import read_columns
 from harness.views import BaselineCurve, Flame, Views, VitalSeries, Waterfall
-from harness.waterfall import of_requests
+from harness.waterfall import of_requests, read_clock
 from harness.windows import Offsets
 
 MOST_POINTS = 240
@@ -30,6 +30,7 @@ MOST_POINTS = 240
 CURVE_POINTS = 200
 _BARS = 120
 _MOST_SERIES = 60
+_OFTEN_NS = 1_000_000_000
 _NOT_OVER_TIME = {"harness.spans.started", "harness.spans.exported", "harness.spans.lost"}
 """Counted since the process began: a line that only rises says nothing about a run."""
 
@@ -88,15 +89,37 @@ def vital_series(conclusion: Conclusion) -> tuple[VitalSeries, ...]:
     frame = seen.evidence.vitals
     if frame is None:
         frame = vitals_of(seen.vitals, seen.joined.halves, seen.ledger)
-    frame = frame[~frame["name"].isin(_NOT_OVER_TIME) & frame["process"].notna()]
-    scheduled = seen.samples.column("scheduled_ns")
-    if frame.empty or not len(scheduled):
-        return ()
     units = dict(zip(seen.vitals.column("name").to_pylist(), seen.vitals.column("unit").to_pylist(), strict=True))
-    zero = pc.min(scheduled).as_py()
+    return _each_series(frame, units, pc.min(seen.samples.column("scheduled_ns")).as_py())
+
+
+def stored_vitals(folder: RunFolder) -> tuple[VitalSeries, ...]:
+    """As `vital_series`, of a stored run whose requests are not read: its clocks are those of clock.json.
+
+    Of several hosts nobody can say which one a process was on: none is drawn where that would move it by more than a
+    second, how often processes tell their vitals. Raises RunFolderError.
+    """
+    told = folder.read_table("vitals", Vital)
+    offsets = [offset.offset_ns for _, offset in read_clock(folder) or () if offset is not None]
+    if not told.num_rows or (len(offsets) > 1 and max(map(abs, offsets)) > _OFTEN_NS):
+        return ()
+    frame = possible_vitals(told)
+    frame["at_ns"] -= offsets[0] if len(offsets) == 1 else 0
+    scheduled = read_columns(folder, "samples", ["scheduled_ns"])["scheduled_ns"]
+    units = {
+        row["name"]: row["unit"]
+        for row in told.select(["name", "unit"]).group_by(["name", "unit"]).aggregate([]).to_pylist()
+    }
+    return _each_series(frame, units, int(scheduled.min()) if len(scheduled) else None)
+
+
+def _each_series(frame: pd.DataFrame, units: Mapping[str, str], zero: int | None) -> tuple[VitalSeries, ...]:
+    frame = frame[~frame["name"].isin(_NOT_OVER_TIME) & frame["process"].notna()]
+    if frame.empty or zero is None:
+        return ()
     groups = list(frame.groupby(["name", "process"], sort=True))[:_MOST_SERIES]
     return tuple(
-        _series(str(name), units[name], str(process), (rows["at_ns"].to_numpy() - zero) / 1e9, rows["value"])
+        _series(str(name), units[str(name)], str(process), (rows["at_ns"].to_numpy() - zero) / 1e9, rows["value"])
         for (name, process), rows in groups
     )
 

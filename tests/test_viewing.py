@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from harness.clock import ClockOffset
 from harness.conclude import Conclusion
 from harness.errors import RunFolderError
 from harness.model import Vital
 from harness.run_folder import RunFolder
-from harness.viewing import MOST_POINTS, baseline_curve, views_of
+from harness.viewing import MOST_POINTS, baseline_curve, stored_vitals, views_of
+from harness.waterfall import write_clock
 from tests import simulated_queues as queues
 from tests import stored_queues
 from tests.builders import T0, table
@@ -104,6 +106,25 @@ def test_many_points_become_means_and_of_durations_the_longest(tmp_path: Path) -
     assert max(lag.values) == 1.0
     assert cpu.values == pytest.approx([0.5] * MOST_POINTS, abs=0.15)
     assert list(lag.at_s) == sorted(lag.at_s)
+
+
+def test_a_stored_run_tells_its_vitals_without_being_concluded(tmp_path: Path) -> None:
+    folder = store(tmp_path, [a_sample(scheduled_ns=at(-500))], a_chain())
+    vitals(folder, *((s, "harness.event_loop.lag", s / 1000, "s") for s in range(2 * MOST_POINTS)))
+
+    assert stored_vitals(folder) == shown(folder)[1].vitals
+
+
+@pytest.mark.parametrize(("hosts", "found"), [((3,), [-2.0]), ((0.5, 0.2), [1.0]), ((3, 0), [])])
+def test_stored_vitals_stand_on_our_clock_as_far_as_hosts_are_told_apart(
+    tmp_path: Path, hosts: tuple[float, ...], found: list[float]
+) -> None:
+    folder = store(tmp_path, [a_sample(scheduled_ns=T0)])
+    vitals(folder, (1, "process.cpu.utilization", 0.25, "1"))
+    ahead = [(f"host-{n}", ClockOffset(round(s * SECOND_NS), 0, False, 0, 9)) for n, s in enumerate(hosts)]
+    write_clock(folder, tuple(ahead))
+
+    assert [each.at_s[0] for each in stored_vitals(folder)] == found
 
 
 def test_what_only_rises_and_what_nobody_owns_is_no_line_over_time(tmp_path: Path) -> None:

@@ -18,12 +18,18 @@ _LARGEST = 1e15
 
 def vitals_of(vitals: pa.Table, halves: Halves, ledger: Ledger) -> pd.DataFrame:
     """COLUMNS of the rows of model.Vital; figures that cannot be are left out."""
+    frame = possible_vitals(vitals)
+    frame["at_ns"] -= frame["process"].map(_offsets(halves, ledger)).fillna(0).astype(np.int64)
+    return frame
+
+
+def possible_vitals(vitals: pa.Table) -> pd.DataFrame:
+    """As `vitals_of`, on the clock of each process."""
     told = vitals.select(["at_ns", "service", "pid", "name", "value"])
     possible = pc.less_equal(pc.abs(told.column("value")), _LARGEST)  # not so: NaN, infinity, damage
     frame: pd.DataFrame = told.filter(pc.fill_null(possible, False)).to_pandas()
     whose = zip(frame["service"], frame["pid"], strict=True)
     frame["process"] = [process_name(service, None if pd.isna(pid) else int(pid)) for service, pid in whose]
-    frame["at_ns"] -= frame["process"].map(_offsets(halves, ledger)).fillna(0).astype(np.int64)
     return frame[COLUMNS]
 
 
