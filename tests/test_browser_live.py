@@ -46,6 +46,7 @@ def test_a_run_is_started_watched_to_its_end_and_shown(url: str, open_page: Open
     page.wait_for_selector("#over a[href^='/runs/']", timeout=60_000)
     page.click("#over a[href^='/runs/']")
     page.wait_for_url("**/runs/*")
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
     page.wait_for_selector("[data-chart] svg")
     assert page.locator(".failed-here").count() == 0
 

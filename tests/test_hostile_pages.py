@@ -33,7 +33,7 @@ LOOK = """() => ({
         (e) => [...e.attributes].some((a) => /^on/i.test(a.name))).length,
     addresses: [...document.querySelectorAll("[href],[src],[action]")].map(
         (e) => e.getAttribute("href") ?? e.getAttribute("src") ?? e.getAttribute("action")),
-    framed: document.querySelectorAll("iframe, object, embed, base, meta[http-equiv]").length,
+    framed: document.querySelectorAll("iframe, object, embed, base, meta[http-equiv=refresh i]").length,
     title: document.title,
     text: document.body.textContent.slice(0, 2000000),
 })"""
