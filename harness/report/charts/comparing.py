@@ -99,12 +99,12 @@ def deltas(rows: Sequence[StageDelta], theme: Theme = IN_PAGE) -> AnyChart:
         made.transform_filter("isValid(datum.mean)").mark_bar().encode(x=x, y=y, color=colour, tooltip=tooltip),
         known.mark_rule(color=theme.ink, strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
         zero_rule(theme),
-        made.transform_filter("isValid(datum.tail)")
-        .mark_point(
+    ]
+    if any(r.tail is not None for r in rows):
+        diamond = made.transform_filter("isValid(datum.tail)").mark_point(
             shape="diamond", size=80, filled=True, fill=theme.surface, stroke=theme.ink, strokeWidth=1.5, opacity=1
         )
-        .encode(x=alt.X("tail:Q"), y=y, tooltip=tooltip),
-    ]
+        layers.append(diamond.encode(x=alt.X("tail:Q"), y=y, tooltip=tooltip))
     return styled(layers, theme, lines_height(len(rows)))
 
 
