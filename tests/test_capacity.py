@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.analysis.capacity import capacity
@@ -100,3 +102,39 @@ def test_what_a_step_cannot_answer_is_left_out_and_named(expression: str) -> Non
 
 def test_a_step_without_a_request_is_no_level() -> None:
     assert capacity([], P95, closed_loop=False).levels == ()
+
+
+def test_two_steps_at_one_level_confirm_it_only_when_none_failed() -> None:
+    found = capacity([step(0, 5), step(1, 10), step(2, 10, (0.5, 0.4, 0.6))], P95, closed_loop=False)
+
+    assert (found.confirmed, found.broken) == (5, 10)
+
+
+def test_a_percentile_among_failed_requests_misses_any_limit() -> None:
+    """Of 300 requests a fifth failed, surely more than a twentieth."""
+    refused = step(0, 10, None, failed=(0.2, 0.16, 0.25))
+    found = capacity([refused, step(1, 20)], P95, closed_loop=False)
+
+    assert (found.confirmed, found.broken) == (None, 10)
+    assert found.levels[0].reason == "p95(latency) < 200ms: 20% failed, so it lies among these"
+
+
+def test_a_few_failed_requests_leave_a_percentile_undecided() -> None:
+    assert verdicts(step(0, 10, None, failed=(0.06, 0.03, 0.1))) == [Verdict.NOT_ENOUGH_DATA]
+
+
+def test_a_mean_of_a_step_with_failed_requests_is_missed_as_in_the_gate() -> None:
+    slos = parse_slos("mean(latency) < 200ms")
+
+    found = capacity([step(0, 10), replace(step(1, 20), ok=297)], slos, closed_loop=False)
+
+    assert (found.confirmed, found.broken) == (10, 20)
+    assert found.levels[1].reason == "mean(latency) < 200ms: 3 failed requests, which a mean would hide"
+
+
+def test_a_ramp_is_at_no_level() -> None:
+    found = capacity([step(0, 10), step(1, 50)], P95, closed_loop=False, ramps={1})
+    only = capacity([step(0, 10)], P95, closed_loop=False, ramps={0})
+
+    assert (found.confirmed, len(found.levels)) == (10, 1)
+    assert only.sentence.startswith("No load step stayed at one level")

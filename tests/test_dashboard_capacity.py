@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from harness.dashboard import holding
+from harness.slo import parse_slos
 from tests import shown_runs
 from tests.dashboard_support import dashboard
 
@@ -53,6 +58,25 @@ def test_a_scenario_without_steps_is_refused_with_the_nearest(client: httpx.Clie
 
     assert answer.status_code == 400
     assert "read-receipts" in answer.text
+
+
+def test_a_scenario_that_was_only_run_at_one_level_says_how_to_step(client: httpx.Client) -> None:
+    page = client.get("/capacity", params={"scenario": "queue"}).raise_for_status().text
+
+    assert "No run of several load steps yet of queue" in re.sub(r"<[^>]*>", "", page)
+
+
+def test_a_ramp_is_no_level_of_a_stepped_run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    copied = tmp_path / shown_runs.STEPS
+    shutil.copytree(shown_runs.shared_runs(tmp_path_factory) / shown_runs.STEPS, copied)
+    record = json.loads((copied / "run.json").read_text())
+    record["plan"]["load"]["steps"][2]["to"] = 900.0
+    (copied / "run.json").write_text(json.dumps(record))
+
+    (run,) = holding.stepped_runs(tmp_path)
+
+    assert run.ramps == {2}
+    assert [each.step for each in run.holds(parse_slos("p95(latency) < 1h")).levels] == [0, 1]
 
 
 def test_without_any_stepped_run_the_page_says_how_to_make_one(tmp_path: Path) -> None:

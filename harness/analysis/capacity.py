@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from harness.diagnosis import Steadiness, StepFindings
 from harness.estimates import Estimate
@@ -14,14 +14,18 @@ from harness.views import CapacityFindings, LevelFindings
 _PERCENTILES = ("p50", "p90", "p95", "p99", "mean")
 
 
-def capacity(steps: Sequence[StepFindings], slos: Sequence[Slo], closed_loop: bool) -> CapacityFindings:
+def capacity(
+    steps: Sequence[StepFindings], slos: Sequence[Slo], closed_loop: bool, ramps: Collection[int] = ()
+) -> CapacityFindings:
     """The highest level that met every SLO that can be asked of a step, while no lower one failed.
 
-    A percentile is met where its whole interval is within the limit, and missed where none of it is; an unstable step
-    has no percentiles and misses them all. Each step is judged at its own 95 %: of twenty steps one may be wrong.
+    A percentile is met where its whole interval is within the limit, and missed where none of it is, or where it lies
+    among requests that failed; an unstable step has no percentiles and misses them all. Each step is judged at its own
+    95 %: of twenty steps one may be wrong. A step of `ramps` goes through many levels and says nothing of any.
     """
     judged = tuple(slo for slo in slos if _of_a_step(slo))
-    ordered = sorted((step for step in steps if step.scheduled), key=lambda step: (step.level, step.step))
+    at_one_level = (step for step in steps if step.scheduled and step.step not in ramps)
+    ordered = sorted(at_one_level, key=lambda step: (step.level, step.step))
     levels = tuple(_level(step, judged) for step in ordered) if judged else ()
     broken = next((each.level for each in levels if each.verdict is Verdict.FAILED), None)
     held = [each.level for each in levels if each.verdict is Verdict.PASSED]
@@ -33,7 +37,9 @@ def capacity(steps: Sequence[StepFindings], slos: Sequence[Slo], closed_loop: bo
         judged=tuple(slo.expression for slo in judged),
         left_out=tuple(slo.expression for slo in slos if slo not in judged),
         closed_loop=closed_loop,
-        sentence=_sentence(levels, confirmed, broken, _users if closed_loop else format_rate),
+        sentence=_sentence(levels, confirmed, broken, _users if closed_loop else format_rate)
+        if levels or not judged
+        else "No load step stayed at one level and had requests: nothing can be said of a level.",
     )
 
 
@@ -62,7 +68,19 @@ def _judged(step: StepFindings, slo: Slo) -> tuple[Verdict, str]:
         return _against(slo, step.failed, format_share)
     if step.state is Steadiness.UNSTABLE:
         return Verdict.FAILED, f"{slo.expression}: more requests come than are answered, so the latency only grows"
-    return _against(slo, getattr(step.latency, slo.statistic), format_duration)
+    return _failures_alone(step, slo) or _against(slo, getattr(step.latency, slo.statistic), format_duration)
+
+
+def _failures_alone(step: StepFindings, slo: Slo) -> tuple[Verdict, str] | None:
+    """Failed requests that miss the SLO, however fast the others are: they are slower than any limit."""
+    lost = step.scheduled - step.ok
+    if slo.quantile is None:
+        if not lost:
+            return None
+        return Verdict.FAILED, f"{slo.expression}: {format_count(lost)} failed requests, which a mean would hide"
+    if step.failed.low is None or step.failed.low <= 1.0 - slo.quantile:
+        return None
+    return Verdict.FAILED, f"{slo.expression}: {format_share(step.failed.value)} failed, so it lies among these"
 
 
 def _against(slo: Slo, found: Estimate, shown: Callable[[float | None], str]) -> tuple[Verdict, str]:

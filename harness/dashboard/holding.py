@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from harness.stored_run import StoredRun
 from harness.views import CapacityFindings
 
 MOST_RUNS = 60
-"""Of a scenario, the newest."""
+"""Of all scenarios, or of one: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,12 @@ class Stepped:
 
     run_id: str
     summary: Summary
+    ramps: frozenset[int]  # steps that go from one level to another
+
+    @classmethod
+    def of(cls, run: StoredRun) -> Stepped:
+        steps = run.record["plan"]["load"]["steps"]
+        return cls(run.folder.run_id, run.summary, frozenset(i for i, s in enumerate(steps) if s.get("to") is not None))
 
     @property
     def closed_loop(self) -> bool:
@@ -34,19 +40,19 @@ class Stepped:
     def holds(self, slos: Sequence[Slo] = ()) -> CapacityFindings:
         """Its steps against its own SLOs, or against those that are given."""
         own = [slo for each in self.summary.slo for slo in parse_slos(each.expression)]
-        return capacity(self.summary.steps, list(slos) or own, self.closed_loop)
+        return capacity(self.summary.steps, list(slos) or own, self.closed_loop, self.ramps)
 
 
-def stepped_runs(runs: Path) -> list[Stepped]:
-    """The newest runs of several load steps, newest first; what cannot be read is left out."""
+def stepped_runs(runs: Path, names: Iterable[str] | None = None) -> list[Stepped]:
+    """The newest runs of several load steps, of all or of those `names`, newest first; unreadable ones are left out."""
     found: list[Stepped] = []
-    for name in run_names(runs):
+    for name in run_names(runs) if names is None else names:
         try:
-            summary = _summary(name, *_stamp(runs / name))
+            run = _stepped(name, *_stamp(runs / name))
         except (RunFolderError, OSError):
             continue
-        if summary is not None:
-            found.append(Stepped(name, summary))
+        if run is not None:
+            found.append(run)
         if len(found) == MOST_RUNS:
             break
     return found
@@ -56,12 +62,12 @@ def _stamp(path: Path) -> tuple[Path, int]:
     return path.parent, (path / "summary.json").stat().st_mtime_ns
 
 
-@functools.lru_cache(maxsize=4096)
-def _summary(run_id: str, runs: Path, stamp: int) -> Summary | None:
-    """The summary of a run of several load steps; None of another one, which is not kept in memory."""
+@functools.lru_cache(maxsize=1024)
+def _stepped(run_id: str, runs: Path, stamp: int) -> Stepped | None:
+    """A run of several load steps; None of another one, which is not kept in memory."""
     del stamp  # a key: the file is another one when it changes
     text = (runs / run_id / "summary.json").read_text(encoding="utf-8", errors="replace")
     if text.count('"settled_after_s"') < 2:  # of each step one: a thousand other runs need not be read in full
         return None
-    run: StoredRun = open_run(runs, run_id)
-    return run.summary if sum(step.scheduled > 0 for step in run.summary.steps) > 1 else None
+    run = open_run(runs, run_id)
+    return Stepped.of(run) if sum(step.scheduled > 0 for step in run.summary.steps) > 1 else None

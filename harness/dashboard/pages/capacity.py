@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from harness.dashboard.holding import Stepped, stepped_runs
 from harness.dashboard.library import open_run
+from harness.dashboard.listing import Listing
 from harness.dashboard.rendering import page
 from harness.errors import UsageError, nearest
 from harness.findings import Verdict
@@ -46,14 +47,19 @@ class RunLine:
 @router.get("/capacity")
 def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> HTMLResponse:
     """The load curve of one run, each step against the SLOs, and what other runs of the scenario hold."""
-    found = stepped_runs(request.app.state.settings.runs)
-    chosen = _chosen(request, found, run, scenario)
+    runs = request.app.state.settings.runs
+    found = stepped_runs(runs)
+    if run:
+        chosen: Stepped | None = Stepped.of(open_run(runs, run))
+    else:
+        among = stepped_runs(runs, _known_runs_of(request, scenario)) if scenario else found
+        chosen = next(iter(among), None)
     if chosen is None:
-        return page(request, "capacity.html.j2", chosen=None, choices=found, slo=slo, grammar=GRAMMAR)
+        return page(request, "capacity.html.j2", chosen=None, scenario=scenario)
     slos, wrong = _asked(slo)
     holds = chosen.holds(slos)
     summary = chosen.summary
-    same = [each for each in found if each.summary.scenario == summary.scenario]
+    same = stepped_runs(runs, _runs_of(request, summary.scenario))
     return page(
         request,
         "capacity.html.j2",
@@ -74,18 +80,20 @@ def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> 
     )
 
 
-def _chosen(request: Request, found: list[Stepped], run: str, scenario: str) -> Stepped | None:
-    """The run that is named, or the newest of the scenario, or the newest of all. Raises HarnessError."""
-    if run:
-        return Stepped(run, open_run(request.app.state.settings.runs, run).summary)
-    if scenario:
-        names = sorted({each.summary.scenario for each in found})
-        if scenario not in names:
-            raise UsageError(
-                f"no run of the scenario '{scenario[:80]}' has several load steps", nearest(scenario, names)
-            )
-        return next(each for each in found if each.summary.scenario == scenario)
-    return found[0] if found else None
+def _runs_of(request: Request, scenario: str) -> list[str]:
+    """The names of the runs of a scenario, newest first."""
+    listing: Listing = request.app.state.listing
+    return [each.run_id for each in listing.glances() if each.scenario == scenario]
+
+
+def _known_runs_of(request: Request, scenario: str) -> list[str]:
+    """The same. Raises UsageError for a scenario that nobody ran."""
+    found = _runs_of(request, scenario)
+    if not found:
+        listing: Listing = request.app.state.listing
+        names = sorted({each.scenario for each in listing.glances()} - {""})
+        raise UsageError(f"no run of the scenario '{scenario[:80]}' is here", nearest(scenario[:80], names))
+    return found
 
 
 def _asked(slo: str) -> tuple[tuple[Slo, ...], SloError | None]:
