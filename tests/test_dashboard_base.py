@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands import ui
-from harness.dashboard import server
+from harness.dashboard import loading, server
 from harness.errors import UsageError
 from tests.dashboard_support import dashboard
 
@@ -90,6 +90,16 @@ def test_prometheus_reads_the_metrics_without_a_token_on_loopback(client: httpx.
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+def test_a_page_that_cannot_be_loaded_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loading, "PAGES", ("none_such",))
+    with dashboard(tmp_path) as client:
+        assert client.get("/live").status_code == 500
+        assert client.get("/").status_code == 200
+    assert "none_such" in capsys.readouterr().err
+
+
 # --- the socket --------------------------------------------------------------------------------------------
 
 
@@ -147,7 +157,11 @@ def test_a_single_run_is_not_a_folder_of_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quietly_with_exit_code_0_while_somebody_is_connected(tmp_path: Path, number: signal.Signals) -> None:
-    code = "from harness.commands.ui import command; command()"
+    code = """
+import sys, harness.dashboard.app
+assert not {"pandas", "altair", "vl_convert"} & set(sys.modules), "the first page would wait for them"
+from harness.commands.ui import command; command()
+"""
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "none"), "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},

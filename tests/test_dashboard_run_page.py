@@ -10,18 +10,21 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.model import Vital
 from harness.report.drawings import KEYS
+from harness.run_folder import RunFolder
+from tests.builders import T0, table
 from tests.dashboard_support import dashboard
-from tests.shown_runs import failed_run
+from tests.shown_runs import FAILED, shared_runs
 
-RUN, LATER = "20261121T080000Z-queue", "20261121T090000Z-queue"
+RUN, LATER, VITAL = "20261121T080000Z-queue", "20261121T090000Z-queue", "20261121T093000Z-vital"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    failed_run(runs / RUN)
-    shutil.copytree(runs / RUN, runs / LATER)
+    for copy in (RUN, LATER, VITAL):
+        shutil.copytree(shared_runs(tmp_path_factory) / FAILED, runs / copy)
     return runs
 
 
@@ -48,21 +51,31 @@ def test_a_page_leads_to_the_run_before(client: httpx.Client) -> None:
     assert "Compare with the run before" not in client.get(f"/runs/{RUN}").text
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_each_chart_is_a_specification_with_its_words_and_figures(client: httpx.Client, key: str) -> None:
-    answer = client.get(f"/api/runs/{RUN}/charts/{key}")
-    found = answer.json()
-
-    assert answer.status_code == 200
-    if found["spec"] is not None:
-        assert set(found) == {"spec", "title", "label", "note", "table"}
-        assert found["table"]["rows"]
-
-
-def test_the_charts_of_a_run_with_requests_are_there(client: httpx.Client) -> None:
-    drawn = [key for key in KEYS if client.get(f"/api/runs/{LATER}/charts/{key}").json()["spec"] is not None]
+def test_each_chart_is_a_specification_with_its_words_and_figures(client: httpx.Client) -> None:
+    found = {key: client.get(f"/api/runs/{RUN}/charts/{key}").json() for key in KEYS}
+    drawn = {key: each for key, each in found.items() if each["spec"] is not None}
 
     assert {"latency", "stages", "curve"} <= set(drawn)
+    for each in drawn.values():
+        assert set(each) == {"spec", "title", "label", "note", "table"}
+        assert each["table"]["rows"]
+
+
+def test_the_vitals_of_the_service_are_drawn_and_led_to(client: httpx.Client, runs: Path) -> None:
+    assert 'href="#vitals"' not in client.get(f"/runs/{RUN}").text
+    cpu = [Vital(T0 + s * 1_000_000_000, "reader", 7, "process.cpu.utilization", s / 10, "1", None) for s in range(9)]
+    RunFolder(runs / VITAL).write_table("vitals", table(cpu, Vital))
+    drawing = client.get(f"/api/runs/{VITAL}/charts/vitals").json()
+
+    assert 'href="#vitals"' in client.get(f"/runs/{VITAL}").text
+    assert "1 process" in drawing["label"]
+
+
+def test_flame_graphs_are_led_to_where_the_report_has_them(client: httpx.Client, runs: Path) -> None:
+    assert f"/runs/{RUN}/report.html#flames" in client.get(f"/runs/{RUN}").text
+    (runs / VITAL / "report.html").write_text("<h1>an older one</h1>")
+
+    assert "#flames" not in client.get(f"/runs/{VITAL}").text
 
 
 def test_a_chart_that_is_none_is_refused_with_the_nearest(client: httpx.Client) -> None:

@@ -1,20 +1,21 @@
-"""The application: its pages, in the order of the navigation."""
+"""The application. The list of runs is there at once, the other pages when they are loaded."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from harness.dashboard import login, vega
+from harness.dashboard import loading, login, vega
 from harness.dashboard.comparing import Comparisons
 from harness.dashboard.concluding import Concluding
 from harness.dashboard.failures import answer_failures
 from harness.dashboard.listing import Listing
-from harness.dashboard.pages import capacity, compare, explorer, live, request, run, runs, scraped
+from harness.dashboard.pages import runs
 from harness.dashboard.rendering import theme
 from harness.dashboard.security import Guard
 from harness.dashboard.settings import Settings
@@ -30,10 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.comparisons = Comparisons()
     app.state.concluding = Concluding()
     answer_failures(app)
-    app.add_middleware(Guard, settings=settings)
-    for page in (runs, live, explorer, request, run, compare, capacity, scraped):
-        app.include_router(page.router)
-    for router in (login.router, vega.router):
+    app.add_middleware(loading.Patience, owner=app)
+    app.add_middleware(Guard, settings=settings)  # around everything
+    for router in (runs.router, login.router, vega.router):
         app.include_router(router)
     app.add_api_route("/static/theme.css", _theme)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -42,10 +42,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    vega.make_ahead()
+    app.state.loading = asyncio.create_task(_load(app))
     yield
     app.state.comparisons.close()
     app.state.concluding.close()
+    with suppress(Exception):  # who asked for a page was told
+        await app.state.loading
+
+
+async def _load(app: FastAPI) -> None:
+    await loading.load(app)
+    vega.make_ahead()
 
 
 def _theme() -> Response:

@@ -13,7 +13,7 @@ from harness.errors import RunFolderError, UsageError, nearest
 from harness.report.drawings import KEYS, draw, needs
 from harness.run_folder import RunFolder
 from harness.tables import read_columns
-from harness.viewing import baseline_curve
+from harness.viewing import baseline_curve, stored_vitals
 from harness.views import BaselineCurve, Views
 
 _DRAWING = threading.Lock()
@@ -40,7 +40,10 @@ def _drawn(runs: Path, run_id: str, stamp: tuple[int, ...], key: str, before: st
     run = open_run(runs, run_id)
     columns = needs(key)
     ledger = read_columns(run.folder, "ledger", columns) if columns else None
-    views = Views(baseline=_curve_of(runs / before) if before else None)
+    views = Views(
+        baseline=_curve_of(runs / before) if before else None,
+        vitals=stored_vitals(run.folder) if key == "vitals" else (),
+    )
     drawing = draw(key, run.summary, ledger, views)
     return _NOTHING if drawing is None else json.dumps(as_json(drawing)).encode()
 

@@ -53,7 +53,9 @@ def _of_address(request: Request, error: Exception) -> Response:
 
 def told_of_ours(request: Request) -> Response:
     hint = "the terminal of `harness ui` has the details; the other pages still work"
-    return told(request, _OWN_FAULT, "this is a mistake of the dashboard", hint)
+    answer = told(request, _OWN_FAULT, "this is a mistake of the dashboard", hint)
+    answer.headers["Connection"] = "close"  # the server does so after a mistake: nobody should send on it again
+    return answer
 
 
 def _nearest_address(request: Request, path: str) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harness.dashboard.glance import Glance, Stamp, glance, stamp
 from harness.dashboard.library import run_names
-from harness.following import is_on
 
 
 class Listing:
@@ -35,9 +34,11 @@ class Listing:
 
 def _if_on(runs: Path, run: Glance) -> Glance:
     """A run that is not concluded may be on."""
-    if run.state != "unconcluded" or not is_on(runs / run.run_id):
+    if run.state != "unconcluded":
         return run
-    return replace(run, state="running")
+    from harness.following import is_on  # with pandas: a second that the first page does without
+
+    return replace(run, state="running") if is_on(runs / run.run_id) else run
 
 
 def matching(runs: Sequence[Glance], words: str) -> list[Glance]:

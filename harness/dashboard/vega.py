@@ -8,7 +8,6 @@ import hashlib
 import threading
 from dataclasses import dataclass
 
-import vl_convert
 from fastapi import APIRouter, Request, Response
 
 router = APIRouter()
@@ -37,6 +36,8 @@ def bundle() -> Bundle:
 
 @functools.cache
 def _made() -> Bundle:
+    import vl_convert  # a second that the first page does without
+
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
     return Bundle(script, gzip.compress(script, 6), f'"{hashlib.sha256(script).hexdigest()[:20]}"')
 

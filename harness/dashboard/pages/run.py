@@ -18,6 +18,7 @@ from harness.errors import RunFolderError
 from harness.following import is_on
 from harness.report import html
 from harness.report.drawings import KEYS
+from harness.stored_run import StoredRun
 from harness.tags import read_tags
 
 router = APIRouter()
@@ -39,8 +40,12 @@ FILES = (
     File("junit.xml", "JUnit", "application/xml"),
     File("summary.json", "summary.json", "application/json"),
 )
-_OF_A_REPORT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_OF_A_REPORT = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 """A report needs no script; what a damaged folder has in its place gets none."""
+_LARGEST_REPORT = 8 * 1024 * 1024
 
 
 @router.get("/runs/{run_id}")
@@ -56,10 +61,11 @@ def run(request: Request, run_id: str) -> Response:
         "run_id": run_id,
         "label": stored.record.get("label"),
         "tags": read_tags(stored.folder),
-        "drawings": dict.fromkeys((*html.PLACED, *KEYS)),  # the browser draws them
+        "drawings": _drawn_later(stored),
         "more_drawings": [],
         "more_charts": [key for key in KEYS if key not in html.PLACED],
         "files": [file for file in FILES if _is_there(runs, run_id, file)],
+        "in_report": _has_flames(runs, run_id),
         "before": _before(request, run_id),
     }
     return page(request, "run.html.j2", **context)
@@ -85,6 +91,20 @@ def file(request: Request, run_id: str, name: str) -> Response:
     if wanted.shown:
         return FileResponse(path, media_type=wanted.media_type, headers={"Content-Security-Policy": _OF_A_REPORT})
     return FileResponse(path, media_type=wanted.media_type, filename=f"{run_id}-{name}")
+
+
+def _drawn_later(stored: StoredRun) -> dict[str, bool]:
+    """The browser draws the charts, the templates none; of those with a section of their own, whether there is one."""
+    there = {"curve": stored.folder.ledger.is_file(), "vitals": stored.folder.vitals.is_file()}
+    return dict.fromkeys(html.PLACED, False) | there
+
+
+def _has_flames(runs: Path, run_id: str) -> bool:
+    """Whether the stored report has flame graphs, which need more of the run than a page may read."""
+    if not _is_there(runs, run_id, FILES[0]):
+        return False
+    with (path_of(runs, run_id) / FILES[0].name).open("rb") as stored:
+        return b'id="flames"' in stored.read(_LARGEST_REPORT)
 
 
 def _is_there(runs: Path, run_id: str, file: File) -> bool:

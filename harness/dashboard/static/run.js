@@ -8,5 +8,7 @@ for (const card of document.querySelectorAll(".card.charts")) {
   const drawn = [...card.querySelectorAll(".drawn")];
   new MutationObserver(() => {
     card.hidden = drawn.every((each) => each.hidden);
+    const link = document.querySelector(`nav a[href="#${card.id}"]`);
+    if (link) link.parentElement.hidden = card.hidden;
   }).observe(card, { attributes: true, attributeFilter: ["hidden"], subtree: true });
 }
