@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.analysis.holding.blame import MOST_HOLDERS, blame, capacities, charged
+from harness.analysis.holding.blame import MOST_HOLDERS, MOST_RESOURCES, blame, capacities, charged
 from harness.join import Halves
 from tests.blame_builders import Stretch, halves, halves_of, infer, prepare, wait
 from tests.simulated_queues import intervals, simulate
@@ -94,6 +94,14 @@ def test_two_processes_do_not_blame_each_other() -> None:
 
     assert apart == {NOBODY: 5.0}
     assert together == {("inference", "a", False): 4.5, NOBODY: 0.5}
+
+
+def test_of_a_thousand_resources_those_most_waited_for_are_looked_into() -> None:
+    requests = [[wait(f"lock-{number}", 0, 1 + number), infer(1 + number, 2_000)] for number in range(1_000)]
+
+    found = blame(halves(requests), ["r"] * 1_000, np.ones(1_000, np.bool_))
+
+    assert list(dict.fromkeys(f.resource for f in found)) == [f"lock-{n}" for n in range(999, 999 - MOST_RESOURCES, -1)]
 
 
 def test_different_resources_do_not_blame_each_other() -> None:

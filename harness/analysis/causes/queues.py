@@ -116,16 +116,10 @@ def _more_threads(processor: Processor | None, default: bool) -> str:
 def lock(scene: Scene, pool: Pool) -> Cause | None:
     """Waits for a resource with a name of its own. Threads that stand at it keep others from a thread: their waiting
     counts here, since more threads would only wait at the same place. The cost is that of the lock alone."""
-    named = {
-        name: scene.waited(name)
-        for name, kind in scene.waits
-        if name not in (None, THREADS, LOOP) and kind not in BATCHER_KINDS and not _is_batcher(scene, name)
-    }
+    named = _locks(scene)
     if not named:
         return None
     resource, wait_s = max(named.items(), key=lambda each: each[1])
-    if resource is None:
-        return None
     behind_s = pool.wait_s if wait_s >= HOLDS * pool.hold_s else 0.0  # see stands_before
     if not scene.is_worth(wait_s, 0.0) or not scene.is_worth(wait_s + behind_s, MUCH):
         return None
@@ -173,8 +167,14 @@ def holds(scene: Scene, held: Cause, slow: Cause) -> bool:
     return not holders or any(b.stage == slow.stage and b.share >= MUCH for b in holders)
 
 
-def _is_batcher(scene: Scene, resource: str | None) -> bool:
-    return any(name == resource and kind in BATCHER_KINDS for name, kind in scene.waits)
+def _locks(scene: Scene) -> dict[str, float]:
+    """Mean wait per request for each resource that is no batcher, in one pass: a service may name one per request."""
+    batchers = {name for name, kind in scene.waits if kind in BATCHER_KINDS}
+    found: dict[str, float] = {}
+    for (name, _), wait in scene.waits.items():
+        if name is not None and name not in (THREADS, LOOP) and name not in batchers:
+            found[name] = found.get(name, 0.0) + wait
+    return found
 
 
 def batch(scene: Scene) -> Cause | None:

@@ -33,6 +33,9 @@ from harness.join import Halves, Intervals
 MOST_HOLDERS = 6
 """Findings of one resource."""
 
+MOST_RESOURCES = 20
+"""Resources that are looked into: a service may make up the name of one for each request."""
+
 OTHERS = "others"
 """Name of the smaller holders of a resource, taken together."""
 
@@ -50,14 +53,15 @@ def blame(halves: Halves, names: Names, counted: NDArray[np.bool_]) -> tuple[Bla
         return ()
     spans, requests = held.spans, int(np.count_nonzero(counted))
     table = charge_together(held).sort_values("seconds", ascending=False, kind="stable")
-    holding = dict(list(table.groupby("resource")))
     waits = pd.DataFrame(
         {"resource": spans.resource_of[held.rows], "request": spans.request[held.rows], "wait": held.wait_s}
     )
     waits = waits.groupby("resource").agg(wait=("wait", "sum"), n=("request", "nunique"))
+    waits = waits.sort_values("wait", ascending=False, kind="stable").head(MOST_RESOURCES)
+    holding = dict(list(table[table["resource"].isin(waits.index)].groupby("resource")))
     most = capacities(halves, names, held.holds)
     found: list[BlameFindings] = []
-    for resource, wait_s, n in waits.sort_values("wait", ascending=False, kind="stable").itertuples():
+    for resource, wait_s, n in waits.itertuples():
         found += [
             BlameFindings(
                 resource=spans.resources[resource],

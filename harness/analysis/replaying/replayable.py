@@ -166,19 +166,21 @@ def _elsewhere(run: Recorded, found: Calibrated) -> str | None:
     main = found.queue.resource if found.queue is not None else None
     wait = intervals.stage == CLAIMS.index("queue")
     length = (intervals.end_ns - intervals.start_ns) / 1e9
-    names = [*intervals.resources, None]  # position -1: a wait for nobody knows what
-    for number in np.unique(intervals.resource_of[wait]).tolist():
+    counted = np.zeros(n, np.bool_)
+    counted[found.counted] = True
+    of = intervals.resource_of[wait & counted[intervals.request]] + 1  # 0: a wait for nobody knows what
+    sums = np.bincount(of, weights=length[wait & counted[intervals.request]], minlength=1)
+    names = [None, *intervals.resources]
+    for number in np.flatnonzero(sums / max(1, len(found.counted)) > MUCH_ELSEWHERE * found.latency_s.mean()).tolist():
         name = names[number]
         if name is not None and name == main:
             continue
-        of = wait & (intervals.resource_of == number)
-        seconds = float(np.bincount(intervals.request[of], weights=length[of], minlength=n)[found.counted].mean())
-        if seconds > MUCH_ELSEWHERE * found.latency_s.mean():
-            beside = f" beside {main}" if main is not None else ""
-            return (
-                f"the replay does not fit this run: requests also wait {format_duration(seconds)} (mean) for "
-                f"{name or 'an unnamed resource'}{beside}, and a replay has one queue"
-            )
+        beside = f" beside {main}" if main is not None else ""
+        seconds = float(sums[number]) / len(found.counted)
+        return (
+            f"the replay does not fit this run: requests also wait {format_duration(seconds)} (mean) for "
+            f"{name or 'an unnamed resource'}{beside}, and a replay has one queue"
+        )
     return None
 
 
