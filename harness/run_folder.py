@@ -199,7 +199,8 @@ class RunFolder:
         temporary = self.path / f".{name}.{os.getpid()}.tmp"
         with _writing(path):
             try:
-                with temporary.open("wb") as file:
+                temporary.unlink(missing_ok=True)  # in a folder of somebody else it may be a link to anywhere
+                with temporary.open("xb") as file:
                     write(file)
                 os.replace(temporary, path)
             except BaseException:

@@ -137,6 +137,8 @@ def test_a_dashboard_knows_its_names() -> None:
         (["--trace-link", "http://jaeger/trace"], "no link to a trace"),
         (["--trace-link", "javascript:{trace_id}"], "no link to a trace"),
         (["--scenarios", "/nowhere"], "no folder"),
+        (["--name", "http://bench.example"], "no name of a host"),
+        (["--name", "bench.example:8900"], "no name of a host"),
         (["/dev/null"], "no folder"),
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from harness.dashboard import security
+from harness.dashboard import loading, security, tokens
 from harness.dashboard.security import HEADERS, MOST_BYTES, refused
 from tests.dashboard_support import TOKEN, served, settings_of
 
@@ -190,6 +193,19 @@ def test_no_path_leads_out_of_the_folders(url: str, before: str, path: str) -> N
     assert "root:" not in text
 
 
+def test_tags_are_never_written_through_a_link(tmp_path: Path) -> None:
+    run, victim = tmp_path / "runs" / RUN, tmp_path / "victim"
+    run.mkdir(parents=True)
+    victim.write_text("as it was")
+    for name in ("tags.json", f".tags.json.{os.getpid()}.tmp"):
+        (run / name).symlink_to(victim)
+    with served(settings_of(run.parent)) as url:
+        assert change(url).status_code == 200
+
+    assert victim.read_text() == "as it was"
+    assert json.loads((run / "tags.json").read_text()) == ["a"]
+
+
 def test_a_run_that_is_a_link_to_elsewhere_is_none(tmp_path: Path) -> None:
     runs, elsewhere = tmp_path / "runs", tmp_path / "20260101T000000Z-secret"
     runs.mkdir()
@@ -221,7 +237,11 @@ def test_the_refusals_carry_the_policies_too(url: str) -> None:
 # --- reached by others -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/x", "/api/runs", "/metrics", "/static/chart.js", "/static/%2e/theme.css"])
+_PAGES = [import_module(f"harness.dashboard.pages.{name}") for name in ("runs", *loading.PAGES)]
+_ADDRESSES = sorted({route.path for page in _PAGES for route in page.router.routes})
+
+
+@pytest.mark.parametrize("path", [*_ADDRESSES, "/static/chart.js", "/static/vega.js", "/static/%2e/theme.css", "/x"])
 def test_beyond_loopback_everything_needs_the_token(guarded: str, path: str) -> None:
     answer = httpx.get(guarded + path)
 
@@ -236,19 +256,25 @@ def test_a_script_may_bring_the_token_as_a_header(guarded: str) -> None:
 
 def test_a_person_is_shown_the_login_page_and_comes_back_to_where_they_wanted(guarded: str) -> None:
     with httpx.Client(base_url=guarded) as person:
-        shown = person.get("/capacity", headers={"Accept": "text/html"})
+        shown = person.get("/capacity?scenario=a&b", headers={"Accept": "text/html"})
         assert shown.status_code == 401
-        assert 'name="wanted" value="/capacity"' in shown.text
+        assert 'name="wanted" value="/capacity?scenario=a&amp;b"' in shown.text
         assert TOKEN not in shown.text
         entered = person.post("/login", data={"token": TOKEN, "wanted": "/capacity"}, headers={"Origin": guarded})
         assert (entered.status_code, entered.headers["location"]) == (303, "/capacity")
+        assert TOKEN not in entered.headers["set-cookie"]  # other ports of this host are sent it, too
         assert {"httponly", "samesite=strict"} <= set(entered.headers["set-cookie"].lower().split("; "))
         assert person.get("/static/chart.js").status_code == 200
 
 
-def test_a_wrong_token_does_not_let_in(guarded: str) -> None:
+def test_a_wrong_token_does_not_let_in_and_is_answered_slowly(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "WRONG_WAIT_S", 0.1)
+    began = time.monotonic()
     answer = httpx.post(guarded + "/login", data={"token": "wrong"})
+    for wrong in ({"X-Harness-Token": "x"}, {"Authorization": "Bearer x"}, {"Cookie": f"harness_token={TOKEN}"}):
+        assert httpx.get(guarded, headers=wrong).status_code == 401
 
+    assert time.monotonic() - began >= 0.4
     assert answer.status_code == 401
     assert "not the token" in answer.text
     assert "set-cookie" not in answer.headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -54,6 +55,7 @@ def command(
     from harness.dashboard import server
 
     _check(runs, host, token, insecure, trace_link, server.is_loopback(host), server.LEAST_TOKEN)
+    _check_names(names)
     below = _scenarios(scenarios)
     with server.listen(host, port) as listening:
         from harness.dashboard.app import create_app
@@ -89,6 +91,12 @@ def _scenarios(given: Path | None) -> Path:
     if not given.is_dir():
         raise UsageError(f"{given} is no folder", "give the folder of your scenarios with --scenarios")
     return given
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]", name):
+            raise UsageError(f"'{name}' is no name of a host", "e.g. --name bench.example, without http:// and port")
 
 
 def _check(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from harness.dashboard import tokens
 from harness.dashboard.rendering import page
 from harness.dashboard.settings import Settings
-from harness.dashboard.tokens import COOKIE, is_token
+from harness.dashboard.tokens import COOKIE, for_cookie, is_token
 
 PATH = "/login"
 router = APIRouter()
@@ -33,10 +35,11 @@ async def log_in(request: Request) -> Response:
     form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
     given, wanted = (form.get(name, [""])[0] for name in ("token", "wanted"))
     if not is_token(settings, given.strip()):
+        await asyncio.sleep(tokens.WRONG_WAIT_S)
         return login_page(request, wanted, 401, wrong=True)
     answer = RedirectResponse(_inside(wanted), 303)
     secure = request.headers.get("origin", "").startswith("https:")
-    answer.set_cookie(COOKIE, settings.token, httponly=True, samesite="strict", secure=secure, path="/")
+    answer.set_cookie(COOKIE, for_cookie(settings), httponly=True, samesite="strict", secure=secure, path="/")
     return answer
 
 

@@ -221,8 +221,11 @@ def _with_headers(send: Send, path: str) -> tuple[Callable[[], bool], Send]:
 async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope)
     answer: Response = JSONResponse({"error": refusal.error, "hint": refusal.hint}, refusal.status)
+    if refusal.status == 401 and tokens.are_brought(request.headers):
+        await asyncio.sleep(tokens.WRONG_WAIT_S)
     if refusal.status == 401 and "text/html" in request.headers.get("accept", ""):
-        answer = login_page(request, request.url.path, 401)
+        query = f"?{request.url.query}" if request.url.query else ""
+        answer = login_page(request, request.url.path + query, 401)
     elif refusal.status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="harness"'
     elif refusal.status in (408, 413):

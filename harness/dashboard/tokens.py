@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 
 from starlette.datastructures import Headers
@@ -11,6 +12,8 @@ from harness.dashboard.settings import Settings
 
 HEADER = "X-Harness-Token"
 COOKIE = "harness_token"
+WRONG_WAIT_S = 0.5
+"""Before a wrong one is answered."""
 
 
 def new_token() -> str:
@@ -31,4 +34,15 @@ def in_headers(settings: Settings, headers: Headers) -> bool:
 
 def in_cookie(settings: Settings, headers: Headers) -> bool:
     """As the login page left it: good for looking, not for changing anything."""
-    return is_token(settings, cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
+    given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    return bool(settings.token) and secrets.compare_digest(given.encode(), for_cookie(settings).encode())
+
+
+def for_cookie(settings: Settings) -> str:
+    """What stands for the token in the cookie: browsers send it to every port of this host, also to those of others."""
+    return hmac.digest(settings.token.encode(), COOKIE.encode(), "sha256").hex()
+
+
+def are_brought(headers: Headers) -> bool:
+    """Whether somebody tried one."""
+    return HEADER in headers or "authorization" in headers or COOKIE in headers.get("cookie", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +24,8 @@ from harness.run_folder import RunFolder
 from harness.tags import checked, write_tags
 
 router = APIRouter()
+_TAGGING = asyncio.Lock()
+"""Two that write the same file at a time would take it from under each other."""
 
 A_PAGE = 1000
 """Rows that are sent at a time; the browser shows some of them, and searches and sorts all."""
@@ -68,7 +71,8 @@ async def change_tags(request: Request, run_id: str) -> JSONResponse:
     path = path_of(request.app.state.settings.runs, run_id)
     content = await content_of(request)
     wanted = checked(content.get("tags"))
-    kept = await run_in_threadpool(write_tags, RunFolder(path), wanted)
+    async with _TAGGING:
+        kept = await run_in_threadpool(write_tags, RunFolder(path), wanted)
     return JSONResponse({"tags": list(kept)})
 
 
