@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from harness.dashboard import comparing
+from harness.errors import RunFolderError
+from harness.run_folder import RunFolder
+from harness.stored_run import StoredRun
 from tests import shown_runs
 from tests.dashboard_support import dashboard
 
@@ -15,8 +25,13 @@ RUNS = {"a": shown_runs.EARLIER, "b": shown_runs.STEPS}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with dashboard(shown_runs.shared_runs(tmp_path_factory)) as made:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shown_runs.shared_runs(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def client(runs: Path) -> Iterator[httpx.Client]:
+    with dashboard(runs) as made:
         yield made
 
 
@@ -67,6 +82,95 @@ def test_a_run_that_cannot_be_compared_says_why_beside_what_is_known(client: htt
     page = client.get("/compare", params=runs).raise_for_status().text
 
     assert "Not comparable." in page
+
+
+def test_a_run_beside_itself_is_not_computed(client: httpx.Client) -> None:
+    page = client.get("/compare", params={"a": shown_runs.STEPS, "b": shown_runs.STEPS}).raise_for_status().text
+
+    assert "both are the same run" in page
+    assert "data-wait" not in page
+
+
+def test_runs_without_conclusions_are_not_offered(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / shown_runs.STEPS, tmp_path / shown_runs.STEPS)
+    shutil.copytree(runs / shown_runs.EMPTY, tmp_path / shown_runs.EMPTY)
+    (tmp_path / shown_runs.EMPTY / "summary.json").unlink()
+
+    with dashboard(tmp_path) as client:
+        page = client.get("/compare").raise_for_status().text
+
+    assert page.count('<option value="2026') == 2  # one run, on both sides
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Instead of comparisons, processes that never end by themselves."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(_: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        begun.append(popen(["sleep", "1000"], **options))
+        return begun[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", begin)
+    return begun
+
+
+def until(true: Callable[[], object]) -> None:
+    give_up = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_a_dashboard_that_ends_leaves_no_comparison_behind(runs: Path, children: list[subprocess.Popen[bytes]]) -> None:
+    with dashboard(runs) as client:
+        client.get("/compare", params=RUNS).raise_for_status()
+        until(lambda: children)
+
+    assert children[0].wait(timeout=10) == -signal.SIGKILL
+
+
+def test_comparisons_do_not_pile_up(runs: Path, children: list[subprocess.Popen[bytes]]) -> None:
+    one = StoredRun.open(runs / shown_runs.STEPS)
+    others = [StoredRun(RunFolder(runs / f"r{i}"), one.record, one.summary) for i in range(5)]
+    comparisons = comparing.Comparisons()
+    for other in others[:4]:
+        assert comparisons.of(one, other) is None
+
+    with pytest.raises(RunFolderError, match="too many comparisons"):
+        comparisons.of(one, others[4])
+    until(lambda: children)
+    comparisons.close()
+
+    assert children[0].wait(timeout=10) == -signal.SIGKILL
+    until(lambda: not any(t.name == "harness-compare" for t in threading.enumerate()))
+    assert len(children) == 1  # those that waited never began
+
+
+def test_a_comparison_that_failed_is_tried_again_later(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (StoredRun.open(runs / name) for name in (shown_runs.STEPS, shown_runs.EARLIER))
+    tried: list[int] = []
+
+    def fails(*_: object, **__: object) -> None:
+        tried.append(1)
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", fails)
+    comparisons = comparing.Comparisons()
+
+    def told() -> bool:
+        try:
+            return comparisons.of(one, other) is not None
+        except RunFolderError as error:
+            return error.message == "no comparison began: cannot allocate memory"
+
+    until(told)
+    until(told)
+    assert len(tried) == 1
+    monkeypatch.setattr(comparing, "AGAIN_AFTER_S", -1.0)
+    assert comparisons.of(one, other) is None
+    until(lambda: len(tried) == 2)
 
 
 @pytest.mark.parametrize("other", ["20260101T000000Z-nothing", "../secret", "%00", "x" * 5_000])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from harness.stored_run import StoredRun
 KEPT = 32
 """Comparisons that are remembered."""
 LONGEST_S = 600.0
+AGAIN_AFTER_S = 30.0
+"""A comparison that failed is tried again when somebody asks so much later: memory may be free by then."""
 _MOST_WAITING = 4
 _HINT = "try `harness compare A B` in a terminal"
 
@@ -32,11 +35,16 @@ class _Job:
     b: Path
     found: CompareFindings | None = None
     failed: RunFolderError | None = None
+    failed_at: float = 0.0  # of time.monotonic()
     child: subprocess.Popen[bytes] | None = None
 
     @property
     def over(self) -> bool:
         return self.found is not None or self.failed is not None
+
+    @property
+    def stale(self) -> bool:
+        return self.failed is not None and time.monotonic() - self.failed_at > AGAIN_AFTER_S
 
 
 _Key = tuple[str, tuple[int, ...], str, tuple[int, ...]]
@@ -56,7 +64,7 @@ class Comparisons:
         key = (a.folder.run_id, a.stamp, b.folder.run_id, b.stamp)
         with self._lock:
             job = self._jobs.get(key)
-            if job is None:
+            if job is None or job.stale:
                 job = self._begin(key, a.folder.path, b.folder.path)
             self._jobs.move_to_end(key)
         if job.failed is not None:
@@ -88,7 +96,10 @@ class Comparisons:
             try:
                 job.found = parse_findings(CompareFindings, self._computed(job))
             except HarnessError as error:
-                job.failed = RunFolderError(error.message, error.hint)
+                job.failed_at, job.failed = time.monotonic(), RunFolderError(error.message, error.hint)
+            except OSError as error:  # no process, or no memory for one
+                reason = (error.strerror or str(error)).lower()
+                job.failed_at, job.failed = time.monotonic(), RunFolderError(f"no comparison began: {reason}", _HINT)
 
     def _computed(self, job: _Job) -> str:
         """The JSON that the child prints. Raises RunFolderError with what it said otherwise."""

@@ -13,7 +13,8 @@ from harness.comparison import CompareFindings
 from harness.dashboard import side_by_side
 from harness.dashboard.comparing import Comparisons
 from harness.dashboard.drawn import as_json
-from harness.dashboard.library import open_run, run_names
+from harness.dashboard.library import open_run
+from harness.dashboard.listing import Listing
 from harness.dashboard.rendering import page
 from harness.errors import RunFolderError, UsageError
 from harness.report import compare_text
@@ -41,13 +42,14 @@ class Side:
 @router.get("/compare")
 def compare(request: Request, a: str = "", b: str = "") -> HTMLResponse:
     """Choose two runs, or see them side by side."""
-    names = run_names(request.app.state.settings.runs)[:MOST_CHOICES]
+    listing: Listing = request.app.state.listing
+    names = [each.run_id for each in listing.glances() if each.state == "concluded"][:MOST_CHOICES]
     if not a or not b:
         return page(request, "compare.html.j2", choices=names, a=a, b=b, sides=(), found=None, failed=None)
     one, other = _opened(request, a, b)
     found, failed = None, None
     try:
-        found = _comparisons(request).of(one, other)
+        found = _differences(request, one, other)
     except RunFolderError as error:
         failed = error
     return page(
@@ -72,7 +74,7 @@ def state(request: Request, a: str, b: str) -> dict[str, bool]:
     """Whether the differences are there: `ready` also where they cannot be had, which the page then says."""
     one, other = _opened(request, a, b)
     try:
-        return {"ready": _comparisons(request).of(one, other) is not None}
+        return {"ready": _differences(request, one, other) is not None}
     except RunFolderError:
         return {"ready": True}
 
@@ -81,7 +83,7 @@ def state(request: Request, a: str, b: str) -> dict[str, bool]:
 def chart(request: Request, key: str, a: str, b: str) -> dict[str, object]:
     """One chart of a comparison that is there."""
     draw = _CHARTS.get(key)
-    found = _comparisons(request).of(*_opened(request, a, b)) if draw is not None else None
+    found = _differences(request, *_opened(request, a, b)) if draw is not None else None
     drawing = draw(found) if draw is not None and found is not None else None
     if drawing is None:
         raise UsageError(f"there is no chart '{key[:40]}' of this comparison", f"one of {', '.join(_CHARTS)}")
@@ -93,9 +95,12 @@ def _opened(request: Request, a: str, b: str) -> tuple[StoredRun, StoredRun]:
     return open_run(runs, a), open_run(runs, b)
 
 
-def _comparisons(request: Request) -> Comparisons:
-    found: Comparisons = request.app.state.comparisons
-    return found
+def _differences(request: Request, a: StoredRun, b: StoredRun) -> CompareFindings | None:
+    """None while they are computed. Raises RunFolderError."""
+    if a.folder.run_id == b.folder.run_id:
+        raise RunFolderError("both are the same run", "choose another one to see how two runs differ")
+    comparisons: Comparisons = request.app.state.comparisons
+    return comparisons.of(a, b)
 
 
 def _side(letter: str, run: StoredRun) -> Side:
