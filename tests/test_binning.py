@@ -10,6 +10,7 @@ from report_builders import a_ledger
 
 from harness.report import binning, charts
 from harness.report.palette import LIGHT
+from harness.views import VitalSeries
 
 
 def rows(**changes: Any) -> pd.DataFrame:
@@ -75,6 +76,15 @@ def test_slices_count_each_request_once_and_show_empty_ones() -> None:
 
     assert slices["requests"].tolist() == [1, 0, 1, 0, 1, 1]
     assert slices["failed"].tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_vitals_begin_with_the_first_request_and_keep_their_peaks() -> None:
+    series = VitalSeries("cpu", "1", "api", (-2.0, 2.0, 0.0, 1.0, 3.0), (9.0, 5.0, 1.0, np.nan, 4.0))
+
+    known = binning.points(series)
+
+    assert known.to_numpy().tolist() == [[0.0, 1.0], [2.0, 5.0], [3.0, 4.0]]
+    assert binning.thinned(known, 2)["value"].tolist() == [1.0, 5.0]
 
 
 def test_a_chart_also_draws_outside_a_page() -> None:

@@ -17,6 +17,7 @@ from report_hostile import ALL, LONG, SCRIPT, hostile_diagnosis
 
 from harness.findings import Summary
 from harness.report import charts, drawings
+from harness.report.charts import LoadPoint
 from harness.report.drawings import KEYS, Drawing, draw, needs
 from harness.report.figures import interval, ms, share
 from harness.report.palette import DARK, LIGHT
@@ -116,6 +117,39 @@ def test_the_figures_are_those_of_the_findings() -> None:
     assert tail == {s.stage: share(s.share) for s in summary.tail.shares}
     assert curve["p95"] == (ms(summary.latency.p95.value, 1), interval(summary.latency.p95, 1))
     assert curve["p99"][1] == summary.latency.p99.refusal
+
+
+def test_a_line_of_the_load_curve_ends_where_a_step_has_no_figure() -> None:
+    p50s = [(10.0, None, None), None, (40.0, None, None)]
+    points = [
+        LoadPoint(rate, rate, False, (p50, None, None), "") for rate, p50 in zip((1.0, 2.0, 3.0), p50s, strict=True)
+    ]
+
+    drawn = charts.svg(charts.load_curve(points, LIGHT))
+
+    (line,) = re.findall(rf'd="([^"]*)" stroke="{LIGHT.good}"', drawn)
+    assert [line.count(c) for c in "ML"] == [2, 0]  # two beginnings, and nothing drawn from one to the other
+
+
+def test_slices_without_a_request_are_drawn_as_nothing() -> None:
+    at, share = [1.0, 2.0, 3.0, 7.0, 8.0], [1.0] * 5
+    shares = pd.DataFrame({"t_s": at, "stage": "queue", "share": share, "requests": 9})
+
+    rows = json.dumps(charts.stages_over_time(shares, LIGHT, end_s=9.0).to_dict(validate=False))
+
+    assert '"3.5,0,0,0", "6.5,0,0,0"' in rows
+    assert '"domain": [0, 9.0]' in rows
+
+
+def test_the_table_of_vitals_has_every_point() -> None:
+    at = tuple(float(i) for i in range(1000))
+    series = VitalSeries("lag", "s", "api", at, tuple(0.1 if i == 500 else 0.2 for i in range(1000)))
+
+    found = draw("vitals", a_summary(), None, Views(vitals=(series,)))
+
+    assert found is not None
+    assert found.table.rows[0][2:] == ("100 ms", "200 ms", "200 ms")  # the only low point, which no picture shows
+    assert "the highest of each stretch" in found.note
 
 
 def test_a_failed_request_has_a_row_of_its_own_and_takes_no_scale() -> None:

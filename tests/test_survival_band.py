@@ -68,6 +68,15 @@ def test_a_share_among_the_failed_requests_has_nothing() -> None:
     assert np.isnan([band.value[1], band.low[1], band.high[1]]).all()
 
 
+def test_the_lowest_observation_is_no_lower_limit_of_a_percentile_below_it() -> None:
+    series = np.random.default_rng(8).permutation(np.arange(1.0, 31.0))
+
+    band = survival_band(series, np.array([0.9, 0.85]))
+
+    # All of 30 lie above the p10 with 0.9 ** 30 = 4.2 %, more than 2.5 %; above the p15 with 0.85 ** 30 = 0.8 %.
+    assert np.isnan(band.low).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("series", [[], [0.2], [math.inf], [0.2] * 50], ids=["none", "one", "one failed", "all equal"])
 def test_next_to_nothing_makes_a_band_without_a_surprise(series: list[float]) -> None:
     band = survival_band(np.array(series), np.array([1.0, 0.5, 0.0]))

@@ -40,20 +40,15 @@ if TYPE_CHECKING:  # the chart library doubles the time to import this module
 
 NO_VIEWS = Views()
 
-PLACED = ("latency", "stages", "stages_tail", "tail", "curve", "load", "models", "contrast", "vitals")
-"""Charts that have their place in a section; any other stands at the end of the latencies."""
-
 
 def render(summary: Summary, ledger: pd.DataFrame | None, views: Views = NO_VIEWS) -> str:
     """The page. `ledger` has the columns of model.LedgerRow and `scheduled_ns`; without it there are fewer charts."""
-    drawn = _drawings(summary, ledger, views)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             **context(summary, views),
-            drawings=dict.fromkeys(PLACED) | drawn,
-            more_drawings=[drawing for key, drawing in drawn.items() if key not in PLACED],
+            drawings=_drawings(summary, ledger, views),
             light_variables=Markup(css_variables(LIGHT)),  # noqa: S704 - constants of ours
             dark_variables=Markup(css_variables(DARK)),  # noqa: S704 - constants of ours
         )
@@ -161,11 +156,10 @@ def _single(summary: Summary, views: Views) -> dict[str, object]:
 
 
 def _drawings(summary: Summary, ledger: pd.DataFrame | None, views: Views) -> dict[str, Any]:
-    """The charts that this run can carry, by key."""
+    """The charts by key; None: this run cannot carry it."""
     from harness.report.drawings import KEYS, draw
 
-    found = {key: draw(key, summary, ledger, views) for key in KEYS}
-    return {key: drawing for key, drawing in found.items() if drawing is not None}
+    return {key: draw(key, summary, ledger, views) for key in KEYS}
 
 
 @functools.cache

@@ -74,4 +74,6 @@ def _at(ordered: Values, p: float, sizes: list[tuple[float, int]], confidence: f
     if limits is None:
         return value, math.nan, math.nan
     low, high = (quantile(ordered, rank / n_eff) for rank in limits)
-    return value, low, high if math.isfinite(high) else math.nan
+    # The lowest observation is no lower limit of a percentile that all of n_eff may well lie above.
+    has_lower = (1.0 - p) ** n_eff <= (1.0 - confidence) / 2.0
+    return value, low if has_lower else math.nan, high if math.isfinite(high) else math.nan

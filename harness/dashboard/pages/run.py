@@ -62,8 +62,6 @@ def run(request: Request, run_id: str) -> Response:
         "label": stored.record.get("label"),
         "tags": read_tags(stored.folder),
         "drawings": _drawn_later(stored),
-        "more_drawings": [],
-        "more_charts": [key for key in KEYS if key not in html.PLACED],
         "files": [file for file in FILES if _is_there(runs, run_id, file)],
         "in_report": _has_flames(runs, run_id),
         "before": _before(request, run_id),
@@ -96,7 +94,7 @@ def file(request: Request, run_id: str, name: str) -> Response:
 def _drawn_later(stored: StoredRun) -> dict[str, bool]:
     """The browser draws the charts, the templates none; of those with a section of their own, whether there is one."""
     there = {"curve": stored.folder.ledger.is_file(), "vitals": stored.folder.vitals.is_file()}
-    return dict.fromkeys(html.PLACED, False) | there
+    return dict.fromkeys(KEYS, False) | there
 
 
 def _has_flames(runs: Path, run_id: str) -> bool:

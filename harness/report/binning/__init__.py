@@ -18,7 +18,7 @@ from harness.report.binning.rows import (
     unmeasured_bands,
 )
 from harness.report.binning.shares import LEAST_PER_SHARE_BIN, SHARE_BINS, split_rows, stage_shares, tail_shares
-from harness.report.binning.vitals import thinned
+from harness.report.binning.vitals import points, thinned
 
 MOST_POINTS = 1500
 """Requests that are drawn one by one; more of them become a heatmap."""
@@ -37,6 +37,7 @@ __all__ = [
     "failed_over_time",
     "grid_of",
     "heatmap_cells",
+    "points",
     "requests_over_time",
     "scheduled_rate",
     "since_start",

@@ -19,7 +19,7 @@ def survival_curves(ledger: pd.DataFrame, unended: int = 0) -> pd.DataFrame:
     curve`.
 
     A failed request is slower than any, and so are those that never ended, of which the ledger has no row (`unended`).
-    The curves begin at the typical request and end where fewer than one request is slower. Empty without an answer.
+    The curves begin at the 10th percentile and end where fewer than one request is slower. Empty without an answer.
     """
     rows = measured(ledger[["phase", "ok", "step", "latency_s", "service_s"]])
     ok, steps = rows["ok"].to_numpy(dtype=bool), rows["step"].to_numpy(dtype=np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.ledger import with_server_half
 from harness.model import STAGES
-from harness.report.binning.rows import Floats
+from harness.report.binning.rows import LEAST_S, Floats
 
 SHARE_BINS = 60
 LEAST_PER_SHARE_BIN = 5
@@ -31,6 +31,7 @@ class SplitRows:
     latency_s: Floats
     stages: tuple[str, ...]
     columns: tuple[Floats, ...]  # what is not known is 0 here
+    end_s: float  # when the last request of the run was scheduled, of whatever phase
 
 
 def split_rows(ledger: pd.DataFrame) -> SplitRows:
@@ -44,7 +45,8 @@ def split_rows(ledger: pd.DataFrame) -> SplitRows:
         return values.copy() if whole else values[rows]
 
     instants = ledger["scheduled_ns"].to_numpy(dtype=np.int64)
-    at_s = (instants[rows] - (instants.min() if len(instants) else 0)) / 1e9
+    first, last = (instants.min(), instants.max()) if len(instants) else (0, 0)
+    at_s = (instants[rows] - first) / 1e9
     order = None if (np.diff(at_s) >= 0).all() else np.argsort(at_s, kind="stable")
     apart = not np.isnan(column("upload_s")).any()
     names = STAGES if apart else ("backlog", "transfer", *(s for s in STAGES if s not in _NOT_APART))
@@ -57,7 +59,7 @@ def split_rows(ledger: pd.DataFrame) -> SplitRows:
             kept[name] = values if order is None else values[order]
     latency = column("latency_s")
     ordered = (at_s, latency) if order is None else (at_s[order], latency[order])
-    return SplitRows(*ordered, tuple(kept), tuple(kept.values()))
+    return SplitRows(*ordered, tuple(kept), tuple(kept.values()), max(float(last - first) / 1e9, LEAST_S))
 
 
 _NOT_APART = ("backlog", "connect", "upload", "download")

@@ -10,14 +10,21 @@ from harness.views import VitalSeries
 MOST_POINTS = 240
 
 
-def thinned(series: VitalSeries, most: int = MOST_POINTS) -> pd.DataFrame:
-    """`t_s, value`; of many points, the highest of each slice of time. What is not a number is left out."""
+def points(series: VitalSeries) -> pd.DataFrame:
+    """`t_s, value` in the order of time.
+
+    What is not a number is left out, and what was before the first request: a service that starts is no load.
+    """
     at, values = np.asarray(series.at_s, dtype=np.float64), np.asarray(series.values, dtype=np.float64)
-    known = np.isfinite(at) & np.isfinite(values)
-    at, values = at[known], values[known]
-    order = np.argsort(at, kind="stable")
-    at, values = at[order], values[order]
-    if len(at) <= most:
-        return pd.DataFrame({"t_s": at, "value": values})
-    firsts = np.unique((np.arange(most) * len(at)) // most)
-    return pd.DataFrame({"t_s": at[firsts], "value": np.maximum.reduceat(values, firsts)})
+    known = np.isfinite(at) & np.isfinite(values) & (at >= 0.0)
+    frame = pd.DataFrame({"t_s": at[known], "value": values[known]})
+    return frame.sort_values("t_s", kind="stable", ignore_index=True)
+
+
+def thinned(frame: pd.DataFrame, most: int = MOST_POINTS) -> pd.DataFrame:
+    """Of many points, the highest of each stretch of them: a peak is not to be lost."""
+    if len(frame) <= most:
+        return frame
+    firsts = np.unique((np.arange(most) * len(frame)) // most)
+    highest = np.maximum.reduceat(frame["value"].to_numpy(dtype=np.float64), firsts)
+    return pd.DataFrame({"t_s": frame["t_s"].to_numpy()[firsts], "value": highest})

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.report.charts.parts import AnyChart, Layer, styled
+from harness.report.charts.parts import WIDTH, AnyChart, Layer, styled, width_of
 from harness.report.palette import IN_PAGE, Theme
 
 LINE = 30
@@ -50,9 +50,22 @@ class Pair:
 
 def named_lines(labels: Sequence[str], **changes: Any) -> alt.Y:
     """A line for each label, in their order."""
-    axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=LABEL_WIDTH, labelPadding=8, **changes)
+    room = _room(labels)
+    axis = alt.Axis(
+        title=None, domain=False, ticks=False, labelLimit=LABEL_WIDTH, labelPadding=8, minExtent=room, **changes
+    )
     scale = alt.Scale(paddingInner=0.35, paddingOuter=0.2)
     return alt.Y("label:N", sort=list(labels), axis=axis, scale=scale)
+
+
+def _room(labels: Sequence[str]) -> float:
+    """Pixels that the names take."""
+    return min(LABEL_WIDTH, max(map(width_of, labels), default=0.0)) + 8
+
+
+def beside(labels: Sequence[str]) -> float:
+    """The width of a chart whose names are long: with them it is as wide as the others, and its letters as high."""
+    return WIDTH - max(0.0, _room(labels) - 60)
 
 
 def lines_height(lines: int) -> int:
@@ -86,7 +99,7 @@ def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the g
         .mark_text(align="left", dx=8, color=theme.ink, fontSize=12)
         .encode(x=alt.X("end:Q"), y=y, text="words:N"),
     ]
-    return styled(layers, theme, lines_height(len(bars)))
+    return styled(layers, theme, lines_height(len(bars)), width=beside([b.label for b in bars]))
 
 
 def hues_of(stages: Sequence[str], theme: Theme) -> list[str]:
@@ -120,7 +133,7 @@ def model_bars(bars: Sequence[ModelBar], theme: Theme = IN_PAGE) -> AnyChart:
             x=alt.X("until:Q"), y=y, text="words:N"
         ),
     ]
-    return styled(layers, theme, lines_height(len(bars)))
+    return styled(layers, theme, lines_height(len(bars)), width=beside([b.label for b in bars]))
 
 
 def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
@@ -149,4 +162,4 @@ def contrast_pairs(pairs: Sequence[Pair], theme: Theme = IN_PAGE) -> AnyChart:
             tooltip=[alt.Tooltip("label:N", title="attribute"), alt.Tooltip("words:N", title="requests")],
         ),
     ]
-    return styled(layers, theme, lines_height(len(pairs)))
+    return styled(layers, theme, lines_height(len(pairs)), width=beside([p.label for p in pairs]))

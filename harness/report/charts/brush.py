@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report import binning
 from harness.report.charts.output import as_wide_as_its_element
-from harness.report.charts.over_time import cells
+from harness.report.charts.over_time import FAINTEST, cells
 from harness.report.charts.parts import styled
 from harness.report.palette import IN_PAGE, Theme
 
@@ -36,7 +36,7 @@ def heatmap_spec(ledger: pd.DataFrame, theme: Theme = IN_PAGE) -> dict[str, Any]
         encodings=["x", "y"],
         mark=alt.BrushConfig(fill=theme.attention, fillOpacity=0.12, stroke=theme.attention, strokeWidth=1.5),
     )
-    scale = alt.Scale(type="log", range=[0.18, 1.0], nice=False)
+    scale = alt.Scale(type="log", range=FAINTEST, nice=False)
     rects = cells(grid, theme, alt.Scale(domain=[0, end_s], nice=False)).encode(
         opacity=alt.Opacity("n:Q", title="requests in a cell", legend=None, scale=scale)
     )

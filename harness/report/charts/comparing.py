@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.report.charts.bars import hues_of, lines_height, named_lines, zero_rule
+from harness.report.charts.bars import beside, hues_of, lines_height, named_lines, zero_rule
 from harness.report.charts.parts import AnyChart, Layer, log_ms_axis, styled
 from harness.report.palette import IN_PAGE, Theme
 
@@ -105,7 +105,7 @@ def deltas(rows: Sequence[StageDelta], theme: Theme = IN_PAGE) -> AnyChart:
             shape="diamond", size=80, filled=True, fill=theme.surface, stroke=theme.ink, strokeWidth=1.5, opacity=1
         )
         layers.append(diamond.encode(x=alt.X("tail:Q"), y=y, tooltip=tooltip))
-    return styled(layers, theme, lines_height(len(rows)))
+    return styled(layers, theme, lines_height(len(rows)), width=beside(labels))
 
 
 def trend_lines(points: Sequence[TrendPoint], theme: Theme = IN_PAGE, changes: Sequence[int] = ()) -> AnyChart:

@@ -33,7 +33,9 @@ def live_specs(theme: Theme = IN_PAGE) -> dict[str, dict[str, Any]]:
     """
     return {
         "rate": _lines("requests per second", {"offered": theme.ink_soft, "achieved": theme.accent}, theme),
-        "in_flight": _lines("requests", {"in flight": theme.accent, "backlog": theme.stages["backlog"]}, theme),
+        "in_flight": _lines(
+            "requests", {"in flight": theme.accent, "backlog": theme.stages["backlog"]}, theme, least_step=1
+        ),
         "latency": _lines(
             "latency (ms, log)", {"p50": theme.good, "p95": theme.accent, "p99": theme.bad}, theme, log=True
         ),
@@ -50,16 +52,19 @@ def _x() -> alt.X:
     return alt.X("t_s:Q", title="seconds", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=8, format=",~f"))
 
 
-def _lines(title: str, colours: dict[str, str], theme: Theme, log: bool = False) -> dict[str, Any]:
+def _lines(
+    title: str, colours: dict[str, str], theme: Theme, log: bool = False, least_step: float | None = None
+) -> dict[str, Any]:
     names = list(colours)
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
     legend = alt.Legend(title=None) if len(names) > 1 else None
+    axis = alt.Axis(tickCount=4, format=",~r", labelOverlap=True, tickMinStep=least_step or alt.Undefined)
     line = (
         alt.Chart(alt.NamedData(ROWS))
         .mark_line(strokeWidth=2)
         .encode(
             x=_x(),
-            y=alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format=",~r", labelOverlap=True)),
+            y=alt.Y("value:Q", title=title, scale=scale, axis=axis),
             color=alt.Color("series:N", legend=legend, scale=alt.Scale(domain=names, range=list(colours.values()))),
             strokeDash=alt.StrokeDash(
                 "series:N", legend=legend, scale=alt.Scale(domain=names, range=list(_DASHES[: len(names)]))

@@ -38,7 +38,10 @@ class Limit:
 def load_curve(
     points: Sequence[LoadPoint], theme: Theme = IN_PAGE, limits: Sequence[Limit] = (), users: bool = False
 ) -> AnyChart:
-    """Two rows over one axis: rates on top (dashed: all that was offered), percentiles with intervals below."""
+    """Two rows over one axis: rates on top (dashed: all that was offered), percentiles with intervals below.
+
+    A line ends where a step has no figure, and begins anew after it: nothing is known in between.
+    """
     highest = max(p.offered for p in points)
     x = alt.X(
         "offered:Q", title="users at once" if users else "offered requests per second",
@@ -54,10 +57,8 @@ def load_curve(
 
 
 def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, users: bool) -> AnyChart:
-    rows: list[dict[str, Any]] = [
-        {"offered": p.offered, "achieved": p.achieved, "words": p.words} for p in points if p.achieved is not None
-    ]
-    most = max((float(row["achieved"]) for row in rows), default=1.0)
+    rows: list[dict[str, Any]] = [{"offered": p.offered, "achieved": p.achieved, "words": p.words} for p in points]
+    most = max((p.achieved for p in points if p.achieved is not None), default=1.0)
     top = max(most, 0.0 if users else highest) * 1.08 or 1.0
     y = alt.Y(
         "achieved:Q", title="completed /s", scale=alt.Scale(domain=[0, top], range=[TOP, 0], nice=False),
@@ -66,9 +67,9 @@ def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, 
     made = alt.Chart(alt.InlineData(values=rows))
     layers: list[Layer] = [
         made.mark_line(color=theme.accent, strokeWidth=2).encode(x=x, y=y),
-        made.mark_point(filled=True, size=55, color=theme.accent, opacity=1).encode(
-            x=x, y=y, tooltip=[alt.Tooltip("words:N", title="step")]
-        ),
+        made.transform_filter("isValid(datum.achieved)")
+        .mark_point(filled=True, size=55, color=theme.accent, opacity=1)
+        .encode(x=x, y=y, tooltip=[alt.Tooltip("words:N", title="step")]),
     ]
     if not users:
         ends: list[dict[str, Any]] = [{"offered": end, "achieved": end} for end in (0.0, highest)]
@@ -78,24 +79,23 @@ def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, 
 
 
 def _latencies(points: Sequence[LoadPoint], x: alt.X, theme: Theme, limits: Sequence[Limit]) -> AnyChart:
-    rows = [
-        {"offered": p.offered, "of": name, "ms": found[0], "low": found[1], "high": found[2], "words": p.words}
+    rows: list[dict[str, Any]] = [
+        {"offered": p.offered, "of": name, "words": p.words, **dict(zip(("ms", "low", "high"), found, strict=True))}
         for p in points
-        for name, found in zip(PERCENTILES, p.percentiles, strict=True)
-        if found is not None
+        for name, found in zip(PERCENTILES, (f or (None, None, None) for f in p.percentiles), strict=True)
     ]
     y = log_ms_axis("ms:Q", range=[LOAD_HEIGHT, BETWEEN])
     looks = {"p50": (theme.good, "circle"), "p95": (theme.accent, "square"), "p99": (theme.bad, "triangle-up")}
-    names = [name for name in PERCENTILES if any(row["of"] == name for row in rows)]
+    names = [name for name in PERCENTILES if any(row["of"] == name and row["ms"] is not None for row in rows)]
     colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=names, range=[looks[name][0] for name in names]))
     shapes = alt.Scale(domain=names, range=[looks[name][1] for name in names])
-    made = alt.Chart(alt.InlineData(values=rows))
+    made = alt.Chart(alt.InlineData(values=[row for row in rows if row["of"] in names]))
     layers: list[Layer] = [
         made.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
         made.transform_filter("isValid(datum.low) && isValid(datum.high)")
         .mark_rule(strokeWidth=1.5)
         .encode(x=x, y=log_ms_axis("low:Q", range=[LOAD_HEIGHT, BETWEEN]), y2="high:Q", color=colour),
-        made.mark_point(filled=True, size=60, opacity=1).encode(
+        made.transform_filter("isValid(datum.ms)").mark_point(filled=True, size=60, opacity=1).encode(
             x=x, y=y, color=colour, shape=alt.Shape("of:N", title=None, scale=shapes),
             tooltip=["of:N", alt.Tooltip("ms:Q", format=",.4~r"), alt.Tooltip("low:Q", format=",.4~r"),
                      alt.Tooltip("high:Q", format=",.4~r"), alt.Tooltip("words:N", title="step")],

@@ -27,6 +27,8 @@ from harness.report.palette import IN_PAGE, Theme
 
 RATE_TOP, RATE_BOTTOM = 4, 36
 FAILED_TOP, FAILED_BOTTOM = 46, 58
+FAINTEST = [0.35, 1.0]
+"""Opacity of the cells of a heatmap: one request alone is to be seen."""
 MOST_BORDERS = 16
 MOST_NAMED_BORDERS = 9
 
@@ -144,8 +146,9 @@ def _heatmap(answered: pd.DataFrame, requests: pd.DataFrame, theme: Theme, x_sca
     grid = binning.grid_of(answered, TIME_BINS, LATENCY_BINS, float(requests["t_s"].max()))
     made: alt.Chart = cells(grid, theme, x_scale, range=[HEIGHT, top]).encode(
         opacity=alt.Opacity(
-            "n:Q", title="requests in a cell", legend=alt.Legend(tickCount=4, format="~s", titleOrient="left"),
-            scale=alt.Scale(type="log", range=[0.18, 1.0], nice=False),
+            "n:Q", title="requests in a cell", legend=alt.Legend(
+                tickCount=4, format="~s", titleOrient="left", titlePadding=24),
+            scale=alt.Scale(type="log", range=FAINTEST, nice=False),
         )
     )  # fmt: skip
     return made
@@ -210,8 +213,9 @@ def _borders(
     drawn = alt.InlineData(values=[{"t_s": b.start_s, "step": name} for b, name in zip(found, named, strict=True)])
     x = seconds_axis("t_s:Q", x_scale)
     rules = alt.Chart(drawn).mark_rule(color=theme.ink_soft, strokeDash=[3, 3], opacity=0.8)
-    words = alt.Chart(drawn).mark_text(align="left", baseline="top", dx=4, color=theme.ink, fontSize=SMALL)
+    words = alt.Chart(drawn).mark_text(align="left", baseline="middle", dx=4, color=theme.ink, fontSize=SMALL)
+    above = -14 if any(named) else 0  # a name has a line to itself, above the strip of the schedule
     return [
-        rules.encode(x=x, **pixels(y=0, y2=height)),
-        words.encode(x=x, **pixels(y=2), text="step:N"),
+        rules.encode(x=x, **pixels(y=above, y2=height)),
+        words.encode(x=x, **pixels(y=above / 2), text="step:N"),
     ]

@@ -29,7 +29,8 @@ def seconds_axis(field: str, scale: alt.Scale, title: str = "seconds since the f
 
 def log_ms_axis(field: str, title: str = "latency (ms, log)", **scale: Any) -> alt.Y:
     """Milliseconds on a logarithmic axis. `scale` adds to it, e.g. its range of pixels."""
-    axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, orient="left", grid=True)
+    axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, orient="left", grid=True,
+                    minExtent=44)  # fmt: skip
     return alt.Y(field, scale=alt.Scale(type="log", **{"nice": False, "padding": 12, **scale}), title=title, axis=axis)
 
 
@@ -60,6 +61,17 @@ def pixels(**places: float | str) -> dict[str, Any]:
     return {channel: _VALUES[channel](place) for channel, place in places.items()}
 
 
+def legend_columns(entries: int, most: int = 8) -> int:
+    """Columns of a legend whose rows are of one length, as far as they can be."""
+    lines = -(-entries // most)
+    return -(-entries // max(1, lines))
+
+
+def width_of(text: str) -> float:
+    """Pixels that a label may need: the reader's font is not known here, and those of some systems are wide."""
+    return 7.4 * len(text)
+
+
 def note_at(text: str, y: float, theme: Theme, x: float = -8, align: str = "right", **mark: Any) -> alt.Chart:
     """A few words at a place of the view, in pixels: by default left of a row without an axis."""
     made: alt.Chart = (
@@ -71,7 +83,11 @@ def note_at(text: str, y: float, theme: Theme, x: float = -8, align: str = "righ
 
 
 def styled(
-    layers: Sequence[AnyChart | Layer], theme: Theme, height: int = HEIGHT, apart: Sequence[str] = ()
+    layers: Sequence[AnyChart | Layer],
+    theme: Theme,
+    height: int = HEIGHT,
+    apart: Sequence[str] = (),
+    width: float = WIDTH,
 ) -> AnyChart:
     """The layers in their frame, as every chart of ours looks; of the channels `apart` each has a scale of its own."""
     words: dict[str, Any] = {"labelColor": theme.ink_soft, "titleColor": theme.ink_soft, "labelFont": FONT,
@@ -91,7 +107,7 @@ def styled(
     own: dict[str, Any] = dict.fromkeys(apart, "independent")
     return alt.layer(
         *layers,
-        width=WIDTH,
+        width=width,
         height=height,
         background="transparent",
         padding=4,

@@ -23,6 +23,7 @@ class VitalRow:
     title: str
     lines: pd.DataFrame
     percent: bool = False
+    whole: bool = False  # counts: half a thread is no mark of an axis
 
 
 def vitals_over_time(
@@ -47,7 +48,10 @@ def _row(row: VitalRow, processes: list[str], hues: list[str], x_scale: alt.Scal
     scale = alt.Scale(domain=[least, most if most > least else least + 1.0], range=[top + ROW, top], nice=False)
     y = alt.Y(
         "value:Q", title=None, scale=scale,
-        axis=alt.Axis(tickCount=2, format=".0%" if row.percent else "~s", orient="left", grid=True, labelOverlap=True),
+        axis=alt.Axis(
+            tickCount=2, format=".0%" if row.percent else "~s" if most >= 1000 else ".3~r", orient="left", grid=True,
+            labelOverlap=True, minExtent=36, tickMinStep=1 if row.whole else alt.Undefined,
+        ),
     )  # fmt: skip
     domain = [f"{p}" for p in processes]
     made: alt.Chart = (

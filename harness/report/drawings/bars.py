@@ -45,11 +45,15 @@ def tail_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN
         title="Why slow requests are slow",
         label=f"Share of each stage in {visible(tail.of)}: {slow} against {typical}. "
         f"{bars[0].label} comes first with {bars[0].words}.",
-        note=f"{visible(tail.of)}: {slow} against {typical}, n = {tail.n:,}, {tail.n_slow:,} of them slow. Whiskers "
-        "are 95% intervals; left of zero, slow requests spend less there than typical ones.",
+        note=f"{_sentence(visible(tail.of))}: {slow} against {typical}, n = {tail.n:,}, {tail.n_slow:,} of them slow. "
+        "Whiskers are 95% intervals; left of zero, slow requests spend less there than typical ones.",
         chart=charts.tail_bars(bars, theme, f"the {format_duration(tail.gap_s)} between slow and typical"),
         table=_tail_table(tail),
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _tail_table(tail: TailFindings) -> ChartTable:

@@ -32,7 +32,10 @@ def curve_drawing(summary: Summary, ledger: pd.DataFrame, views: Views, theme: T
         note += f" Baseline: {visible(views.baseline.run_id, 60)}."
     said = "As observed, without intervals."
     if banded:
-        said = "The band is the 95% interval of the latency; where it ends, there are too few requests for one."
+        said = (
+            "The band is the 95% interval of the latency; where it ends, there is none: too few requests are beyond, "
+        )
+        said += "or too many failed."
     return Drawing(
         key="curve",
         title="Percentiles",

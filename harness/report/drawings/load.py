@@ -29,6 +29,8 @@ def load_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN
     points = sorted((_point(summary, s, users) for s in steps), key=lambda p: p.offered)
     unstable = [level_text(summary, s) for s in steps if s.state is Steadiness.UNSTABLE]
     said = f"Unstable: {', '.join(unstable)}; percentiles would grow with the length of the test." if unstable else ""
+    gaps = any(found is None for p in points if not p.unstable for found in p.percentiles)
+    missing = "A line is interrupted where its percentile has no figure." if gaps else ""
     return Drawing(
         key="load",
         title="Load curve",
@@ -36,7 +38,7 @@ def load_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN
         f"{level_text(summary, min(steps, key=lambda s: s.level))} to "
         f"{level_text(summary, max(steps, key=lambda s: s.level))}. {said}".strip(),
         note=" ".join(part for part in ("" if users else "Dashed: all that was offered.",
-                                        "Bars are 95% intervals.", said) if part),
+                                        "Bars are 95% intervals.", missing, said) if part),
         chart=charts.load_curve(points, theme, _limits(summary), users),
         table=_table(step_lines(summary)),
     )  # fmt: skip

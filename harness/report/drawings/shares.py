@@ -25,7 +25,7 @@ def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = I
         title="Stages over time",
         label="Share of each stage in the mean latency over the measured phase, as a stacked area.",
         note="Measured, ok requests with a server half. The first stage of the legend lies at the bottom.",
-        chart=charts.stages_over_time(shares, theme),
+        chart=charts.stages_over_time(shares, theme, end_s=rows.end_s),
         table=_table("Share of the mean latency by time", binning.stage_shares(rows, TABLE_ROWS)),
     )
 
@@ -42,7 +42,7 @@ def stages_tail_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Them
         label="Share of each stage in the mean latency of the slowest requests over the measured phase, stacked.",
         note="Of each slice of time the requests from its 95th percentile on, "
         f"{int(shares['requests'].min()):,} or more. The first stage of the legend lies at the bottom.",
-        chart=charts.stages_over_time(shares, theme, of="the latency of the slowest"),
+        chart=charts.stages_over_time(shares, theme, of="the latency of the slowest", end_s=rows.end_s),
         table=_table(
             "Share of the mean latency of the slowest requests by time", binning.tail_shares(rows, TABLE_ROWS)
         ),

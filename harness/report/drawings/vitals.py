@@ -39,8 +39,8 @@ _SHOWN_AS = {
 
 def vitals_drawing(_: Summary, __: pd.DataFrame, views: Views, theme: Theme = IN_PAGE) -> Drawing | None:
     """What the processes used while they were measured; what never changed is in the table alone."""
-    thinned = [(series, binning.thinned(series)) for series in views.vitals]
-    known = [(series, frame) for series, frame in thinned if not frame.empty]
+    found = [(series, binning.points(series)) for series in views.vitals]
+    known = [(series, frame) for series, frame in found if not frame.empty]
     if not known:
         return None
     names = sorted({s.name for s, _ in known}, key=_place)
@@ -48,15 +48,17 @@ def vitals_drawing(_: Summary, __: pd.DataFrame, views: Views, theme: Theme = IN
     shown = (moving or names)[:MOST_ROWS]
     processes = list(dict.fromkeys(s.process for s, _ in known if s.name in shown))[:MOST_PROCESSES]
     drawn = [[(s, f) for s, f in known if s.name == name and s.process in processes] for name in shown]
-    rows = [_row(found[0][0].name, found, processes) for found in drawn if found]
+    rows = [_row(each[0][0].name, each, processes) for each in drawn if each]
     end_s = max(float(f["t_s"].max()) for s, f in known if s.name in shown)
     left = len(names) - len(shown)
+    many = any(len(binning.thinned(f)) < len(f) for s, f in known if s.name in shown)
     return Drawing(
         key="vitals",
         title="Vitals",
         label=f"{', '.join(_title(n) for n in shown)} over the run, of {len(processes)} "
         f"process{'' if len(processes) == 1 else 'es'}.",
         note="A point is the mean of its moment, of a lag or a pause the longest."
+        + (" Of many points, the highest of each stretch is drawn." if many else "")
         + (f" {left} more {'is' if left == 1 else 'are'} in the table alone." if left else ""),
         chart=charts.vitals_over_time(rows, distinct([visible(p, 40) for p in processes]), end_s, theme),
         table=_table(known),
@@ -75,8 +77,12 @@ def _title(name: str) -> str:
 def _row(name: str, found: Sequence[tuple[VitalSeries, pd.DataFrame]], processes: Sequence[str]) -> VitalRow:
     percent = "utilization" in name
     factor, unit = (1.0, "") if percent else _SHOWN_AS.get(found[0][0].unit, (1.0, visible(found[0][0].unit, 12)))
-    lines = [frame.assign(value=frame["value"] * factor, process=processes.index(s.process)) for s, frame in found]
-    return VitalRow(f"{_title(name)} ({unit})" if unit else _title(name), pd.concat(lines, ignore_index=True), percent)
+    lines = [
+        binning.thinned(frame).assign(value=frame["value"] * factor, process=processes.index(s.process))
+        for s, frame in found
+    ]
+    title, rows = f"{_title(name)} ({unit})" if unit else _title(name), pd.concat(lines, ignore_index=True)
+    return VitalRow(title, rows, percent, whole=bool((rows["value"] % 1 == 0).all()))
 
 
 def _table(found: Sequence[tuple[VitalSeries, pd.DataFrame]]) -> ChartTable:
