@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI, Response
@@ -42,16 +42,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.loading = asyncio.create_task(_load(app))
-    yield
-    app.state.comparisons.close()
-    app.state.concluding.close()
-    with suppress(Exception):  # who asked for a page was told
-        await app.state.loading
+    async with AsyncExitStack() as pages:
+        app.state.loading = asyncio.create_task(_load(app, pages))
+        yield
+        app.state.comparisons.close()
+        app.state.concluding.close()
+        with suppress(Exception):  # who asked for a page was told
+            await app.state.loading
 
 
-async def _load(app: FastAPI) -> None:
-    await loading.load(app)
+async def _load(app: FastAPI, pages: AsyncExitStack) -> None:
+    await loading.load(app, pages)
     vega.make_ahead()
 
 

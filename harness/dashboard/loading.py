@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from contextlib import AsyncExitStack
 from types import ModuleType
 
 from fastapi import FastAPI
@@ -15,9 +16,10 @@ PAGES = ("live", "explorer", "request", "run", "compare", "capacity", "scraped")
 """In this order: the page of a run has an address for any name below it."""
 
 
-async def load(app: FastAPI) -> None:
-    """Import the other pages in a thread, then answer them."""
+async def load(app: FastAPI, pages: AsyncExitStack) -> None:
+    """Import the other pages in a thread, then answer them. What begins with a page ends with `pages`."""
     for page in await run_in_threadpool(_imported):
+        await pages.enter_async_context(page.router.lifespan_context(app))
         app.include_router(page.router)
 
 
