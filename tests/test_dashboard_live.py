@@ -43,6 +43,8 @@ def test_a_frame_has_milliseconds_for_charts_and_words_for_people() -> None:
 
 def test_transfer_is_one_stage_and_what_took_nothing_is_left_out() -> None:
     assert merged(FRAME.stages) == [("backlog", 0.001), ("transfer", 0.003)]
+    assert merged((("inference", 0.01), ("transfer", 0.03))) == [("transfer", 0.03), ("inference", 0.01)]
+    assert merged((("connect", 0.0), ("inference", 0.01))) == [("inference", 0.01)]
     assert merged(()) == []
 
 
@@ -54,6 +56,7 @@ def test_a_frame_of_nothing_is_told_without_a_number() -> None:
     found = told(empty)
 
     assert (found["t_s"], found["share"], found["texts"]["p95"], found["summary"]) == (None, None, "–", "Starting.")
+    assert [found["texts"][name] for name in ("backlog", "n", "split")] == ["", "", ""]
     json.dumps(found, allow_nan=False)
 
 

@@ -7,22 +7,24 @@ import os
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from harness.chunks import ChunkWriter
 from harness.errors import RunFolderError
 from harness.findings import HealthState
-from harness.following import Follower, history, process_of, running
+from harness.following import Follower, history, is_on, process_of, running
 from harness.following.figures import Figures
 from harness.following.growing import Growing, Ids
-from harness.following.lines import FILE, first_line
+from harness.following.lines import FILE, first_line, may_be_on
 from harness.following.planned import Planned
 from harness.following.said import doubts_of
 from harness.following.settling import Settling
 from harness.load.clocks import move
-from harness.model import Arrivals, LoadProfile, Sample, SpanSpec, Step
+from harness.model import Arrivals, LedgerRow, LoadProfile, Sample, SpanSpec, Step, columns
 from harness.run_folder import RunFolder
 from tests.builders import a_root, a_sample, a_span, at, samples_table, spans_table
 
@@ -109,6 +111,22 @@ def test_the_rows_that_were_sealed_between_two_looks_come_from_the_tables(tmp_pa
     assert (seen[-1].frame.ok, seen[-1].frame.failed, seen[-1].frame.phase) == (1, 1, "finished")
 
 
+@pytest.mark.parametrize("bad", [{}, {"status": 503, "failed_checks": "status"}])
+def test_who_comes_when_all_is_over_gets_the_rows_of_the_ledger(tmp_path: Path, bad: dict[str, Any]) -> None:
+    folder, stored = begun(tmp_path, "finished"), samples_table(a_sample(0), a_sample(1, **bad))
+    settling = Settling(SpanSpec(source="none"), loopback=True)
+    settling.take_samples(stored, 0.0)
+    (ledger,) = settling.settled(0.0)
+    folder.write_table("samples", stored)
+    folder.write_table("ledger", pa.Table.from_pandas(ledger[list(columns(LedgerRow))], preserve_index=False))
+    follower = Follower(folder)
+    seen, last = follower.poll(), follower.poll()
+
+    rows = seen.rows[["request_id", "what", "span_id"]].to_numpy().tolist()
+    assert rows == [[0, None, f"{1:016x}"], [1, "status 503" if bad else None, f"{2:016x}"]]
+    assert (last.over, last.frame.ok, last.frame.errors) == (True, 1 if bad else 2, (("status 503", 1),) if bad else ())
+
+
 def test_censored_requests_have_no_row(tmp_path: Path, samples: Chunks) -> None:
     follower = Follower(begun(tmp_path, "measure", "finished"))
     samples.add(a_sample(0), a_sample(1, censored=True))
@@ -162,6 +180,18 @@ def test_of_many_requests_a_random_part_is_split_and_all_are_counted() -> None:
 
     assert sum(map(len, now)) + sum(map(len, later)) == 2000
     assert 400 < sum(map(len, later)) < 600
+
+
+def test_stages_add_up_to_the_latency_also_where_upload_and_download_are_not_known() -> None:
+    settling, figures = Settling(SpanSpec(source="server-timing"), loopback=True), Figures()
+    settling.take_samples(samples_table(a_sample(0, server_timing=HEADER)), 0.0)
+    for rows in settling.settled(0.0):
+        figures.settled(0.0, rows)
+    recent = figures.recent(1.0, ended=False)
+
+    assert recent.n_split == 1
+    assert sum(seconds for _, seconds in recent.stages) == pytest.approx(0.1)
+    assert dict(recent.stages)["transfer"] > 0.01
 
 
 # --- figures -----------------------------------------------------------------------------------------------
@@ -256,6 +286,16 @@ def test_runs_that_are_on_are_found_by_their_process(tmp_path: Path) -> None:
     assert (process_of(tmp_path / "a"), process_of(tmp_path / "d")) == (os.getpid(), None)
 
 
+def test_of_a_run_whose_process_has_gone_one_line_is_read(tmp_path: Path) -> None:
+    first = {**first_line("x", at(0)), "pid": 1 << 30}
+    (tmp_path / FILE).write_text(json.dumps(first) + "\n" + '{"phase": "measure"}\n')
+
+    assert not may_be_on(tmp_path)
+    assert may_be_on(begun(tmp_path, "finished").path)  # its process is this one: the rest has to be read
+    assert not is_on(tmp_path)
+    assert (process_of(tmp_path), process_of(tmp_path / "nowhere")) == (os.getpid(), None)
+
+
 @pytest.mark.parametrize("content", [b"", b"ARROW1\0\0", b"\xff" * 5000, b"\0" * 5000])
 def test_a_damaged_folder_is_followed_to_its_end(tmp_path: Path, content: bytes) -> None:
     for name in ("samples-0.arrows", "spans.arrows", "samples.parquet", "ledger.parquet", "run.json", FILE):
@@ -266,15 +306,28 @@ def test_a_damaged_folder_is_followed_to_its_end(tmp_path: Path, content: bytes)
     assert (seen.over, len(seen.rows), seen.frame.phase, seen.frame.n) == (True, 0, "broken", 0)
 
 
+def test_a_chunk_file_is_not_mapped_it_may_be_cut(tmp_path: Path, samples: Chunks) -> None:
+    samples.add(a_sample(0))
+    growing = Growing(samples.writer.path, Sample)
+    found = growing.new(100)
+
+    assert str(samples.writer.path) not in Path("/proc/self/maps").read_text()
+    assert found[0].num_rows == 1
+
+
 def test_bytes_that_were_changed_never_raise(tmp_path: Path, samples: Chunks) -> None:
     samples.add(*(a_sample(number) for number in range(5)))
     samples.writer.close()
     whole = samples.writer.path.read_bytes()
     for place in range(0, len(whole), 23):
-        folder = tmp_path / str(place)
-        folder.mkdir()
-        (folder / "samples-0.arrows").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        assert len(Follower(begun(folder, "finished")).poll().rows) <= 5
+        path = tmp_path / f"{place}.arrows"
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        settling, tables = Settling(SpanSpec(source="none"), loopback=True), Growing(path, Sample).new(100)
+        assert sum(map(len, tables)) <= 5
+        if place % 3 == 0:
+            for table in tables:
+                settling.take_samples(table, 0.0)
+                settling.settled(0.0)
 
 
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -40,7 +40,10 @@ def rows(*given: dict[str, Any]) -> pd.DataFrame:
         "name": "read", "phase": "measure", "step": 0, "ok": True, "split": "marks", "latency_s": 0.1, "what": None,
         "scheduled_ns": T0, "done_ns": T0 + SECOND,
     }  # fmt: skip
-    made = [{**plain, "request_id": n, "trace_id": trace(n), **one} for n, one in enumerate(given)]
+    made = [
+        {**plain, "request_id": n, "trace_id": trace(n), "span_id": f"{n + 1:016x}", **one}
+        for n, one in enumerate(given)
+    ]
     frame = pd.DataFrame(made, columns=list(COLUMNS))
     stages = [name for name in COLUMNS if name.endswith("_s")]
     return frame.astype({**dict.fromkeys(stages, np.float64), "ok": bool})
@@ -146,9 +149,26 @@ def test_a_bucket_has_a_request_as_example_in_openmetrics_alone() -> None:
     ]
 
     assert examples == [
-        ({"trace_id": trace(1)}, 0.09, T0 / 1e9 + 1), ({"trace_id": trace(2)}, 3.0, T0 / 1e9 + 1),
+        ({"trace_id": trace(1), "span_id": f"{2:016x}"}, 0.09, T0 / 1e9 + 1),
+        ({"trace_id": trace(2), "span_id": f"{3:016x}"}, 3.0, T0 / 1e9 + 1),
     ]  # fmt: skip
     assert b"trace_id" not in prometheus.exposition([found])
+
+
+def test_ids_that_are_none_are_no_example() -> None:
+    found = tally(
+        {"trace_id": "x" * 200}, {"latency_s": 2.0, "span_id": None}, {"latency_s": 9.0, "trace_id": "é" * 32}
+    )
+
+    assert found.requests["read", "measure", "ok"].examples == {}
+    assert b"# {" not in prometheus.exposition([found], openmetrics=True)
+
+
+def test_where_the_parts_of_transfer_are_not_known_the_whole_of_it_is_a_stage() -> None:
+    found = told(tally({"split": "durations", "connect_s": 0.01, "transfer_s": 0.04, "inference_s": 0.06}))
+
+    sums = {own[0][1]: value for (name, own), value in found.items() if name == "harness_stage_duration_seconds_sum"}
+    assert sums == {"transfer": 0.04, "inference": 0.06}
 
 
 def test_after_fifty_names_requests_are_counted_as_other() -> None:
@@ -197,7 +217,7 @@ def test_buckets_are_a_quarter_apart() -> None:
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=50), st.floats(0.01, 1))
 def test_a_quantile_of_the_buckets_is_in_the_bucket_of_the_exact_one(seconds: list[float], q: float) -> None:
     found = Distribution()
-    found.add(np.array(seconds), np.array([trace(0)] * len(seconds), object), np.full(len(seconds), T0))
+    found.add(np.array(seconds), np.array([["", ""]] * len(seconds), object), np.full(len(seconds), T0))
 
     rank = int(np.ceil(q * len(seconds)))
     exact = sorted(seconds)[rank - 1]

@@ -94,6 +94,11 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         bind(address, "token")
 
 
+def test_a_host_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no\.such\.host\.invalid' is no address of this machine"):
+        bind("no.such.host.invalid:1", "token")
+
+
 def test_a_port_that_is_taken_is_refused() -> None:
     with closing(bind("0", None)) as sock, pytest.raises(UsageError, match="address already in use"):
         bind(str(sock.getsockname()[1]), None)
@@ -151,6 +156,11 @@ def test_a_receiver_gets_histograms_with_requests_as_examples() -> None:
     (point,) = metrics["harness.request.duration"].histogram.data_points
     assert (metrics["harness.request.duration"].unit, point.count, point.sum) == ("s", 2, 3.1)
     assert (point.start_time_unix_nano, point.min, point.max) == (T0, 0.1, 3.0)
-    assert {(one.trace_id.hex(), one.as_double) for one in point.exemplars} == {(trace(0), 0.1), (trace(1), 3.0)}
+    assert {(one.trace_id.hex(), one.span_id.hex(), one.as_double) for one in point.exemplars} == {
+        (trace(0), f"{1:016x}", 0.1),
+        (trace(1), f"{2:016x}", 3.0),
+    }
+    named = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert (named["service.name"], named["service.instance.id"]) == ("harness", "run-1")
     assert metrics["harness.requests"].sum.is_monotonic
     assert metrics["harness.requests.in_flight"].gauge.data_points[0].as_int == 3

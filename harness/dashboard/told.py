@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.findings import HealthState
+from harness.following.figures import WHOLE_TRANSFER
+from harness.model import STAGES, TRANSFER
 from harness.report.text import visible
 from harness.units import MISSING, format_count, format_duration, format_rate
 from harness.views import LiveFrame
@@ -24,7 +26,7 @@ PHASES = {
 }
 _SENDING = ("warmup", "measure")
 _SHOWN_ERRORS = 12
-_TRANSFER = ("connect", "upload", "download")
+_TRANSFER = (*TRANSFER, WHOLE_TRANSFER)
 HEALTH = {
     HealthState.HEALTHY: "the generator keeps up",
     HealthState.SUSPECT: "the generator is in doubt",
@@ -51,11 +53,11 @@ def told(frame: LiveFrame) -> dict[str, Any]:
             "rate": format_rate(frame.rate_per_s),
             "offered": _offered(frame),
             "in_flight": format_count(frame.in_flight),
-            "backlog": f"{format_count(frame.backlog)} due, not yet sent" if frame.backlog else "none waits to be sent",
+            "backlog": _backlog(frame),
             "p50": format_duration(frame.p50_s),
             "p95": format_duration(frame.p95_s),
             "p99": format_duration(frame.p99_s),
-            "n": f"of {format_count(frame.n)} in {frame.window_s:g} s" if frame.n else "no answer in the last seconds",
+            "n": _of_how_many(frame),
             "ok": format_count(frame.ok),
             "failed": format_count(frame.failed),
             "censored": f"{format_count(frame.censored)} never answered" if frame.censored else "",
@@ -86,8 +88,10 @@ def merged(stages: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """Without the stages that took nothing; transfer in one where the colours of its parts would be slivers."""
     moved = sum(seconds for stage, seconds in stages if stage in _TRANSFER)
     others = [(stage, seconds) for stage, seconds in stages if stage not in _TRANSFER and seconds > 0]
-    known = any(stage in _TRANSFER for stage, _ in stages)
-    return [*others[:1], ("transfer", moved), *others[1:]] if known else others
+    if moved <= 0:
+        return others
+    ahead = sum(stage == STAGES[0] for stage, _ in others)
+    return [*others[:ahead], ("transfer", moved), *others[ahead:]]
 
 
 def _rows(**values: float | None) -> list[list[Any]]:
@@ -110,6 +114,18 @@ def _offered(frame: LiveFrame) -> str:
     return "" if frame.offered_per_s is None else f"of {format_rate(round(frame.offered_per_s, 1))} asked for"
 
 
+def _backlog(frame: LiveFrame) -> str:
+    if frame.backlog is None:
+        return ""
+    return f"{format_count(frame.backlog)} due, not yet sent" if frame.backlog else "none waits to be sent"
+
+
+def _of_how_many(frame: LiveFrame) -> str:
+    if frame.n:
+        return f"of {format_count(frame.n)} in {frame.window_s:g} s"
+    return "no answer in the last seconds" if frame.phase in (*_SENDING, "drain") else ""
+
+
 def _elapsed(frame: LiveFrame) -> str:
     if frame.elapsed_s is None or frame.total_s is None:
         return ""
@@ -118,5 +134,5 @@ def _elapsed(frame: LiveFrame) -> str:
 
 def _split(frame: LiveFrame) -> str:
     if not frame.n_split:
-        return "no server half in the last seconds"
+        return "no server half in the last seconds" if frame.phase in (*_SENDING, "drain") else ""
     return f"mean of {format_count(frame.n_split)} requests with a server half"

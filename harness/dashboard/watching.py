@@ -62,7 +62,6 @@ class _Watched:
         self._folder = folder
         self._frames: deque[dict[str, Any]] = deque(maxlen=MOST_POINTS)
         self._count = 0  # of frames
-        self._past: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
         self._watchers = 0
         self._over: dict[str, Any] | None = None
@@ -75,8 +74,9 @@ class _Watched:
             self._task = self._task or asyncio.create_task(self._follow())
             while not self._frames and not self.ended:
                 await self._wait()
+            past = [asdict(point) for point in await anyio.to_thread.run_sync(history, self._folder.path)]
             seen = self._count
-            yield "past", {"points": self._past, "frames": list(self._frames)}
+            yield "past", {"points": past, "frames": list(self._frames)}
             while not self.ended:
                 if seen == self._count and not await self._wait():
                     yield None
@@ -99,7 +99,6 @@ class _Watched:
         alone_since: float | None = None
         try:
             follower = await anyio.to_thread.run_sync(Follower, self._folder)
-            self._past = [asdict(p) for p in await anyio.to_thread.run_sync(history, self._folder.path)]
             while not self.ended:
                 began = time.monotonic()
                 seen = await anyio.to_thread.run_sync(follower.poll)

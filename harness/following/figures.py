@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.model import STAGES, Split
+from harness.model import STAGES, TRANSFER, Split
 
 WINDOW_S = 5.0
 _FLUSHED_S = 1.5
@@ -18,7 +18,8 @@ _MOST_NAMES = 50
 _LONGEST = 200
 _MOST_KEPT = 40  # looks
 _OTHER = "other"
-_FOREIGN = (Split.SPANS.value, Split.DURATIONS.value)
+WHOLE_TRANSFER = "transfer"
+"""Stands for the stages of `model.TRANSFER` where they are not known apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +83,11 @@ class Figures:
         split = rows[rows["ok"] & (rows["split"] != Split.NONE.value)]
         if len(split):
             late = split["done_ns"] > split["done_ns"].max() - round(WINDOW_S * 1e9)
-            self._split.append((now_s, split.loc[late, ["split", *(f"{stage}_s" for stage in STAGES)]]))
+            self._split.append((now_s, pd.DataFrame(stage_seconds(split[late]))))
 
     def recent(self, now_s: float, ended: bool) -> Recent:
         """The last seconds; once the load has `ended`, those of its end."""
-        self._let_go(now_s - WINDOW_S - _FLUSHED_S, ended)
+        self._let_go(now_s, ended)
         inside = [came.done_ns > self._newest[came.source] - round(WINDOW_S * 1e9) for came in self._came]
         good = [came.latency_s[late & came.ok] for came, late in zip(self._came, inside, strict=True)]
         latencies = np.sort(np.concatenate([np.empty(0), *good]))
@@ -94,11 +95,11 @@ class Figures:
         n_split, stages = _means([split for _, split in self._split])
         return Recent(n, _rank(latencies, 50), _rank(latencies, 95), _rank(latencies, 99), n_split, stages)
 
-    def _let_go(self, before_s: float, ended: bool) -> None:
+    def _let_go(self, now_s: float, ended: bool) -> None:
         """Forget what is older; after the end nothing is, but what the requests behind it have pushed out."""
-        while self._came and not ended and self._came[0].at_s < before_s:
+        while self._came and not ended and self._came[0].at_s < now_s - WINDOW_S - _FLUSHED_S:
             self._came.popleft()
-        while self._split and not ended and self._split[0][0] < before_s:
+        while self._split and not ended and self._split[0][0] <= now_s - WINDOW_S:
             self._split.popleft()
         while len(self._came) > _MOST_KEPT:
             self._came.popleft()
@@ -112,19 +113,22 @@ def _rank(latencies: NDArray[np.float64], percent: int) -> float | None:
     return float(latencies[-(-n * percent // 100) - 1]) if n else None
 
 
+def stage_seconds(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """The durations of each stage in ledger rows with a server half, NaN where not known. They add up to the latency:
+    where the parts of transfer are not known, the whole of it stands for them under its own name."""
+    found = {stage: rows[f"{stage}_s"].to_numpy(np.float64, na_value=np.nan, copy=True) for stage in STAGES}
+    whole = np.isnan(found["upload"])
+    if whole.any():
+        for part in TRANSFER:
+            found[part][whole] = np.nan
+        found[WHOLE_TRANSFER] = np.where(whole, rows["transfer_s"].to_numpy(np.float64, na_value=np.nan), np.nan)
+    return found
+
+
 def _means(parts: list[pd.DataFrame]) -> tuple[int, tuple[tuple[str, float], ...]]:
-    """The mean of each stage that is known. Rows are made a few at a time: a foreign stage that none of these few has
-    is null there, and zero where others have it."""
+    """The mean of each stage that any of the rows has. They add up to the mean latency of the rows."""
     if not parts:
         return 0, ()
     rows = pd.concat(parts)
-    foreign = rows["split"].isin(_FOREIGN).to_numpy()
-    found = []
-    for stage in STAGES:
-        seconds = rows[f"{stage}_s"].to_numpy(np.float64, copy=True)
-        known = ~np.isnan(seconds)
-        if not known.any():
-            continue
-        seconds[foreign & ~known] = 0.0
-        found.append((stage, float(np.nansum(seconds) / np.count_nonzero(known | foreign))))
-    return len(rows), tuple(found)
+    known = [stage for stage in (*STAGES, WHOLE_TRANSFER) if stage in rows and rows[stage].notna().any()]
+    return len(rows), tuple((stage, float(np.nansum(rows[stage]) / len(rows))) for stage in known)

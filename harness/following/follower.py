@@ -14,7 +14,7 @@ from harness.chunks import schema_of
 from harness.errors import RunFolderError
 from harness.following.figures import WINDOW_S, Figures
 from harness.following.growing import Growing, Ids
-from harness.following.lines import FILE, Lines
+from harness.following.lines import FILE, Lines, first_of, may_be_on
 from harness.following.planned import Planned
 from harness.following.said import counts_of, doubts_of, number, status_of, whole
 from harness.following.sealed import LedgerRows, SampleRows
@@ -35,8 +35,8 @@ _RATIO_HELD_S = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """One look. `rows` has the columns COLUMNS: those of the ledger and scheduled_ns, done_ns, status, what (went
-    wrong, None when ok). `over`: the run has ended, and all its rows were given."""
+    """One look. `rows` has the columns COLUMNS: those of the ledger and span_id, scheduled_ns, done_ns, status, what
+    (went wrong, None when ok). `over`: the run has ended, and all its rows were given."""
 
     frame: LiveFrame
     rows: pd.DataFrame
@@ -54,6 +54,8 @@ def running(runs: Path) -> tuple[Path, ...]:
 
 def is_on(folder: Path) -> bool:
     """Whether the run of this folder is on now."""
+    if not may_be_on(folder):
+        return False
     lines = Lines(folder)
     lines.poll()
     return lines.on
@@ -61,9 +63,7 @@ def is_on(folder: Path) -> bool:
 
 def process_of(folder: Path) -> int | None:
     """The process id that the run of this folder said it has, on or not."""
-    lines = Lines(folder)
-    lines.poll()
-    return whole(lines.first.get("pid"))
+    return whole(first_of(folder)[0].get("pid"))
 
 
 class Follower:

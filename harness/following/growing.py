@@ -46,7 +46,7 @@ class Growing:
                 self._begin_again(about.st_ino)
             if not stat.S_ISREG(about.st_mode) or size <= self._at or size == self._tried:
                 return found
-            with pa.memory_map(str(self.path)) as file:
+            with pa.OSFile(str(self.path)) as file:  # what is mapped dies with a file that is cut
                 file.seek(self._at)
                 while rows < most_rows:
                     batch = self._next(file)
@@ -59,7 +59,7 @@ class Growing:
             self._tried = size
         return found
 
-    def _next(self, file: pa.MemoryMappedFile) -> pa.Table | None:
+    def _next(self, file: pa.NativeFile) -> pa.Table | None:
         message = pa.ipc.read_message(file)
         if self._schema is None:
             self._schema = pa.ipc.read_schema(message)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.following.lines import FILE, parsed
+from harness.following.planned import Planned
 from harness.following.said import number
+from harness.run_folder import RunFolder
 
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 48 << 20
+"""More than a run of days writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Point:
     """One line of progress: `t_s` seconds since the first scheduled request. Counts are of the whole run."""
 
     t_s: float
+    offered_per_s: float | None
     rate_per_s: float | None
     in_flight: float | None
     backlog: float | None
@@ -35,14 +39,16 @@ def history(folder: Path, most: int = 300) -> tuple[Point, ...]:
                 lines = file.read(_MOST_BYTES).splitlines()
     with_figures = [line for line in lines if b'"elapsed_s"' in line]
     step = max(1, -(-len(with_figures) // most))
-    points = (_point(line) for line in with_figures[::step])
+    plan = Planned.of(RunFolder(folder))
+    points = (_point(line, plan) for line in with_figures[::step])
     return tuple(point for point in points if point is not None)
 
 
-def _point(line: bytes) -> Point | None:
+def _point(line: bytes, plan: Planned) -> Point | None:
     said = parsed(line)
     t_s = None if said is None else number(said.get("elapsed_s"))
     if said is None or t_s is None:
         return None
     names = ("rate_per_s", "in_flight", "backlog", "p50_s", "p95_s", "failed")
-    return Point(t_s, *(number(said.get(name)) for name in names))
+    sending = said.get("phase") in ("warmup", "measure")
+    return Point(t_s, plan.offered_per_s(t_s) if sending else None, *(number(said.get(name)) for name in names))

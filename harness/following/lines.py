@@ -10,8 +10,8 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,6 +60,30 @@ def lives(first: Mapping[str, Any]) -> bool | None:
         return False
 
 
+def first_of(folder: Path) -> tuple[Mapping[str, Any], float]:
+    """The first line of a run, and when its file was touched last (epoch); nothing of one that has none."""
+    with suppress(OSError), _opened(folder / FILE) as file:
+        return parsed(file.readline(_LONGEST_LINE)) or {}, os.fstat(file.fileno()).st_mtime
+    return {}, 0.0
+
+
+def may_be_on(folder: Path) -> bool:
+    """False for most of the runs that are not on, by a look at their first line alone."""
+    first, touched_s = first_of(folder)
+    there = lives(first) if first else False
+    return time.time() - touched_s < _QUIET_S if there is None else there
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A regular file; whatever else stands there raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(f"{path} is no file")
+        yield file
+
+
 class Lines:
     """The file of a run folder, read as it grows. After `poll` the fields hold what the lines so far have said."""
 
@@ -87,16 +111,12 @@ class Lines:
 
     def poll(self) -> None:
         """Read what is new."""
-        with suppress(OSError):
-            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(fd, "rb") as file:
-                about = os.fstat(fd)
-                if not stat.S_ISREG(about.st_mode):
-                    return
-                self._touched_s = about.st_mtime
-                if about.st_size < self._at:  # not the file that it was
-                    self._at, self._rest = 0, b""
-                self._read(file, about.st_size)
+        with suppress(OSError), _opened(self._path) as file:
+            about = os.fstat(file.fileno())
+            self._touched_s = about.st_mtime
+            if about.st_size < self._at:  # not the file that it was
+                self._at, self._rest = 0, b""
+            self._read(file, about.st_size)
 
     def _read(self, file: IO[bytes], size: int) -> None:
         if self._at == 0:

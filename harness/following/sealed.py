@@ -21,7 +21,8 @@ from harness.tables import read_columns
 
 _ROWS = 50_000
 _LEDGER = [field.name for field in schema_of(LedgerRow)]
-_BESIDE = ["request_id", "scheduled_ns", "done_ns", "status", "error", "failed_checks"]
+_BESIDE = ["request_id", "span_id", "scheduled_ns", "done_ns", "status", "error", "failed_checks"]
+_KEPT = ("span_id", "scheduled_ns", "done_ns")
 
 
 class LedgerRows:
@@ -86,8 +87,10 @@ def _samples(folder: RunFolder) -> pd.DataFrame:
         what[bad] = failures(
             pa.Table.from_pandas(read.iloc[bad].assign(error=texts[0].iloc[bad], failed_checks=texts[1].iloc[bad]))
         )
-        kept = {"scheduled_ns": read["scheduled_ns"], "done_ns": read["done_ns"], "what": what}
-        found = pd.DataFrame({**kept, "status": read["status"].astype("Int64")}).set_index(read["request_id"])
+        kept = {name: read[name] for name in _KEPT}
+        # Of its own accord pandas makes texts of `what`, and NaN of None.
+        beside = {"what": pd.Series(what, read.index, dtype=object), "status": read["status"].astype("Int64")}
+        found = pd.DataFrame({**kept, **beside}).set_index(read["request_id"])
         return found[~found.index.duplicated()]
     except (RunFolderError, pa.ArrowException, ValueError, TypeError):
-        return pd.DataFrame({name: [] for name in ("scheduled_ns", "done_ns", "what", "status")})
+        return pd.DataFrame({name: [] for name in (*_KEPT, "what", "status")})

@@ -17,7 +17,7 @@ from harness.join import join
 from harness.model import LedgerRow, Sample, Span, SpanSpec, columns
 from harness.spans.mapping import recognise, stages_of
 
-COLUMNS = (*columns(LedgerRow), "scheduled_ns", "done_ns", "status", "what")
+COLUMNS = (*columns(LedgerRow), "span_id", "scheduled_ns", "done_ns", "status", "what")
 WITH_HEADER_S, WITHOUT_S = 3.0, 8.0
 """How long spans are waited for: the header of the answer says the same; plain OpenTelemetry exports every 5 s."""
 SILENT_S = 20.0
@@ -124,6 +124,7 @@ class Settling:
         joined = join(samples, [self._mapped(spans)] if spans.num_rows else [], source)
         rows = ledgers.build(samples, joined, host_key(), self._loopback).rows
         return rows.assign(
+            span_id=samples.column("span_id").to_pandas(),
             scheduled_ns=samples.column("scheduled_ns").to_numpy(),
             done_ns=samples.column("done_ns").to_numpy(),
             status=samples.column("status").to_pandas().astype("Int64"),

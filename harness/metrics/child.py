@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RunFolderError
-from harness.following import Follower
-from harness.following.lines import FILE, parsed
+from harness.following import Follower, process_of
+from harness.following.lines import FILE
 from harness.metrics.prometheus import answer
 from harness.metrics.pushed import EVERY_S, Pusher, metrics_data
 from harness.metrics.serve import Server
@@ -46,11 +46,11 @@ class Order:
 
 
 class _Orders(threading.Thread):
-    """Reads stdin. `done` is set by a line, `ended` by the end."""
+    """Reads stdin. `done` is set by a line, `ended` by the end; `seen` when there is nothing more to be followed."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.done, self.ended = threading.Event(), threading.Event()
+        self.done, self.ended, self.seen = threading.Event(), threading.Event(), threading.Event()
 
     def run(self) -> None:
         for _ in sys.stdin:
@@ -63,7 +63,7 @@ class _Watched:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._since_ns = time.time_ns()
+        self._before = frozenset(Path(order.runs).glob(f"*/{FILE}"))  # the run begins when we are ready
         self._follower: Follower | None = None
         self._lock = threading.Lock()
         self.tally: Tally | None = None
@@ -83,13 +83,9 @@ class _Watched:
             self.tally.take(seen)
 
     def _find(self) -> None:
-        for path in Path(self._order.runs).glob(f"*/{FILE}"):
-            with contextlib.suppress(OSError, RunFolderError):
-                if path.stat().st_mtime_ns < self._since_ns - 1_000_000_000:
-                    continue
-                with path.open("rb") as file:
-                    first = parsed(file.readline(1 << 16))
-                if first is not None and first.get("pid") == self._order.parent:
+        for path in frozenset(Path(self._order.runs).glob(f"*/{FILE}")) - self._before:
+            if process_of(path.parent) == self._order.parent:
+                with contextlib.suppress(OSError, RunFolderError):
                     folder = RunFolder(path.parent)
                     self.tally, self._follower = Tally.of(folder), Follower(folder)
                     return
@@ -119,7 +115,10 @@ def main() -> None:
     if pusher is not None:
         pushing.start()
     _say(READY)
-    _watch(watched, orders)
+    try:
+        _watch(watched, orders)
+    finally:
+        orders.seen.set()
     if pusher is not None:
         pushing.join()
     if server is not None:
@@ -159,13 +158,11 @@ def _watch(watched: _Watched, orders: _Orders) -> None:
 def _push(watched: _Watched, pusher: Pusher, orders: _Orders) -> None:
     """Now and then, and once more when all was seen."""
     while not orders.ended.is_set():
-        over = watched.tally is not None and watched.tally.over
+        last = orders.seen.is_set()
         watched.push(pusher)
-        if over or (orders.done.is_set() and watched.tally is None):
+        if last:
             break
-        orders.done.wait(EVERY_S)
-        if orders.done.is_set():
-            time.sleep(LOOK_S)
+        orders.seen.wait(EVERY_S)
     pusher.close()
 
 

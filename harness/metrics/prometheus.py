@@ -75,7 +75,8 @@ def _buckets(found: Distribution) -> Iterator[tuple[str, float, Exemplar | None]
         example = found.examples.get(bucket)
         told = None
         if example is not None:
-            told = Exemplar({"trace_id": example.trace_id}, example.value_s, example.at_ns / 1e9)
+            of = {"trace_id": example.trace_id, "span_id": example.span_id}
+            told = Exemplar(of, example.value_s, example.at_ns / 1e9)
         yield end, float(count), told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -65,7 +66,9 @@ class Pusher:
 
 def metrics_data(tallies: Sequence[Tally]) -> MetricsData:
     """The metrics of some runs, cumulative since each began."""
-    resource = Resource({"service.name": "harness", "service.version": __version__})
+    names = {"service.name": "harness", "service.version": __version__, "host.name": socket.gethostname()}
+    instance = {} if len(tallies) != 1 else {"service.instance.id": tallies[0].run_id}
+    resource = Resource({**names, **instance})
     scope = InstrumentationScope("harness.metrics", __version__)
     metrics = [_metric(family) for family in families(tallies)]
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
@@ -104,8 +107,7 @@ def _histogram_point(point: Point, found: Distribution) -> HistogramDataPoint:
         min=found.least_s,
         max=found.most_s,
         exemplars=[
-            # The id of no span is 0: the exporter leaves the trace out when it is missing.
-            Exemplar({}, example.value_s, example.at_ns, span_id=0, trace_id=int(example.trace_id, 16))
+            Exemplar({}, example.value_s, example.at_ns, int(example.span_id, 16), int(example.trace_id, 16))
             for example in found.examples.values()
         ],
     )

@@ -50,6 +50,9 @@ def bind(address: str, token: str | None) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen(_BACKLOG)
+    except socket.gaierror as error:
+        sock.close()
+        raise UsageError(f"{FLAG} {address}: '{host}' is no address of this machine", _HINT) from error
     except OSError as error:
         sock.close()
         reason = (error.strerror or str(error)).lower()

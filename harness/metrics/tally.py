@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harness.errors import RunFolderError
 from harness.following import Seen
-from harness.model import STAGES, Split
+from harness.following.figures import stage_seconds
+from harness.model import Split
 from harness.run_folder import RunFolder
 from harness.views import LiveFrame
 
@@ -27,14 +28,16 @@ MOST_NAMES, MOST_ERRORS, LONGEST = 50, 20, 120
 OTHER = "other"
 
 _BOUNDS = np.array(BOUNDS_S)
+_IDS = re.compile("[0-9a-f]{32} [0-9a-f]{16}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One request of a bucket."""
+    """One request of a bucket, and the span of ours that sent it."""
 
     trace_id: str
+    span_id: str
     value_s: float
     at_ns: int
 
@@ -53,10 +56,10 @@ class Distribution:
     def n(self) -> int:
         return int(self.counts.sum())
 
-    def add(self, seconds: NDArray[np.float64], trace_ids: NDArray[np.object_], at_ns: NDArray[np.int64]) -> None:
-        """Count durations. Those that are not known or not finite are left out."""
+    def add(self, seconds: NDArray[np.float64], ids: NDArray[np.object_], at_ns: NDArray[np.int64]) -> None:
+        """Count durations. Those that are not known or not finite are left out. `ids`: (trace id, span id) of each."""
         known = np.isfinite(seconds)
-        seconds, trace_ids, at_ns = seconds[known], trace_ids[known], at_ns[known]
+        seconds, ids, at_ns = seconds[known], ids[known], at_ns[known]
         if not len(seconds):
             return
         buckets = np.searchsorted(_BOUNDS, seconds, "left")
@@ -66,7 +69,9 @@ class Distribution:
         found, last = np.unique(buckets[::-1], return_index=True)
         for bucket, behind in zip(found.tolist(), last.tolist(), strict=True):
             row = len(seconds) - 1 - behind
-            self.examples[bucket] = Example(str(trace_ids[row]), float(seconds[row]), int(at_ns[row]))
+            trace_id, span_id = map(str, ids[row])
+            if _IDS.fullmatch(f"{trace_id} {span_id}"):
+                self.examples[bucket] = Example(trace_id, span_id, float(seconds[row]), int(at_ns[row]))
 
 
 @dataclass(slots=True)
@@ -103,7 +108,7 @@ class Tally:
             self._count(seen.rows)
 
     def _count(self, rows: pd.DataFrame) -> None:
-        traces = rows["trace_id"].to_numpy(dtype=object)
+        ids = rows[["trace_id", "span_id"]].to_numpy(dtype=object)
         done_ns = rows["done_ns"].to_numpy(np.int64)
         latency = rows["latency_s"].to_numpy(np.float64)
         ok = rows["ok"].to_numpy(bool)
@@ -112,14 +117,13 @@ class Tally:
         for number, (name, phase, good) in enumerate(found):
             at = np.flatnonzero(codes == number)
             key = (self._name(name), phase, "ok" if good else "failed")
-            self.requests.setdefault(key, Distribution()).add(latency[at], traces[at], done_ns[at])
+            self.requests.setdefault(key, Distribution()).add(latency[at], ids[at], done_ns[at])
         for what, count in rows.loc[~ok, "what"].astype(str).value_counts().items():
             self._failed(str(what), int(count))
         split = ok & (rows["split"].astype(str) != Split.NONE.value).to_numpy(bool)
-        for stage in STAGES if split.any() else ():
-            seconds = rows[f"{stage}_s"].to_numpy(np.float64, na_value=np.nan)[split]
+        for stage, seconds in stage_seconds(rows[split]).items() if split.any() else ():
             if np.isfinite(seconds).any():
-                self.stages.setdefault(stage, Distribution()).add(seconds, traces[split], done_ns[split])
+                self.stages.setdefault(stage, Distribution()).add(seconds, ids[split], done_ns[split])
 
     def _name(self, name: str) -> str:
         short = label(name)

@@ -22,7 +22,7 @@ const ofPast = (past) => ({
   t_s: past.t_s,
   failed: past.failed,
   rows: {
-    rate: [["achieved", past.rate_per_s]],
+    rate: [["offered", past.offered_per_s], ["achieved", past.rate_per_s]],
     in_flight: [["in flight", past.in_flight], ["backlog", past.backlog]],
     latency: [["p50", scaled(past.p50_s)], ["p95", scaled(past.p95_s)]],
   },
