@@ -184,7 +184,7 @@ def test_of_many_requests_a_random_part_is_split_and_all_are_counted() -> None:
 
 def test_stages_add_up_to_the_latency_also_where_upload_and_download_are_not_known() -> None:
     settling, figures = Settling(SpanSpec(source="server-timing"), loopback=True), Figures()
-    settling.take_samples(samples_table(a_sample(0, server_timing=HEADER)), 0.0)
+    settling.take_samples(samples_table(a_sample(0, server_timing="inference;dur=60")), 0.0)
     for rows in settling.settled(0.0):
         figures.settled(0.0, rows)
     recent = figures.recent(1.0, ended=False)
