@@ -91,10 +91,24 @@ def file(request: Request, run_id: str, name: str) -> Response:
     return FileResponse(path, media_type=wanted.media_type, filename=f"{run_id}-{name}")
 
 
-def _drawn_later(stored: StoredRun) -> dict[str, bool]:
-    """The browser draws the charts, the templates none; of those with a section of their own, whether there is one."""
-    there = {"curve": stored.folder.ledger.is_file(), "vitals": stored.folder.vitals.is_file()}
-    return dict.fromkeys(KEYS, False) | there
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A chart that the browser fetches from `later` and draws."""
+
+    later: str
+
+
+def _drawn_later(stored: StoredRun) -> dict[str, Later | None]:
+    """The charts that this run may have. One that has nothing to show after all goes when it is fetched."""
+    summary, folder = stored.summary, stored.folder
+    there = {
+        "tail": summary.tail is not None, "contrast": bool(summary.contrasts), "models": bool(summary.models),
+        "load": len(summary.steps) > 1, "vitals": folder.vitals.is_file(),
+    }  # fmt: skip
+    return {
+        key: Later(f"/api/runs/{folder.run_id}/charts/{key}") if there.get(key, folder.ledger.is_file()) else None
+        for key in KEYS
+    }
 
 
 def _has_flames(runs: Path, run_id: str) -> bool:

@@ -74,7 +74,7 @@ export async function drawFrom(element, url, options = {}) {
     }
     const plot = make("div", { class: "plot" });
     // The figure is in the page before it is drawn: its width is the width of its place.
-    element.replaceChildren(figure(drawing, plot, Boolean(options.onBrush)));
+    element.replaceChildren(figure(drawing, plot, Boolean(options.onBrush), element.dataset));
     return await chart(plot, drawing.spec, options);
   } catch (error) {
     element.replaceChildren(failure(error, () => drawFrom(element, url, options)));
@@ -84,12 +84,13 @@ export async function drawFrom(element, url, options = {}) {
   }
 }
 
-function figure(drawing, plot, brushed) {
-  const caption = make("figcaption", {}, make("strong", {}, drawing.title));
+/** A place with `data-untitled` has a heading of its own, one with `data-bare` a table beside the chart. */
+function figure(drawing, plot, brushed, { untitled, bare }) {
+  const caption = make("figcaption", {}, untitled === undefined ? make("strong", {}, drawing.title) : null);
   if (drawing.note) caption.append(make("span", { class: "soft small" }, drawing.note));
   const role = brushed ? "group" : "img";
   const place = make("div", { class: "chart scroll", role, "aria-label": drawing.label, tabindex: "0" }, plot);
-  return make("figure", {}, caption, place, drawing.table ? behind(drawing.table) : null);
+  return make("figure", {}, caption, place, drawing.table && bare === undefined ? behind(drawing.table) : null);
 }
 
 function behind(table) {

@@ -1,14 +1,13 @@
-// The page of a run: its charts, as they come near; a card whose charts have nothing to show goes.
+// The page of a run: its charts, as they come near; a section that would only have held a chart goes with it.
 
 import { drawLazily } from "./chart.js";
 
 drawLazily();
 
-for (const card of document.querySelectorAll(".card.charts")) {
+for (const card of document.querySelectorAll("#curve, #vitals")) {
   const drawn = [...card.querySelectorAll(".drawn")];
   new MutationObserver(() => {
     card.hidden = drawn.every((each) => each.hidden);
-    const link = document.querySelector(`nav a[href="#${card.id}"]`);
-    if (link) link.parentElement.hidden = card.hidden;
+    document.querySelector(`nav a[href="#${card.id}"]`).parentElement.hidden = card.hidden;
   }).observe(card, { attributes: true, attributeFilter: ["hidden"], subtree: true });
 }
