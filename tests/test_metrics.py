@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +21,7 @@ from harness.metrics.tally import BOUNDS_S, Distribution, Tally, label
 from harness.views import LiveFrame
 from tests.builders import T0, trace
 from tests.export_support import HOSTILE
+from tests.metrics_support import checked, needs_prometheus
 
 SECOND = 1_000_000_000
 
@@ -197,6 +198,16 @@ def test_hostile_texts_become_labels_of_one_line() -> None:
     }
 
 
+@needs_prometheus
+def test_promtool_finds_nothing_wrong_with_anything_a_run_may_tell() -> None:
+    odd = ("", 'a"b\\c\nd', "\u202eevil", '{le="1"} 5', "# HELP x")
+    names = [{"name": f"{text}{number}", "inference_s": 0.1} for number in range(200) for text in odd]
+    errors = [{"ok": False, "what": text} for text in odd]
+
+    checked(prometheus.exposition([tally(*names, *errors, users=4)]).decode())
+
+
+@settings(max_examples=50)
 @given(st.text(max_size=200))
 def test_a_label_is_short_and_has_no_controls(text: str) -> None:
     found = label(text)
@@ -214,6 +225,7 @@ def test_buckets_are_a_quarter_apart() -> None:
     assert (np.exp(ratios) >= 1.249).all()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=50), st.floats(0.01, 1))
 def test_a_quantile_of_the_buckets_is_in_the_bucket_of_the_exact_one(seconds: list[float], q: float) -> None:
     found = Distribution()
