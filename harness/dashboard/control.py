@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,8 +20,9 @@ from harness.errors import HarnessError, UsageError
 from harness.following import process_of
 
 _BEGINS_WITHIN_S = 30.0
-_ENDINGS = ((signal.SIGINT, 8.0), (signal.SIGINT, 4.0), (signal.SIGKILL, 5.0))
-"""How the run is ended with the dashboard, and how many seconds each is given: as asked, at once, by force."""
+_ENDINGS = ((signal.SIGINT, 60.0), (signal.SIGINT, 10.0), (signal.SIGKILL, 5.0))
+"""How the run is ended with the dashboard, and how many seconds each is given: as asked, which makes its report (of a
+million requests in half a minute), at once, by force."""
 _LAST_WORDS_S = 5.0
 _LOOKED_AT = 20  # newest runs
 _TAIL_BYTES = 4000
@@ -104,6 +106,8 @@ class Control:
         self._closed = True
         own = self._own
         if own is not None:
+            if own.on:
+                logging.getLogger(__name__).warning("ending the run %s first; its report is made", own.run_id)
             for number, wait_s in _ENDINGS:
                 if own.on:
                     own.child.send_signal(number)

@@ -122,7 +122,9 @@ def _refused_change(settings: Settings, method: str, headers: Headers, host: str
         return _foreign()
     if not in_headers(settings, headers):
         return Refusal(
-            403, "this changes something and needs the token", f"send it as {tokens.HEADER}; reload the page"
+            403,
+            "this changes something and needs the token",
+            f"reload the page: the dashboard was started again; a program sends it as {tokens.HEADER}",
         )
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         return Refusal(415, "the content is no JSON", "send it with Content-Type: application/json")

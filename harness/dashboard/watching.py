@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -112,6 +113,9 @@ class _Watched:
                 await asyncio.sleep(max(0.05, EVERY_S - (time.monotonic() - began)))
         except HarnessError as error:
             self._over = {"phase": "broken", "error": error.message, "hint": error.hint}
+        except Exception:  # a page that is told nothing comes back every other second, for ever
+            logging.getLogger(__name__).exception("%s cannot be watched", self._folder.path)
+            self._over = {"phase": "unknown", "error": "this run cannot be watched: a mistake of the dashboard"}
         finally:
             self.end()
 

@@ -19,7 +19,7 @@ from harness.dashboard.rendering import page
 from harness.dashboard.starting import LONGEST, Ready, Wanted, choices, ready
 from harness.dashboard.watching import Watching
 from harness.errors import HarnessError
-from harness.following import is_on, running
+from harness.following import is_on, process_of, running
 from harness.model import STAGES
 from harness.report.charts import live_specs
 from harness.report.lines import stage_label
@@ -74,10 +74,12 @@ def show(request: Request, scenario: str = "") -> HTMLResponse:
 def show_run(request: Request, run_id: str) -> Response:
     """One run that is on; one that has ended is shown on its own page."""
     path = path_of(request.app.state.settings.runs, run_id)
-    if not is_on(path) and (path / "summary.json").is_file():
+    on = is_on(path)
+    if not on and (path / "summary.json").is_file():
         return RedirectResponse(f"/runs/{run_id}", 303)
     own = request.app.state.control.run_id == run_id
-    return page(request, "live_run.html.j2", run_id=run_id, own=own, legend=_LEGEND)
+    pid = process_of(path) if on else None
+    return page(request, "live_run.html.j2", run_id=run_id, own=own, pid=pid, legend=_LEGEND)
 
 
 @router.get("/api/live/charts")
@@ -107,6 +109,8 @@ async def _lines(watching: Watching, control: Control, folder: RunFolder) -> Asy
                 yield ": still here\n\n"
                 continue
             name, content = event
+            if name == "past":
+                content = content | {"own": control.run_id == folder.run_id}
             if name == "over":
                 content = content | await anyio.to_thread.run_sync(_after, folder, control)
             yield f"event: {name}\ndata: {json.dumps(content, allow_nan=False)}\n\n"

@@ -133,7 +133,8 @@ function connection(state, words) {
 function listen() {
   const source = new EventSource(`/api/live/${run}/events`);
   source.addEventListener("past", (event) => {
-    const { points: past, frames } = JSON.parse(event.data);
+    const { points: past, frames, own } = JSON.parse(event.data);
+    if (!own) disown();
     points = [];
     const begins = frames.find((frame) => frame.t_s !== null)?.t_s ?? Infinity;
     past.filter((point) => point.t_s < begins).forEach((point) => keep(ofPast(point)));
@@ -163,17 +164,25 @@ function listen() {
   });
 }
 
+/** The dashboard that started this run has ended: the one that answers now cannot stop it. */
+function disown() {
+  const elsewhere = document.getElementById("elsewhere");
+  document.getElementById("stop")?.remove();
+  if (elsewhere) elsewhere.hidden = false;
+}
+
 function end(last) {
   const words = { finished: "This run has finished", interrupted: "This run was stopped" };
-  const sentence = `${words[last.phase] ?? "This run has broken off"}.`;
+  const sentence = last.phase === "unknown" ? "No more figures." : `${words[last.phase] ?? "This run has broken off"}.`;
   connection("over", "over");
   document.getElementById("stop")?.remove();
+  document.getElementById("elsewhere")?.remove();
   document.getElementById("summary").textContent = sentence;
   const box = make("section", { class: "card over", "aria-label": "The end" }, make("p", {}, make("strong", {}, sentence)));
   if (last.error) box.append(make("p", {}, last.error));
   if (last.said) box.append(make("p", { class: "soft" }, "The last it said:"), make("pre", {}, last.said));
   if (last.url) box.append(make("p", {}, make("a", { class: "button primary", href: last.url }, "See what it found")));
-  else box.append(make("p", { class: "soft" }, "Nothing was concluded; `harness report` concludes what was measured until then."));
+  else if (last.phase !== "unknown") box.append(make("p", { class: "soft" }, "Nothing was concluded; `harness report` concludes what was measured until then."));
   document.getElementById("over").replaceChildren(box);
 }
 
