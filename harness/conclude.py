@@ -23,11 +23,11 @@ from harness.errors import RunFolderError
 from harness.evidence import WHOLE_REQUEST, Evidence, beside_of, gather, series, steps_of, why_no_stage
 from harness.findings import Health, LatencyFindings, Reading, SloFindings, Summary
 from harness.gate import CONFIDENCE, CUT_SHORT, agreed, judge_run, judge_slo
-from harness.instrument.host import host_key
 from harness.join import Joined, join
 from harness.ledger import Ledger, measured, with_server_half
 from harness.mapped import mapped_spans, with_preset
 from harness.model import Arrivals, RunWarning, Sample, Scenario, SpanSpec, Vital
+from harness.record import own_host
 from harness.run_folder import SCHEMA_VERSION, RunFolder
 from harness.scenario.load_text import users_text
 from harness.slo import parse_slos
@@ -50,7 +50,7 @@ def conclude(
     samples = _each_once(folder, _stored(folder, record)).sort_by("scheduled_ns")
     spec = with_preset(folder, scenario.spans)
     joined = join(samples, mapped_spans(folder, spec), spec.source)
-    ledger = ledgers.build(samples, joined, host_key(), bool(record.get("loopback")), levels(scenario.load))
+    ledger = ledgers.build(samples, joined, own_host(record), bool(record.get("loopback")), levels(scenario.load))
     joined = replace(joined, leaked=ledger.leaked, outlived=ledger.outlived)
     ended = samples.filter(pa.compute.invert(samples.column("censored")))
     rows = ledger.rows.assign(scheduled_ns=ended.column("scheduled_ns").to_numpy())

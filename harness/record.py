@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import RunFolderError
 from harness.findings import Reading
+from harness.instrument.host import host_key
 from harness.model import PRESETS, SERVER_STAGES, Arrivals, LoadProfile, RunWarning, Scenario, SpanSpec
 from harness.scenario.span_section import ADDRESSED, SOURCES
 from harness.slo import SloError, parse_slos
@@ -86,6 +87,15 @@ def validated(content: object, path: Path) -> dict[str, object]:
         "environment": record.environment,
         **({"decided": {**content["decided"], **asdict(record.decided)}} if record.decided is not None else {}),
     }
+
+
+def own_host(record: Mapping[str, object]) -> str:
+    """The key of the host the run was on: wherever it is read, services with this key shared the client's clock.
+
+    Of a run that does not say it: of this host.
+    """
+    found = record.get("host")
+    return found if isinstance(found, str) and found else host_key()
 
 
 def _stored_load(load: _Load) -> dict[str, object]:

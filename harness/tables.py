@@ -67,6 +67,15 @@ def rows_of(folder: RunFolder, table: str, request_ids: Sequence[int]) -> pa.Tab
         return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
 
 
+def typed_rows_of(folder: RunFolder, table: str, request_ids: Sequence[int]) -> pa.Table:
+    """As `rows_of`, with the columns of the table's row type in their types, and no others. Raises RunFolderError."""
+    found, schema = rows_of(folder, table, request_ids), schema_of(TABLES[table])
+    with _reading(folder, table):
+        typed = found.select(schema.names).cast(schema)
+        typed.validate(full=True)
+        return typed
+
+
 def _matching(file: pq.ParquetFile, group: int, wanted: pa.Array) -> pa.Table:
     """The rows of one row group that are wanted; only their ids are read where there are none."""
     here = pc.is_in(file.read_row_group(group, columns=["request_id"]).column("request_id"), value_set=wanted)

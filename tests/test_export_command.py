@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.commands.export import command
-from harness.errors import HarnessError, RunFolderError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.export import chrome, files
 from harness.export.chosen import Wish, choose, typical
 from harness.export.files import Export
@@ -90,10 +90,16 @@ def test_a_mistake_is_answered_in_a_sentence(folder: RunFolder, arguments: list[
 def test_a_file_where_a_folder_has_to_be_is_refused(folder: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    error = refused(folder.path, "--format", "otlp,chrome", "-o", tmp_path / "file")
+    assert refused(folder.path, "--format", "otlp,chrome", "-o", tmp_path / "file").hint == "name a folder"
+    assert refused(folder.path, "--format", "png", "-o", tmp_path / "new.png").hint == "name a folder"
+    assert "--table" in (refused(folder.path, "--format", "csv", "-o", tmp_path / "new.csv").hint or "")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file"]
 
-    assert isinstance(error, RunFolderError)
-    assert "cannot be written" in error.message
+
+def test_a_name_that_ends_in_a_slash_is_a_folder(folder: RunFolder, tmp_path: Path) -> None:
+    run(folder.path, "--format", "csv", "--table", "waits", "-o", f"{tmp_path}/new/")
+
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["waits.csv"]
 
 
 def test_what_is_left_out_is_said(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +175,9 @@ def test_a_run_that_was_killed_can_be_exported(tmp_path: Path) -> None:
     (folder.path / "spans.parquet").unlink()
 
     assert len(Export(folder, Wish()).rows()) == 0
-    assert run(folder.path, "--format", "otlp,csv").exit_code == 0
+    done = run(folder.path, "--format", "otlp,csv")
+    assert done.exit_code == 0
+    assert "csv: ledger has 0 rows; the run was not concluded" in done.output
 
 
 def test_without_a_selection_speedscope_shows_the_slowest_and_typical_ones(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 from google.protobuf.json_format import Parse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from harness.run_folder import RunFolder
 from harness.spans.otlp import SpanRow, decode
 from harness.spans.otlp_file import Counted, read_lines
 from harness.waterfall.stored_clock import write_clock
-from tests.builders import a_sample, a_span, at, trace
+from tests.builders import a_root, a_sample, a_span, at, trace
 from tests.export_support import BATCH, HOSTILE, ROOT, a_ledger, store, two_in_a_batch
 from tests.test_acceptance_channels import collector, receiver
 
@@ -213,3 +214,31 @@ def _base64_ids(line: str) -> str:
         return [changed(one) for one in value] if isinstance(value, list) else value
 
     return json.dumps(changed(json.loads(line)))
+
+
+def test_what_no_strict_reader_takes_becomes_text(tmp_path: Path) -> None:
+    odd = '{"a": NaN, "b": 1e999, "c": 99999999999999999999, "\\ud800": "\\udfff"}'
+    folder = store(tmp_path / "run", [], [a_span("odd", 0, 1, span_id="1" * 16)])
+    table = folder.read_table("spans", Span)
+    at_ = table.schema.get_field_index("attributes")
+    folder.write_table("spans", table.set_column(at_, table.schema.field(at_), [[odd]]))
+
+    (line,) = otlp.lines(folder)
+
+    Parse(_base64_ids(line), ExportTraceServiceRequest())
+    (row,) = read([line])
+    assert json.loads(row[10] or "") == {"a": "nan", "b": "inf", "c": "99999999999999999999", "?": "?"}
+
+
+def test_spans_long_after_the_answer_are_exported_with_their_request(tmp_path: Path) -> None:
+    hour_ms = 3_600_000
+    spans = [
+        a_root(10, 90, span_id="1" * 16, attributes={"harness.spans": 1}),
+        a_span("clean up", hour_ms, hour_ms + 5, span_id="2" * 16, parent_id="1" * 16),
+    ]
+    folder = store(tmp_path / "run", [a_sample(0)], spans)
+    pq.write_table(folder.read_table("spans", Span), folder.spans, row_group_size=1)
+
+    names = [span["name"] for span in spans_in(list(otlp.lines(folder, [0])))]
+
+    assert "clean up" in names

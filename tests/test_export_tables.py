@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,34 @@ def test_a_file_that_was_there_is_kept_until_the_new_one_is_whole(tmp_path: Path
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    with whole(pipe) as file:
+        file.write(b"text")
+
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    with whole(tmp_path / "link") as file:
+        file.write(b"text")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"text"
+
+
+def test_a_line_break_in_a_text_is_not_an_end_of_line(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    tables.write(store(tmp_path / "run", [a_sample(0, name='a\nb"\n""'), a_sample(1)]), "samples", file)
+
+    assert b'"a\nb""\n"""""' in file.getvalue()
+    assert file.getvalue().count(b"\r\n") == 3

@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.clock import Bounds, ClockOffset, Piece, fit
+from harness.conclude import conclude
 from harness.errors import RunFolderError
+from harness.model import Span
+from harness.record import validated
+from harness.run.written import stored_scenario
 from harness.run_folder import RunFolder
-from harness.waterfall import read_clock, write_clock
+from harness.waterfall import of_requests, read_clock, write_clock
+from tests import simulated_queues as queues
+from tests import stored_queues
 from tests.builders import MS, T0
 
 PLAIN: dict[str, Any] = {
@@ -123,3 +130,24 @@ def test_whatever_the_file_holds_it_is_refused_or_can_be_used(
     at = np.array([0, T0, 2**62], np.int64)
     assert len(offset.at(at)) == 3
     assert (offset.bound_at(at) >= 0).all()
+
+
+def test_a_run_read_on_another_machine_keeps_the_clock_it_shared(tmp_path: Path) -> None:
+    simulated = queues.simulate(40, 0.5, 3, settle=0)
+    path = stored_queues.store(tmp_path / "run", simulated, loopback=False, host="0123456789ab")
+    folder = RunFolder(path)
+    spans = folder.read_table("spans", Span)
+    told = pc.replace_substring(
+        spans.column("attributes"), '{"harness.split"', '{"harness.host": "0123456789ab", "harness.split"'
+    )
+    folder.write_table("spans", spans.set_column(spans.schema.get_field_index("attributes"), "attributes", told))
+    record = validated(folder.read_json("run.json"), folder.run_json)
+    scenario = stored_scenario(record["plan"])
+
+    ((host, offset),) = conclude(folder, scenario, record).ledger.offsets
+
+    assert host == "0123456789ab"
+    assert offset is not None
+    assert offset.same_host
+    (found,) = of_requests(folder, scenario, record, [3])
+    assert not any(bar.uncertain_s for bar in found.bars)

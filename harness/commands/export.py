@@ -36,11 +36,14 @@ Formats:
 """
 
 
+_SUFFIXES = {".csv", ".json", ".jsonl", ".png"}
+
+
 @click.command("export", epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "formats", metavar="F,F", required=True, help="Any of otlp, chrome, speedscope, csv, png.")
 @click.option(
-    "-o", "output", type=click.Path(path_type=Path),
+    "-o", "output", type=click.Path(),
     help="A file (one format), a folder, or - for stdout.  [export/ in the run folder]",
 )  # fmt: skip
 @click.option("--requests", "first", type=click.IntRange(1), metavar="N", help="Only the first N requests.")
@@ -55,7 +58,7 @@ Formats:
 def command(
     run: Path,
     formats: str,
-    output: Path | None,
+    output: str | None,
     first: int | None,
     request_ids: tuple[int, ...],
     slowest: int | None,
@@ -88,7 +91,7 @@ def command(
     if wanted == ["png"] and not wish.is_everything:
         raise UsageError("the charts are of the whole run", "leave the selection of requests out")
     export = Export(folder, wish, align, "dark" if theme == "dark" else "light", table)
-    if output == Path("-"):
+    if output == "-":
         _to_stdout(export, wanted)
     else:
         _to_files(export, wanted, output)
@@ -106,17 +109,21 @@ def _to_stdout(export: Export, wanted: Sequence[str]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _to_files(export: Export, wanted: Sequence[str], output: Path | None) -> None:
+def _to_files(export: Export, wanted: Sequence[str], output: str | None) -> None:
     from harness.export.files import names_of, write, write_one
     from harness.export.whole import whole
 
-    if output is not None and not output.is_dir() and len(wanted) == 1:
-        names = names_of(export, wanted[0])
+    path = export.folder.path / "export" if output is None else Path(output)
+    if output is not None and not path.is_dir() and not output.endswith("/"):
+        names = names_of(export, wanted[0]) if len(wanted) == 1 else None
         if names is not None and len(names) == 1:
-            with whole(output) as file:
+            with whole(path) as file:
                 write_one(export, wanted[0], names[0], file, say)
-            click.echo(f"wrote {shown(output)}")
-            return
-    for one in wanted:
-        for path in write(export, one, output or export.folder.path / "export", say):
             click.echo(f"wrote {shown(path)}")
+            return
+        if path.exists() or path.suffix in _SUFFIXES:
+            hint = "name one table: --table ledger" if wanted == ["csv"] else "name a folder"
+            raise UsageError(f"{path} is to be one file, and the export is several", hint)
+    for one in wanted:
+        for written in write(export, one, path, say):
+            click.echo(f"wrote {shown(written)}")

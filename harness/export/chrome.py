@@ -13,12 +13,11 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.export.chosen import as_ids
 from harness.export.lanes import lanes
-from harness.export.rows import Ledger, Shift, batches, samples, spans, window_of
+from harness.export.rows import Ledger, Shift, requests, spans_and_batches
 from harness.model import Sample
 from harness.run_folder import RunFolder
 from harness.tables import read_columns
@@ -30,7 +29,7 @@ MOST_POINTS = 20_000
 """Points of a counter: the viewers draw one after the other."""
 
 _CLIENT = 1
-_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 Place: TypeAlias = tuple[int, int, int, int]
 """Where a span stands: pid, tid, start, end."""
 
@@ -55,12 +54,11 @@ def render(folder: RunFolder, request_ids: Sequence[int], shift: Shift | None = 
 def pieces(folder: RunFolder, request_ids: Sequence[int], shift: Shift | None = None) -> Iterator[str]:
     """What `render` gives, piece by piece."""
     ids = as_ids(request_ids)
-    asked = [part for part in samples(folder, ids.tolist()) if part.num_rows]
-    rows = [row for part in asked for row in part.to_pylist()]
-    traces = pa.array(sorted({row["trace_id"] for row in rows}), pa.string())
-    own = list(spans(folder, traces, window_of(rows))) if rows else []
-    told = [*own, *batches(folder, own)]
-    recorded = [row for part in told for row in (shift(part) if shift else part).to_pylist()]
+    asked = requests(folder, ids.tolist())
+    rows = asked.to_pylist()
+    recorded = [
+        row for part in spans_and_batches(folder, asked) for row in (shift(part) if shift else part).to_pylist()
+    ]
     instants = [row["scheduled_ns"] for row in rows] + [row["start_ns"] for row in recorded]
     zero_ns = min(instants, default=0)
     notes = {"run": folder.run_id, "zero_unix_ns": str(zero_ns), "requests": len(rows)}
@@ -207,7 +205,7 @@ def _attributes(text: str | None) -> str:
         return ""
     try:
         return f',"attributes":{_to_json(json.loads(text))}'
-    except (ValueError, RecursionError):  # the folder was written by something else
+    except (ValueError, RecursionError):  # the folder was written by something else, NaN is among them
         return f',"attributes":{_to_json(text)}'
 
 
@@ -246,8 +244,8 @@ def _arrows(
 
 
 def _arrow(name: str, number: int, origin: Place, to: Place, zero_ns: int) -> Iterator[str]:
-    """From where the origin was when the other one began, or ended before."""
-    begin_ns = min(to[2], origin[3])
+    """From where the origin was when the other one began, or ended before: an arrow begins inside of a slice."""
+    begin_ns = max(origin[2], min(to[2], origin[3] - 1))
     for phase, (pid, tid), at_ns in (("s", origin[:2], begin_ns), ("f", to[:2], to[2])):
         bound = ',"bp":"e"' if phase == "f" else ""
         yield (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import UsageError, nearest
-from harness.export import chrome, otlp, pictures, speedscope, tables
+from harness.export import chrome, otlp, speedscope, tables
 from harness.export.aligned import onto_client
 from harness.export.chosen import Ids, Wish, choose, requests_of, typical
 from harness.export.flames import flames_of
@@ -39,7 +39,7 @@ class Export:
     folder: RunFolder
     wish: Wish
     align: bool = False  # spans in OTLP onto the client's clock
-    theme: pictures.Theme = "light"
+    theme: Literal["light", "dark"] = "light"
     table: str | None = None  # of csv: this one alone
 
     def rows(self) -> pd.DataFrame:
@@ -66,6 +66,8 @@ def names_of(export: Export, wanted: str) -> list[str] | None:
 def write(export: Export, wanted: str, output: Path, say: Say) -> Iterator[Path]:
     """Write one format below the folder `output`; its files as they are there. Raises RunFolderError, UsageError."""
     if wanted == "png":
+        from harness.export import pictures  # the drawing library takes a second that the other formats need not wait
+
         run = StoredRun.open(export.folder.path)
         for key, picture in pictures.pictures(run, export.theme):
             path = output / FORMATS["png"].format(key)
@@ -84,11 +86,19 @@ def write_one(export: Export, wanted: str, name: str, file: IO[bytes], say: Say)
     if wanted == "csv":
         table = name.removesuffix(".csv")
         rows = tables.write(export.folder, table, file, export.request_ids())
-        say(f"csv: {table} has {rows:,} rows")
+        why = "" if rows else _why_none(export.folder, table)
+        say(f"csv: {table} has {rows:,} row{'' if rows == 1 else 's'}{why}")
         return
     pieces = {"otlp": _otlp, "chrome": _chrome, "speedscope": _speedscope}[wanted]
     for piece in pieces(export, say):
         file.write(piece.encode("utf-8", "backslashreplace"))
+
+
+def _why_none(folder: RunFolder, table: str) -> str:
+    made = table in ("ledger", "model_calls", "waits")
+    return f"; the run was not concluded: `harness report {folder.path}` does that" * (
+        made and not folder.ledger.is_file()
+    )
 
 
 def _otlp(export: Export, say: Say) -> Iterable[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 
-from harness.export.rows import samples, spans
+from harness.export.rows import requests, spans
 from harness.flames import call_profiles, span_flames
 from harness.join import join
 from harness.model import STAGES, Split
@@ -32,11 +31,10 @@ def flames_of(folder: RunFolder) -> tuple[tuple[Flame, ...], str | None]:
     rows = rows.sort_values("latency_s", kind="stable", ignore_index=True)
     if len(rows) > MOST_REQUESTS:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST_REQUESTS).astype(np.int64)]
-    asked = pa.concat_tables(samples(folder, rows["request_id"].tolist())) if len(rows) else None
-    if asked is None or not asked.num_rows:
+    asked = requests(folder, rows["request_id"].tolist())
+    if not asked.num_rows:
         return profiles, "no measured request has a server half"
-    found = spans(folder, asked.column("trace_id").combine_chunks())
-    joined = join(asked, list(found), _source(folder))
+    joined = join(asked, list(spans(folder, asked)), _source(folder))
     return (*span_flames(joined.halves, asked, rows), *profiles), None
 
 

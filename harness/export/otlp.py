@@ -7,15 +7,15 @@ their parent, which the service never saw. Ids are hexadecimal, integers of 64 b
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from harness import __version__
-from harness.export.rows import Ledger, Shift, batches, samples, spans, window_of
+from harness.export.rows import Batches, Ledger, Shift, requests, samples, spans
 from harness.model import STAGES
 from harness.run_folder import RunFolder
 from harness.spans.otlp import KINDS
@@ -43,7 +43,13 @@ _HAPPENED = {
 
 _CLIENT, _ERROR = KINDS.index("client"), 2
 _KIND_OF = {kind: number for number, kind in enumerate(KINDS)}
-_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_LARGEST = 1 << 63
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _to_json(text: str) -> str:
+    """A JSON text that strict readers take: half a surrogate pair is none."""
+    return _encode(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
 
 def lines(folder: RunFolder, request_ids: Sequence[int] | None = None, shift: Shift | None = None) -> Iterator[str]:
@@ -52,16 +58,13 @@ def lines(folder: RunFolder, request_ids: Sequence[int] | None = None, shift: Sh
     With `shift` the service's spans are moved by it, e.g. onto the client's clock. Raises RunFolderError.
     """
     yield from _client_lines(folder, request_ids)
-    if request_ids is None:
-        parts: Iterable[pa.Table] = spans(folder, None)
-    else:
-        asked = [part.select(["trace_id", "scheduled_ns", "done_ns"]) for part in samples(folder, request_ids)]
-        rows = [row for part in asked for row in part.to_pylist()]
-        wanted = pa.array(sorted({row["trace_id"] for row in rows}), pa.string())
-        own = list(spans(folder, wanted, window_of(rows)))
-        parts = chain(own, batches(folder, own))
-    for part in parts:
+    asked, batches = None if request_ids is None else requests(folder, request_ids), Batches()
+    for part in spans(folder, asked):
+        if asked is not None:
+            batches.note(part)
         yield from _service_lines(shift(part) if shift else part)
+    found = batches.spans(folder)
+    yield from _service_lines(shift(found) if shift else found)
 
 
 # --- the client ------------------------------------------------------------------------------------------------------
@@ -211,10 +214,12 @@ def _value(value: object) -> str:
         return f'{{"stringValue":{_to_json(value)}}}'
     if isinstance(value, bool):
         return f'{{"boolValue":{"true" if value else "false"}}}'
-    if isinstance(value, int):
+    if isinstance(value, int) and -_LARGEST <= value < _LARGEST:
         return f'{{"intValue":"{value}"}}'
-    if isinstance(value, float):
-        return f'{{"doubleValue":{_to_json(value)}}}'
+    if isinstance(value, float) and math.isfinite(value):
+        return f'{{"doubleValue":{value!r}}}'
+    if isinstance(value, (int, float)):  # no number of the format
+        return f'{{"stringValue":"{value}"}}'
     if isinstance(value, list):
         return f'{{"arrayValue":{{"values":[{",".join(map(_value, value))}]}}}}'
     if isinstance(value, dict):

@@ -12,12 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from harness import __version__
 from harness.export.chosen import as_ids
 from harness.export.lanes import lanes
-from harness.export.rows import Shift, samples, spans, window_of
+from harness.export.rows import Shift, requests, spans
 from harness.run_folder import RunFolder
 from harness.views import Flame, FlameNode
 
@@ -78,13 +76,12 @@ def _requests(
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each request, in the order asked for, with the spans of its trace."""
     ids = as_ids(request_ids).tolist()
-    rows = {row["request_id"]: row for part in samples(folder, ids) for row in part.to_pylist()}
+    asked = requests(folder, ids)
+    rows = {row["request_id"]: row for row in asked.to_pylist()}
     below: dict[str, list[dict[str, Any]]] = {}
-    if rows:
-        traces = pa.array(sorted({row["trace_id"] for row in rows.values()}), pa.string())
-        for part in spans(folder, traces, window_of(rows.values())):
-            for span in (shift(part) if shift else part).to_pylist():
-                below.setdefault(span["trace_id"], []).append(span)
+    for part in spans(folder, asked):
+        for span in (shift(part) if shift else part).to_pylist():
+            below.setdefault(span["trace_id"], []).append(span)
     for number in ids:
         if number in rows:
             yield rows[number], below.get(rows[number]["trace_id"], [])

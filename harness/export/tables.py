@@ -33,11 +33,10 @@ def write(folder: RunFolder, table: str, file: IO[bytes], request_ids: Sequence[
     """
     schema = schema_of(TABLES[table])
     rows = 0
-    options = csv.WriteOptions(eol="\r\n")
-    with csv.CSVWriter(file, schema, write_options=options) as writer:
-        for part in _parts(folder, table, request_ids):
-            rows += part.num_rows
-            writer.write_table(_defused(part))
+    file.write(_lines(schema.empty_table(), head=True))
+    for part in _parts(folder, table, request_ids):
+        rows += part.num_rows
+        file.write(_lines(_defused(part), head=False))
     return rows
 
 
@@ -48,6 +47,18 @@ def _parts(folder: RunFolder, table: str, request_ids: Sequence[int] | None) -> 
             yield part
         else:
             yield part.filter(pc.is_in(part.column("request_id"), value_set=wanted))
+
+
+def _lines(part: pa.Table, *, head: bool) -> bytes:
+    """The rows as lines that end in CRLF; line breaks inside of quotes stay as they are."""
+    written = pa.BufferOutputStream()
+    csv.write_csv(part, written, csv.WriteOptions(include_header=head))
+    text: bytes = written.getvalue().to_pybytes()
+    if text.count(b"\n") == part.num_rows + head:
+        return text.replace(b"\n", b"\r\n")
+    quoted = text.split(b'"')  # every other piece is outside of quotes; two quotes in a text have nothing between them
+    quoted[::2] = [piece.replace(b"\n", b"\r\n") for piece in quoted[::2]]
+    return b'"'.join(quoted)
 
 
 def _defused(part: pa.Table) -> pa.Table:

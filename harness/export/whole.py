@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, however they are made."""
+"""Files that appear whole or not at all, however they are made; what is no file is written to, never replaced."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from harness.errors import RunFolderError
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to; it has its name when everything was written. Raises RunFolderError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():  # a device, a pipe: root could put a file into their place
+            with target.open("wb") as file:
+                yield file
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = "free some disk space, or choose another place with -o" if full else "choose another place with -o"

@@ -126,10 +126,17 @@ def execute(
 
 
 def reopen(folder: RunFolder) -> Outcome:
-    """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError."""
+    """Conclude a stored run again, also one that was killed before it could report. Raises RunFolderError.
+
+    What pages and exports read beside the summary is written where it is missing, as far as the folder can be written.
+    """
     record = validated(folder.read_json("run.json"), folder.run_json)
     scenario = stored_scenario(record["plan"])
     conclusion = conclude(folder, scenario, record)
+    if folder.ledger.is_file():
+        _failure_of(lambda: write_clock(folder, conclusion.ledger.offsets))
+    else:
+        _stored(folder, conclusion)
     views = views_of(folder, conclusion, scenario, record)
     return Outcome(folder, conclusion.summary, conclusion.rows, views=views)
 

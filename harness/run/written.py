@@ -9,6 +9,7 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from harness.environment import fingerprint
+from harness.instrument.host import host_key
 from harness.load.drive import Loaded
 from harness.model import BodySpec, Expect, RequestSpec, RunWarning, Scenario
 from harness.run_folder import SCHEMA_VERSION, RunFolder
@@ -26,6 +27,7 @@ def first_record(scenario: Scenario, folder: RunFolder, started: datetime, odd: 
         "run_id": folder.path.name,
         "status": "running",
         "started_ns": int(started.timestamp() * 1e9),
+        "host": host_key(),
         "loopback": is_loopback(host_of(scenario.target)),
         "plan": planned(scenario),
         "source": scenario.source,

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from harness import ledger as ledgers
 from harness.chunks import schema_of
 from harness.errors import RunFolderError
-from harness.instrument.host import host_key
 from harness.join import CHANNELS, SERVER_TIMING
 from harness.model import STAGES, Sample, Scenario, Split
+from harness.record import own_host
 from harness.run_folder import RunFolder
-from harness.tables import rows_of
+from harness.tables import typed_rows_of
 from harness.views import Waterfall
 from harness.waterfall.batches import beside
 from harness.waterfall.client_lane import client_bars
@@ -61,10 +61,10 @@ def of_requests(
     samples = _samples(folder, request_ids)
     if not samples.num_rows:
         return ()
-    source, loopback = scenario.spans.source, bool(record.get("loopback"))
+    source, host, loopback = scenario.spans.source, own_host(record), bool(record.get("loopback"))
     spans = _spans(folder, samples, scenario, offsets)
-    few = joined_few(samples, spans, source, offsets, loopback)
-    rows = _ledger_rows(folder, samples, few, ledger, loopback)
+    few = joined_few(samples, spans, source, offsets, host, loopback)
+    rows = _ledger_rows(folder, samples, few, ledger, host, loopback)
     mates = _or_none(lambda: beside(folder, samples.column("request_id").to_pylist())) or {}
     found = {
         sample["request_id"]: _waterfall(
@@ -135,7 +135,7 @@ def _samples(folder: RunFolder, request_ids: Sequence[int]) -> pa.Table:
     """The rows of model.Sample, each request once; also of a run that was killed before it was sealed."""
     ids = [each for each in dict.fromkeys(request_ids) if -(2**63) <= each < 2**63]
     if folder.samples.is_file():
-        return rows_of(folder, "samples", ids).select(schema_of(Sample).names).cast(schema_of(Sample))
+        return typed_rows_of(folder, "samples", ids)
     wanted = pa.array(ids, pa.int64())
     parts = [
         part.filter(pc.is_in(part.column("request_id"), value_set=wanted)) for part in folder.parts("samples", Sample)
@@ -162,16 +162,16 @@ def _windows(samples: pa.Table, offsets: Offsets | None) -> list[Window]:
 
 
 def _ledger_rows(
-    folder: RunFolder, samples: pa.Table, few: Few, ledger: pd.DataFrame | None, loopback: bool
+    folder: RunFolder, samples: pa.Table, few: Few, ledger: pd.DataFrame | None, host: str, loopback: bool
 ) -> dict[int, Row]:
     """By request id: from the ledger of the run; without one, from these requests alone."""
     ids = samples.column("request_id").to_pylist()
     if ledger is not None:
         table = pa.Table.from_pandas(ledger[ledger["request_id"].isin(ids)], preserve_index=False)
     elif folder.ledger.is_file():
-        table = rows_of(folder, "ledger", ids)
+        table = typed_rows_of(folder, "ledger", ids)
     else:
-        rows = ledgers.build(samples, few.joined, host_key(), loopback).rows
+        rows = ledgers.build(samples, few.joined, host, loopback).rows
         table = pa.Table.from_pandas(rows, preserve_index=False)
     return {row["request_id"]: {key: _known(value) for key, value in row.items()} for row in table.to_pylist()}
 

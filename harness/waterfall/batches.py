@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 
 from harness.errors import RunFolderError
 from harness.run_folder import RunFolder
-from harness.tables import rows_of
+from harness.tables import typed_rows_of
 
 MOST_BESIDE = 100
 
 
 def beside(folder: RunFolder, request_ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """For each request, the others in its batches, by their ids. Raises RunFolderError."""
-    calls = rows_of(folder, "model_calls", request_ids)
+    calls = typed_rows_of(folder, "model_calls", request_ids)
     if not calls.num_rows:
         return {}
     try:

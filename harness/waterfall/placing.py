@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from harness.clock import ClockOffset
-from harness.instrument.host import host_key
 from harness.join import Halves, Joined, join
 from harness.spans.columns import UNKNOWN, columns_of, numbers_of
 from harness.spans.forest import Forest, forest_of
@@ -54,14 +53,16 @@ class Place:
         return server_ns - ahead
 
 
-def joined_few(samples: pa.Table, spans: pa.Table, source: str, offsets: Offsets | None, loopback: bool) -> Few:
+def joined_few(
+    samples: pa.Table, spans: pa.Table, source: str, offsets: Offsets | None, host: str, loopback: bool
+) -> Few:
     """These samples joined with these spans. Without stored `offsets` they are estimated from these requests alone."""
     joined = join(samples, [spans], source)
     client = Client.of(samples)
     columns = columns_of([spans], samples.column("trace_id").combine_chunks())
     forest = forest_of(columns, numbers_of(samples.column("span_id")))
     if offsets is None:
-        offsets, shift = placed(client, joined.halves, host_key(), loopback)
+        offsets, shift = placed(client, joined.halves, host, loopback)
     else:
         shift = _shift(client, joined.halves, offsets)
     return Few(client, joined, forest, shift, offsets, tuple(samples.column("trace_id").to_pylist()))

@@ -34,22 +34,28 @@ def spans_of(folder: RunFolder, trace_ids: Sequence[str], windows_ns: Sequence[W
 
     Raises RunFolderError.
     """
-    if not trace_ids:
+    return _mapped(folder, found_spans(folder, "trace_id", trace_ids, windows_ns), spec)
+
+
+def found_spans(folder: RunFolder, column: str, values: Sequence[str], windows_ns: Sequence[Window]) -> pa.Table:
+    """Rows of model.Span as stored: those with one of these trace ids, or span ids. `windows_ns`: as of `spans_of`.
+
+    Raises RunFolderError.
+    """
+    if not len(values):
         return schema_of(Span).empty_table()
     path = folder.path / "spans.parquet"
-    wanted = pa.array(list(dict.fromkeys(trace_ids)), pa.string())
+    wanted = pa.array(list(dict.fromkeys(values)), pa.string())
     try:
         if path.is_file():
-            with pq.ParquetFile(path, read_dictionary=["trace_id"]) as file:
-                found = _Search(file, wanted).all(list(windows_ns))
-        else:
-            parts = folder.parts("spans", Span)
-            matching = [part.filter(pc.is_in(part.column("trace_id"), value_set=wanted)) for part in parts]
-            found = pa.concat_tables([schema_of(Span).empty_table(), *matching])
+            with pq.ParquetFile(path, read_dictionary=[column]) as file:
+                return _Search(file, column, wanted).all(list(windows_ns))
+        parts = folder.parts("spans", Span)
+        matching = [part.filter(pc.is_in(part.column(column), value_set=wanted)) for part in parts]
+        return pa.concat_tables([schema_of(Span).empty_table(), *matching])
     except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
         message = f"the table 'spans' of {folder.path} cannot be read: {str(error)[:200]}"
         raise RunFolderError(message, "it was damaged or written by another version; run it again") from error
-    return _mapped(folder, found, spec)
 
 
 def _mapped(folder: RunFolder, found: pa.Table, spec: SpanSpec) -> pa.Table:
@@ -62,10 +68,11 @@ def _mapped(folder: RunFolder, found: pa.Table, spec: SpanSpec) -> pa.Table:
 
 
 class _Search:
-    """One search for the spans of `wanted`: every group of rows is looked into once at most."""
+    """One search for the spans whose `column` is `wanted`: every group of rows is looked into once at most."""
 
-    def __init__(self, file: pq.ParquetFile, wanted: pa.Array) -> None:
+    def __init__(self, file: pq.ParquetFile, column: str, wanted: pa.Array) -> None:
         self._file = file
+        self._column = column
         self._wanted = wanted
         self._left = set(range(file.num_row_groups))
         self._found: list[pa.Table] = [schema_of(Span).empty_table()]
@@ -87,7 +94,7 @@ class _Search:
 
     def _of_group(self, group: int) -> pa.Table:
         schema = schema_of(Span)
-        ids = self._file.read_row_group(group, columns=["trace_id"]).column("trace_id")
+        ids = self._file.read_row_group(group, columns=[self._column]).column(self._column)
         here = pc.is_in(ids, value_set=self._wanted)
         if not pc.any(here, min_count=0).as_py():
             return schema.empty_table()
@@ -97,8 +104,10 @@ class _Search:
         return table
 
     def _complete(self) -> bool:
-        """Whether each trace has something, and as many spans as its services said there are."""
+        """Whether each value has something, and its traces as many spans as their services said there are."""
         found = pa.concat_tables(self._found)
+        if self._column != "trace_id":
+            return bool(pc.count_distinct(found.column(self._column)).as_py() == len(self._wanted))
         digits = pc.struct_field(pc.extract_regex(found.column("attributes"), _ANNOUNCED), "n")
         said = pc.add(pc.cast(digits, pa.int64()), 1)  # below the span that says it
         counted = found.select(["trace_id"]).append_column("said", said).group_by("trace_id")

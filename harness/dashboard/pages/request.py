@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
@@ -18,7 +17,7 @@ from harness.dashboard.single import neighbours, position_of, stage_sum, trace_l
 from harness.errors import RunFolderError, UsageError, nearest
 from harness.export import chrome, otlp, speedscope
 from harness.export.aligned import onto_client
-from harness.export.rows import batches, spans
+from harness.export.rows import requests, spans_and_batches
 from harness.model import STAGES, Sample, Scenario, columns
 from harness.report import waterfall_svg
 from harness.report.figures import decimals_for, ms
@@ -161,15 +160,14 @@ def _otlp(folder: RunFolder, number: int) -> str:
 def _json(folder: RunFolder, number: int) -> str:
     """Everything that is stored of the request, the spans of its batches with it."""
     sample = _row(folder, "samples", number)
-    trace = pa.array([sample["trace_id"]] if sample else [], pa.string())
-    own = list(spans(folder, trace))
+    own, batch = spans_and_batches(folder, requests(folder, [number]))
     found = {
         "sample": sample,
         "ledger": _row(folder, "ledger", number),
         "model_calls": rows_of(folder, "model_calls", [number]).to_pylist(),
         "waits": rows_of(folder, "waits", [number]).to_pylist(),
-        "spans": [row for part in own for row in part.to_pylist()],
-        "batch_spans": [row for part in batches(folder, own) for row in part.to_pylist()],
+        "spans": own.to_pylist(),
+        "batch_spans": batch.to_pylist(),
     }
     return json.dumps(_finite(found), indent=1, allow_nan=False) + "\n"
 
