@@ -53,10 +53,12 @@ def command(
 ) -> None:
     """The dashboard: look at the runs in DIR (default: runs), watch one, start one, compare two."""
     from harness.dashboard import server
+    from harness.dashboard.memory import give_back_at_once
 
     _check(runs, host, token, insecure, trace_link, server.is_loopback(host), server.LEAST_TOKEN)
     _check_names(names)
     below = _scenarios(scenarios)
+    give_back_at_once()
     with server.listen(host, port) as listening:
         from harness.dashboard.app import create_app
         from harness.dashboard.settings import Settings

@@ -113,7 +113,8 @@ def _phases(columns: Columns) -> list[tuple[str, str]]:
 def _shortcuts(columns: Columns) -> list[tuple[str, str, str]]:
     """(words, query, what it is) of selections that are often wanted."""
     measured = columns.phase.equal_to(Phase.MEASURE.value)
-    latency = np.sort(columns.latency_s[measured & columns.ok])
+    wanted = measured & columns.ok
+    latency = columns.latency_s[columns.by_latency[wanted[columns.by_latency]]]
     latency = latency[np.isfinite(latency)]
     found = []
     if len(latency):
