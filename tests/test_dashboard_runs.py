@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from harness.dashboard.glance import glance, stamp
 from harness.dashboard.listing import Listing, matching
 from harness.dashboard.trends import HEIGHT, trends
 from tests.dashboard_support import dashboard, post
+from tests.shown_runs import EMPTY, shared_runs
 
 RECORD = {"run_id": "x", "status": "finished", "started_ns": 1_795_340_000_000_000_000, "plan": {"name": "demo"}}
 HOSTILE = "<script>alert(1)</script>\u202e\x00\"'"
@@ -188,16 +191,36 @@ def test_tags_are_kept_and_what_is_none_is_refused(tmp_path: Path) -> None:
     assert json.loads((path / "tags.json").read_text()) == ["a", "b"]
 
 
+def concluded(client: httpx.Client, run_id: str) -> Any:
+    """What came of it."""
+    address = f"/api/runs/{run_id}/conclude"
+    assert client.get(address).json()["state"] == "none"
+    assert post(client, address, {}).status_code == 202
+    give_up = time.monotonic() + 60
+    while (found := client.get(address).json())["state"] == "running" and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return found
+
+
 def test_a_run_that_cannot_be_concluded_says_why(tmp_path: Path) -> None:
     path = store(tmp_path, 1)
-    address = f"/api/runs/{path.name}/conclude"
     with dashboard(tmp_path) as client:
-        assert client.get(address).json()["state"] == "none"
-        assert post(client, address, {}).status_code == 202
-        give_up = time.monotonic() + 60
-        while client.get(address).json()["state"] == "running" and time.monotonic() < give_up:
-            time.sleep(0.05)
-        ended = client.get(address).json()
+        ended = concluded(client, path.name)
 
     assert ended["state"] == "failed"
     assert "run.json" in ended["error"]
+
+
+def test_a_run_that_was_killed_is_concluded_from_the_list(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path / EMPTY
+    path.mkdir()
+    for name in ("run.json", "samples.parquet"):
+        shutil.copy(shared_runs(tmp_path_factory) / EMPTY / name, path)
+    with dashboard(tmp_path) as client:
+        assert "not concluded" in client.get("/").text
+        assert concluded(client, path.name)["state"] == "done"
+        assert "not concluded" not in client.get("/").text
+        assert client.get(f"/runs/{path.name}").status_code == 200
+        assert client.get(f"/runs/{path.name}/report.html").status_code == 200
