@@ -196,7 +196,7 @@ def concluded(client: httpx.Client, run_id: str) -> Any:
     address = f"/api/runs/{run_id}/conclude"
     assert client.get(address).json()["state"] == "none"
     assert post(client, address, {}).status_code == 202
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     while (found := client.get(address).json())["state"] == "running" and time.monotonic() < give_up:
         time.sleep(0.05)
     return found
