@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ FAILED = "20261121T080000Z-queue"
 EMPTY = "20261118T080000Z-empty"
 
 
-def write_all(path: Path) -> Path:
+def write_all(path: Path, formats: Sequence[str] = FORMATS) -> Path:
     """What `harness run` writes when its load has ended: tables, summary, reports."""
     folder = RunFolder(path)
     record = validated(folder.read_json("run.json"), folder.run_json)
@@ -35,7 +36,7 @@ def write_all(path: Path) -> Path:
     ledger = conclude(folder, scenario, record).ledger
     for name, frame in (("ledger", ledger.rows), ("model_calls", ledger.model_calls), ("waits", ledger.waits)):
         folder.write_table(name, pa.Table.from_pandas(frame, preserve_index=False))
-    ended = CliRunner().invoke(report, [str(path), "--format", ",".join(FORMATS)], catch_exceptions=False)
+    ended = CliRunner().invoke(report, [str(path), "--format", ",".join(formats)], catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
     return path
 

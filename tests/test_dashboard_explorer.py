@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulated = queues.simulate(N, 0.8, 5, large=0.1, settle=0)
     names = tuple(NAMES[i % len(NAMES)] for i in range(N))
     path = stored_queues.store(folder / RUN, replace(simulated, names=names), failed=FAILED)
-    shown_runs.write_all(path)
+    shown_runs.write_all(path, ("json",))
     return folder
 
 

@@ -16,6 +16,6 @@ print(pyarrow.default_memory_pool().backend_name)
 
 
 def test_arrow_leaves_memory_to_the_system_because_nothing_imports_it_earlier() -> None:
-    ended = subprocess.run([sys.executable, "-c", BEGINS], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    ended = subprocess.run([sys.executable, "-c", BEGINS], capture_output=True, text=True, check=True, timeout=60)
 
     assert ended.stdout.strip() == "system"

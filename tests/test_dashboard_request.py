@@ -32,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     simulated = queues.simulate(N, 0.8, 5, settle=0)
     names = tuple(NAMES[i % len(NAMES)] for i in range(N))
-    shown_runs.write_all(stored_queues.store(folder / RUN, replace(simulated, names=names), failed=3))
+    shown_runs.write_all(stored_queues.store(folder / RUN, replace(simulated, names=names), failed=3), ("json",))
     return folder
 
 

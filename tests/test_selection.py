@@ -184,6 +184,30 @@ def test_what_is_spread_evenly_is_not_named() -> None:
     assert why == "nothing that is recorded of them tells them from the rest"
 
 
+def test_chance_is_named_in_a_few_of_a_hundred_selections_at_most() -> None:
+    """Requests that are alike, half of the selections a stretch of time."""
+    random = np.random.default_rng(1)
+    named, n, every = 0, 600, np.ones(600, bool)
+    for number in range(100):
+        attributes = [
+            (f"a{k}", Kinds(random.integers(0, k, n).astype(np.int8), tuple("abcdefghijkl"))) for k in (2, 4, 12)
+        ]
+        begin = random.integers(0, n - 60)
+        stretch = (np.arange(n) >= begin) & (np.arange(n) < begin + 60)
+        found, _ = overrepresented(attributes, stretch if number % 2 else random.random(n) < 0.1, every)
+        named += bool(found)
+
+    assert named <= 5
+
+
+def test_where_all_are_selected_there_is_no_rest_and_that_is_said() -> None:
+    every = np.ones(40, bool)
+
+    found, why = overrepresented([("name", kinds(["a", "b"] * 20))], every, every)
+
+    assert (found, why) == ((), "every request is selected, so there is no rest to differ from")
+
+
 def test_two_long_stretches_that_overlap_once_are_no_evidence() -> None:
     at = np.arange(4000)
     stretch = (at > 1000) & (at < 2000)

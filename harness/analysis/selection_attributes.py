@@ -93,6 +93,8 @@ def overrepresented(
     controlled over all values (Benjamini & Hochberg 1995).
     """
     n, rest = int(np.count_nonzero(selected)), int(np.count_nonzero(everyone & ~selected))
+    if n and not rest:
+        return (), "every request is selected, so there is no rest to differ from"
     if min(n, rest) < LEAST:
         return (), f"needs {LEAST} requests in the selection and {LEAST} beside it, has {n:,} and {rest:,}"
     sets = everyone.astype(np.int8) + selected  # 0: in neither, 1: in the rest, 2: selected

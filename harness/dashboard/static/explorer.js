@@ -36,8 +36,11 @@ function fill(query) {
   for (const name of ["sort", "order", "page"]) if (query.has(name)) order[name] = query.get(name);
 }
 
-/** Ask for what the form says. An answer that is overtaken by the next question is not shown. */
-async function refresh() {
+/**
+ * Ask for what the form says. An answer that is overtaken by the next question is not shown. `step` is one that the
+ * browser's way back undoes.
+ */
+async function refresh(step = false) {
   clearTimeout(typing);
   asking?.abort();
   const own = (asking = new AbortController());
@@ -50,21 +53,26 @@ async function refresh() {
     if (own !== asking) return;
     problem.replaceChildren();
     show(answer);
-    history.replaceState(null, "", answer.query ? `?${answer.query}` : location.pathname);
+    remember(answer.query ? `?${answer.query}` : "", step);
     found.hidden = false;
   } catch (error) {
     if (own !== asking || error.name === "AbortError") return;
     document.getElementById("count").textContent = "Nothing was selected: see what is wrong below.";
-    problem.replaceChildren(failure(error, error.status === 400 ? null : refresh));
+    problem.replaceChildren(failure(error, error.status === 400 ? null : () => refresh(step)));
     found.hidden = true;
   } finally {
     if (own === asking) found.removeAttribute("aria-busy");
   }
 }
 
-function again() {
+function again(step = true) {
   delete order.page;
-  return refresh();
+  return refresh(step);
+}
+
+/** The address says what is shown. */
+function remember(search, step) {
+  if (search !== location.search) history[step ? "pushState" : "replaceState"](null, "", search || location.pathname);
 }
 
 function show(answer) {
@@ -98,7 +106,7 @@ function place(element, part) {
 function turn(changed) {
   order = { ...order, ...changed };
   for (const name of Object.keys(order)) if (order[name] === null) delete order[name];
-  refresh();
+  refresh(true);
 }
 
 // --- the brush -----------------------------------------------------------------------------------------------
@@ -182,13 +190,14 @@ function begin() {
   });
   form.addEventListener("input", (event) => {
     clearTimeout(typing);
-    if (event.target.inputMode === "decimal") typing = setTimeout(() => (drawBrush(), again()), TYPING_MS);
+    if (event.target.inputMode === "decimal") typing = setTimeout(() => (drawBrush(), again(false)), TYPING_MS);
   });
-  const go = (query) => {
+  const go = (query, step = true) => {
     fill(query);
     drawBrush();
-    refresh();
+    refresh(step);
   };
+  window.addEventListener("popstate", () => go(new URLSearchParams(location.search), false));
   document.getElementById("clear").addEventListener("click", () => go(new URLSearchParams()));
   for (const link of root.querySelectorAll("a.shortcut")) {
     link.addEventListener("click", (event) => {
