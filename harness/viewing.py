@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -56,7 +57,7 @@ def views_of(folder: RunFolder, conclusion: Conclusion, scenario: Scenario, reco
 def _or(make: Callable[[], T], without: T) -> T:
     try:
         return make()
-    except RunFolderError:
+    except (RunFolderError, ArithmeticError, LookupError, ValueError, MemoryError, RecursionError, pa.ArrowException):
         return without
 
 

@@ -8,14 +8,17 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
+from harness.chunks import schema_of
 from harness.commands.export import command
 from harness.errors import HarnessError, UsageError
 from harness.export import chrome, files
 from harness.export.chosen import Wish, choose, typical
 from harness.export.files import Export
+from harness.model import Vital
 from harness.run_folder import RunFolder
 from tests.builders import a_sample, at
 from tests.export_support import store, two_in_a_batch
@@ -124,12 +127,17 @@ def test_charts_need_a_run_that_was_concluded(folder: RunFolder) -> None:
 
 def test_the_charts_of_a_run_become_pictures(tmp_path: Path) -> None:
     folder = concluded(tmp_path / "run", some_samples())
+    rows = [
+        {"at_ns": at(each), "service": "reader", "pid": 7, "name": "process.cpu.utilization", "value": 0.5, "unit": "1"}
+        for each in (0, 1000)
+    ]
+    folder.write_table("vitals", pa.Table.from_pylist(rows, schema=schema_of(Vital)))
 
     done = run(folder.path, "--format", "png", "--theme", "dark", "-o", tmp_path / "charts")
 
     assert done.exit_code == 0
     pictures = list((tmp_path / "charts").iterdir())
-    assert "latency.png" in {path.name for path in pictures}
+    assert {"latency.png", "vitals.png"} <= {path.name for path in pictures}
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in pictures)
 
 

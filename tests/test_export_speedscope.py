@@ -122,7 +122,7 @@ spans = st.lists(st.tuples(st.integers(-20, 120), st.integers(0, 60)), max_size=
 
 
 @given(spans)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_spans_a_request_has_its_profiles_are_balanced(
     tmp_path_factory: pytest.TempPathFactory, found: list[tuple[int, int]]
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from harness import viewing
 from harness.clock import ClockOffset
 from harness.conclude import Conclusion
 from harness.errors import RunFolderError
@@ -69,6 +70,21 @@ def test_spans_that_cannot_be_read_any_more_cost_the_waterfalls_alone(folder: Ru
 
     assert (views.slowest, views.typical) == ((), ())
     assert len(views.vitals) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("name"), pa.ArrowInvalid("offsets"), OverflowError("too large")])
+def test_a_part_that_cannot_be_made_costs_itself_alone(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    vitals(folder, (0, "process.cpu.utilization", 0.5, "1"))
+    monkeypatch.setattr(viewing, "of_requests", fails)
+
+    views = views_of(folder, concluded(folder), a_scenario(), RECORD)
+
+    assert (views.slowest, len(views.vitals)) == ((), 1)
 
 
 def test_a_run_without_one_answer_has_nothing_to_show(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(sorted(PLAIN)), VALUES), st.dictionaries(st.sampled_from(sorted(PIECE)), VALUES))
 def test_whatever_the_file_holds_it_is_refused_or_can_be_used(
     folder: RunFolder, changes: dict[str, Any], piece: dict[str, Any]

@@ -49,7 +49,7 @@ def drawn(rows: Sequence[Span], offsets: Offsets | None = ONE_CLOCK, **changes: 
         return seen(Path(path), a_sample(), rows, offsets, **changes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(spans(), st.sampled_from(OFFSETS))
 def test_every_bar_of_every_tree_can_be_drawn(rows: list[Span], offsets: Offsets | None) -> None:
     found = drawn(rows, offsets)
@@ -64,7 +64,7 @@ def test_every_bar_of_every_tree_can_be_drawn(rows: list[Span], offsets: Offsets
     assert "nan" not in waterfall_svg.render(found, "k")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(spans())
 def test_the_deepest_bars_at_each_instant_give_the_ledgers_stages(rows: list[Span]) -> None:
     found = drawn(rows, None)
@@ -166,7 +166,7 @@ def test_what_everybody_asks_first_stands_first(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from harness.errors import RunFolderError
 from harness.report.charts import png
 from harness.report.drawings import KEYS, draw, needs
 from harness.report.palette import DARK, LIGHT
 from harness.run_folder import RunFolder
 from harness.stored_run import StoredRun
 from harness.tables import read_columns
+from harness.viewing import stored_vitals
 from harness.views import Views
 
 Theme = Literal["light", "dark"]
@@ -23,10 +26,17 @@ _SCHEDULED = "scheduled_ns"
 def pictures(run: StoredRun, theme: Theme = "light", views: Views | None = None) -> Iterator[tuple[str, bytes]]:
     """(key, PNG) of each chart that this run can carry. Raises RunFolderError."""
     ledger = _ledger(run.folder, sorted({name for key in KEYS for name in needs(key)}))
+    views = views or _vitals(run.folder)
     for key in KEYS:
-        drawing = draw(key, run.summary, ledger, views or Views())
+        drawing = draw(key, run.summary, ledger, views)
         if drawing is not None:
             yield key, png(drawing, DARK if theme == "dark" else LIGHT)
+
+
+def _vitals(folder: RunFolder) -> Views:
+    with suppress(RunFolderError):  # what cannot be read of them costs their own chart
+        return Views(vitals=stored_vitals(folder))
+    return Views()
 
 
 def _ledger(folder: RunFolder, names: list[str]) -> pd.DataFrame | None:
