@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
+from harness.dashboard.app import create_app
+from harness.dashboard.control import _Own
 from harness.dashboard.told import merged, told
 from harness.findings import HealthState
+from harness.following.lines import first_line
 from harness.views import LiveFrame
-from tests.dashboard_support import dashboard, post
+from tests.dashboard_support import dashboard, post, settings_of
 from tests.load_support import OK, Request, raw_server
 
 FRAME = LiveFrame(
@@ -171,17 +177,37 @@ def test_a_run_is_started_watched_by_two_and_stopped(client: httpx.Client) -> No
     assert client.get(f"/live/{run_id}").headers["location"] == f"/runs/{run_id}"
 
 
-def test_the_end_of_the_dashboard_ends_its_run(tmp_path: Path, client: httpx.Client) -> None:
-    target = client.get("/live").text.split('data-target="')[1].split('"')[0]
-    (tmp_path / "tiny.yaml").write_text(f"""
-target: {target}
-requests: [{{name: one, http: GET /}}]
-load: {{rate: 40/s, warmup: 0s, duration: 120s}}
-spans: {{source: none}}
-scenario: other
-""")
-    with dashboard(tmp_path / "runs", scenarios=tmp_path) as own:
-        run_id = post(own, "/api/runs", {"scenario": "tiny.yaml"}).json()["run_id"]
-        first = json.loads((tmp_path / "runs" / run_id / "live.jsonl").read_text().splitlines()[0])
+def test_a_run_of_another_dashboard_is_told_apart(tmp_path: Path) -> None:
+    """And who comes late is told what was asked for."""
+    runs = tmp_path / "runs"
+    folder = runs / "20261122T094451Z-other"
+    folder.mkdir(parents=True)
+    said = {"phase": "measure", "elapsed_s": 1.5, "total_s": 60.0, "rate_per_s": 39.0}
+    lines = [first_line(folder.name, 1), said]
+    (folder / "live.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with dashboard(runs) as own:
+        page = own.get(f"/live/{folder.name}").text
+        name, past = next(events(own, folder.name))
 
-    assert not psutil.pid_exists(first["pid"])
+    assert 'id="stop"' not in page
+    assert f"kill -INT {os.getpid()}" in page
+    assert (name, past["own"]) == ("past", False)
+    assert [(point["t_s"], point["rate_per_s"]) for point in past["points"]] == [(1.5, 39.0)]
+
+
+def test_the_end_of_the_dashboard_ends_its_run_as_ctrl_c_does(tmp_path: Path) -> None:
+    ends = "import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
+    child = subprocess.Popen([sys.executable, "-c", ends], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+
+    async def served() -> None:
+        app = create_app(settings_of(tmp_path / "runs"))
+        async with app.router.lifespan_context(app):
+            await app.state.loading
+            app.state.control._own = _Own(child, (tmp_path / "printed").open("w+b"), "tiny")
+
+    with child.stdout:
+        child.stdout.readline()
+        asyncio.run(served())
+
+    assert child.poll() == 7

@@ -269,6 +269,7 @@ def test_what_was_said_before_one_looked_is_thinned(tmp_path: Path) -> None:
     begun(tmp_path, *["measure"] * 100)
 
     assert [len(history(tmp_path, most)) for most in (1000, 10)] == [100, 10]
+    assert history(tmp_path)[0].offered_per_s is None  # nobody knows its plan
     assert history(tmp_path / "nowhere") == ()
 
 

@@ -44,6 +44,15 @@ function keep(point) {
   if (points.length > MOST_POINTS) points = points.filter((_, at) => at % 2 === 0 || at >= MOST_POINTS - 60);
 }
 
+/** What the run has said fills what was not seen: before one looked, or while the connection was lost. */
+function together(past, frames) {
+  const seen = [points, frames.map(ofFrame)].filter((some) => some.length > 0);
+  const isSeen = (point) => seen.some((some) => point.t_s >= some[0].t_s && point.t_s <= some.at(-1).t_s);
+  const said = past.map(ofPast).filter((point) => !isSeen(point));
+  points = [];
+  [...said, ...seen.flat()].sort((a, b) => a.t_s - b.t_s).forEach(keep);
+}
+
 function rowsOf(key) {
   const names = key === "stages" ? stagesSeen() : null;
   return points.flatMap((point) => {
@@ -135,10 +144,7 @@ function listen() {
   source.addEventListener("past", (event) => {
     const { points: past, frames, own } = JSON.parse(event.data);
     if (!own) disown();
-    points = [];
-    const begins = frames.find((frame) => frame.t_s !== null)?.t_s ?? Infinity;
-    past.filter((point) => point.t_s < begins).forEach((point) => keep(ofPast(point)));
-    frames.filter((frame) => SENDING.has(frame.phase)).forEach((frame) => keep(ofFrame(frame)));
+    together(past, frames.filter((frame) => SENDING.has(frame.phase) && frame.t_s !== null));
     connection("on", "live");
     if (frames.length) show(frames.at(-1));
     redraw();
