@@ -122,8 +122,13 @@ def test_no_name_changes_the_structure_of_the_page(text: str) -> None:
 
 
 @cache
+def hostile_page(name: str) -> str:
+    return html.render(a_hostile_summary(name), None)
+
+
+@cache
 def tags_of_hostile(name: str) -> list[tuple[str, list[str]]]:
-    page = Page(html.render(a_hostile_summary(name), None))
+    page = Page(hostile_page(name))
     return [(tag, sorted(attributes)) for tag, attributes in page.elements]
 
 
@@ -135,7 +140,7 @@ def tags_of_findings(said: str) -> list[tuple[str, list[str]]]:
     return [(tag, sorted(attributes)) for tag, attributes in page.elements]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>&\"'`{}%#;:/=- \n\x00aid"), max_size=30))
 def test_no_text_of_a_finding_adds_an_element_or_an_attribute(text: str) -> None:
     assert tags_of_findings(text or "name") == tags_of_findings("name")
@@ -152,7 +157,7 @@ def test_every_table_of_an_explained_run_has_a_caption_and_scoped_heads() -> Non
 def test_hostile_names_stay_text_that_can_be_seen() -> None:
     for text, shown in ((SCRIPT, SCRIPT), (NUL, "before⟨NUL⟩after"), (RIGHT_TO_LEFT, "⟨U+202E⟩"),
                         (TEMPLATE, "{{ 7 * 7 }}"), (LONG, "(1,000,000 characters)")):  # fmt: skip
-        page = html.render(a_hostile_summary(text), None)
+        page = hostile_page(text)
         assert shown in Page(page).words
         assert len(page) < 200_000
         page.encode()
@@ -177,6 +182,6 @@ def test_a_client_only_run_has_no_stage_chart() -> None:
 
 
 def test_a_long_run_makes_a_small_page() -> None:
-    page = html.render(a_summary(), a_ledger(200_000))
+    page = html.render(a_summary(), a_ledger(40_000))
 
-    assert len(page.encode()) < 1_500_000  # the cells of the heatmap are bounded, so a million rows need no more
+    assert len(page.encode()) < 1_500_000  # the cells of the heatmap are bounded, so more rows need no more

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.model import STAGES
 from harness.report.charts.parts import AnyChart, chart_of, legend_columns, seconds_axis, styled
@@ -12,6 +13,9 @@ from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
 
 SHARE_HEIGHT = 230
+ALMOST = 0.998
+"""So close to its edge a slice ends: two heights at one instant would be stacked."""
+Floats = NDArray[np.float64]
 
 
 def stages_over_time(
@@ -29,7 +33,7 @@ def stages_over_time(
     area = (
         drawn
         .transform_calculate(stage=f"{labels!r}[datum.place]")
-        .mark_area(line={"color": theme.surface, "strokeWidth": 0.8}, opacity=1.0)
+        .mark_area(stroke=theme.surface, strokeWidth=0.4, opacity=1.0)
         .encode(
             x=seconds_axis("t_s:Q", alt.Scale(nice=False, domain=alt.Undefined if end_s is None else [0, end_s])),
             y=alt.Y("share:Q", stack="zero", title=f"share of {of}", scale=alt.Scale(domain=[0, 1]),
@@ -49,12 +53,21 @@ def stages_over_time(
 
 
 def _interrupted(shares: pd.DataFrame) -> pd.DataFrame:
-    """The shares with nothing where slices of time held no request: between two of them nothing is known."""
-    at = shares["t_s"].drop_duplicates().sort_values().to_numpy()
-    if len(at) < 3:
+    """The shares from edge to edge of their slices, with nothing where slices held no request: nothing is known there.
+
+    `t_s` is the middle of a slice; all slices are of one width.
+    """
+    at = np.unique(shares["t_s"].to_numpy(dtype=np.float64))
+    if len(at) < 2:
         return shares
-    steps = np.diff(at)
-    wide = np.flatnonzero(steps > 1.5 * steps.min())
-    edges = np.concatenate([at[wide] + steps.min() / 2, at[wide + 1] - steps.min() / 2])
-    empty = pd.MultiIndex.from_product([edges, shares["stage"].unique()], names=["t_s", "stage"]).to_frame(index=False)
-    return pd.concat([shares, empty.assign(share=0.0, requests=0)], ignore_index=True) if len(edges) else shares
+    half = np.diff(at).min() / 2
+    apart = np.diff(at) > 3 * half
+    begins, ends = at[np.append(True, apart)], at[np.append(apart, True)]
+    edges = [_moved(shares, begins, -half * ALMOST), _moved(shares, ends, half * ALMOST)]
+    empty = [_moved(shares, begins[1:], -half), _moved(shares, ends[:-1], half)]
+    return pd.concat([shares, *edges, *(each.assign(share=0.0, requests=0) for each in empty)], ignore_index=True)
+
+
+def _moved(shares: pd.DataFrame, middles: Floats, by: float) -> pd.DataFrame:
+    found = shares[shares["t_s"].isin(middles)]
+    return found.assign(t_s=found["t_s"] + by)

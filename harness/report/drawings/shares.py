@@ -24,7 +24,8 @@ def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = I
         key="stages",
         title="Stages over time",
         label="Share of each stage in the mean latency over the measured phase, as a stacked area.",
-        note="Measured, ok requests with a server half. The first stage of the legend lies at the bottom.",
+        note="Measured, ok requests with a server half; a gap had none. "
+        "The first stage of the legend lies at the bottom.",
         chart=charts.stages_over_time(shares, theme, end_s=rows.end_s),
         table=_table("Share of the mean latency by time", binning.stage_shares(rows, TABLE_ROWS)),
     )
