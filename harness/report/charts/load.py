@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.report.charts.parts import SMALL, AnyChart, Layer, log_ms_axis, pixels, styled
+from harness.report.charts.parts import AXIS_ROOM, SMALL, AnyChart, Layer, log_ms_axis, pixels, styled
 from harness.report.palette import IN_PAGE, Theme
 
 TOP, BETWEEN, LOAD_HEIGHT = 110, 150, 360
@@ -62,7 +62,7 @@ def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, 
     top = max(most, 0.0 if users else highest) * 1.08 or 1.0
     y = alt.Y(
         "achieved:Q", title="completed /s", scale=alt.Scale(domain=[0, top], range=[TOP, 0], nice=False),
-        axis=alt.Axis(tickCount=4, format=",~r", orient="left", grid=True),
+        axis=alt.Axis(tickCount=4, format=",~r", orient="left", grid=True, minExtent=AXIS_ROOM),
     )  # fmt: skip
     made = alt.Chart(alt.InlineData(values=rows))
     layers: list[Layer] = [

@@ -20,6 +20,8 @@ Layer: TypeAlias = "alt.Chart | alt.LayerChart"
 WIDTH, HEIGHT = 900, 290
 FONT = "system-ui, sans-serif"
 SMALL = 11
+AXIS_ROOM = 58
+"""Pixels of the labels of an upright axis, so that words above it, left of a row without one, have room, too."""
 
 
 def seconds_axis(field: str, scale: alt.Scale, title: str = "seconds since the first request") -> alt.X:
@@ -30,7 +32,7 @@ def seconds_axis(field: str, scale: alt.Scale, title: str = "seconds since the f
 def log_ms_axis(field: str, title: str = "latency (ms, log)", **scale: Any) -> alt.Y:
     """Milliseconds on a logarithmic axis. `scale` adds to it, e.g. its range of pixels."""
     axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, orient="left", grid=True,
-                    minExtent=44)  # fmt: skip
+                    minExtent=AXIS_ROOM)  # fmt: skip
     return alt.Y(field, scale=alt.Scale(type="log", **{"nice": False, "padding": 12, **scale}), title=title, axis=axis)
 
 
