@@ -44,7 +44,7 @@ def _failed(side: Summary) -> float | None:
 
 def _stages(a: Summary, b: Summary) -> Table:
     means = [{stage.stage: stage.mean.value for stage in side.stages} for side in (a, b)]
-    names = list(dict.fromkeys([*means[0], *means[1]]))
+    names = [name for name in dict.fromkeys([*means[0], *means[1]]) if any(side.get(name) != 0.0 for side in means)]
     known = [value for side in means for value in side.values() if value is not None]
     decimals = decimals_for(max(known, default=None))
     rows = tuple((stage_label(name), *(ms(side.get(name), decimals) for side in means)) for name in names)
