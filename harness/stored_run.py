@@ -32,6 +32,8 @@ class StoredRun:
         """Raises RunFolderError for what is no run, or one that was never concluded."""
         folder = RunFolder.open(path)
         record = validated(folder.read_json("run.json"), folder.run_json)
+        if folder.summary_json.exists() and not folder.summary_json.is_file():  # a pipe would be read for ever
+            raise RunFolderError(f"{folder.summary_json} is not a regular file", _DAMAGED)
         try:
             text = folder.summary_json.read_text(encoding="utf-8")
         except FileNotFoundError:

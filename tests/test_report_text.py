@@ -16,7 +16,7 @@ from harness.model import RunWarning
 from harness.report import figures, json_report, lines, verdict_text
 from harness.report.lights import LightState, lights
 from harness.report.palette import DARK, LIGHT, Theme
-from harness.report.text import visible
+from harness.report.text import shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -261,3 +261,8 @@ def test_words_stand_out_from_the_page(theme: Theme, ink: str, ground: str) -> N
     dark, light = sorted((luminance(getattr(theme, ink)), luminance(getattr(theme, ground))))
 
     assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def test_what_is_left_out_is_longer_than_what_says_so() -> None:
+    assert shortened("x" * 100, 90) == "x" * 100
+    assert shortened("x" * 200, 90) == "x" * 60 + " … (200 characters) … " + "x" * 22

@@ -66,7 +66,10 @@ def _stamp(path: Path) -> tuple[Path, int]:
 def _stepped(run_id: str, runs: Path, stamp: int) -> Stepped | None:
     """A run of several load steps; None of another one, which is not kept in memory."""
     del stamp  # a key: the file is another one when it changes
-    text = (runs / run_id / "summary.json").read_text(encoding="utf-8", errors="replace")
+    path = runs / run_id / "summary.json"
+    if not path.is_file():  # a pipe would be read for ever
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
     if text.count('"settled_after_s"') < 2:  # of each step one: a thousand other runs need not be read in full
         return None
     run = open_run(runs, run_id)

@@ -56,7 +56,7 @@ def lives(first: Mapping[str, Any]) -> bool | None:
         there = psutil.Process(pid)
         is_same = abs(there.create_time() - born_s) < _SAME_BIRTH_S
         return bool(is_same and there.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
+    except (psutil.Error, OverflowError):  # an instant of hundreds of digits
         return False
 
 

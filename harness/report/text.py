@@ -20,12 +20,13 @@ def visible(text: str, longest: int = LONGEST) -> str:
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """The head and the tail of a text longer than `longest`, with its length between them."""
+    """The head and the tail of a text longer than `longest`, with its length between them; never longer than it was."""
     if len(text) <= longest:
         return text
     head = longest * 2 // 3
     tail = longest // 4
-    return f"{text[:head]} … ({len(text):,} characters) … {text[-tail:]}"
+    cut = f"{text[:head]} … ({len(text):,} characters) … {text[-tail:]}"
+    return cut if len(cut) < len(text) else text
 
 
 def _sign(char: str) -> str:

@@ -24,7 +24,7 @@ def shift_chart(found: CompareFindings, theme: Theme = IN_PAGE) -> Drawing | Non
         return None
     decimals = decimals_for(max(abs(s.change.value or 0.0) for s in known))
     points = [_shifted(s, decimals) for s in known]
-    refused = [f"p{s.p * 100:g} ({visible(s.refusal, 80)})" for s in found.shifts if s.refusal]
+    refused = [f"p{s.p * 100:g} ({visible(s.refusal, 200)})" for s in found.shifts if s.refusal]
     return Drawing(
         key="shift",
         title="What became of each percentile",
@@ -60,7 +60,7 @@ def _in_brackets(text: str) -> str:
 
 
 def _shift_row(shift: Shift, decimals: int) -> tuple[str, ...]:
-    refused = visible(shift.refusal or shift.change.refusal or "", 80)
+    refused = visible(shift.refusal or shift.change.refusal or "", 200)
     a, b, change = (ms(v, decimals) for v in (shift.a_s, shift.b_s, shift.change.value))
     return f"p{shift.p * 100:g}", a, b, change, interval(shift.change, decimals) or refused
 
