@@ -8,7 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.metrics.child import Order, _Orders, _push, _Watched
+from harness.metrics.pushed import Pusher
 from harness.metrics.start import Wanted, published
+from harness.metrics.tally import Tally
 
 
 def address(said: list[str]) -> str:
@@ -39,3 +42,15 @@ def test_where_nobody_reads_nothing_is_waited_for(tmp_path: Path) -> None:
 
     assert time.monotonic() - began < 20
     assert len(said) == 1
+
+
+def test_the_pushes_end_when_nothing_more_can_be_seen_whether_the_run_has_ended_or_not(tmp_path: Path) -> None:
+    watched, orders = _Watched(Order(None, str(tmp_path), 1, None, None, 0.0)), _Orders()
+    watched.tally = Tally("r", "s", 0)
+    orders.done.set()
+    orders.seen.set()
+    pusher = Pusher("http://127.0.0.1:9/v1/metrics")
+    pusher.close()
+    _push(watched, pusher, orders)
+
+    assert pusher.pushed + pusher.failed == 1
