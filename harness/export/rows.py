@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.chunks import schema_of
-from harness.model import STAGES, LedgerRow, Sample, Span
+from harness.model import STAGES, Sample, Span
 from harness.run_folder import RunFolder
-from harness.tables import typed_rows_of
+from harness.tables import read_columns, typed_rows_of
 from harness.waterfall.stored_spans import SLACK_NS, Window, found_spans
 
 Shift: TypeAlias = Callable[[pa.Table], pa.Table]
@@ -102,18 +103,17 @@ class Ledger:
     """The known stages of these requests, of all when None, looked up by their id. Without a ledger: none."""
 
     def __init__(self, folder: RunFolder, request_ids: Sequence[int] | None = None) -> None:
-        if request_ids is None:
-            parts: Iterable[pa.Table] = folder.parts("ledger", LedgerRow, _PART)
-        else:
-            parts = [typed_rows_of(folder, "ledger", request_ids)]
-        ids, stages = [np.empty(0, np.int64)], [np.empty((0, len(STAGES)), np.float64)]
-        for part in parts:
-            ids.append(part.column("request_id").to_numpy())
-            stages.append(np.column_stack([part.column(f"{stage}_s").to_numpy() for stage in STAGES]))
-        known = np.concatenate(ids)
+        rows = None if request_ids is None else typed_rows_of(folder, "ledger", request_ids)
+
+        def column(name: str) -> pd.Series[float]:  # one after the other: together they are hundreds of megabytes
+            return read_columns(folder, "ledger", [name])[name] if rows is None else rows.column(name).to_pandas()
+
+        known = column("request_id").to_numpy(np.int64)
+        self._stages = np.empty((len(known), len(STAGES)), np.float64)
+        for place, stage in enumerate(STAGES):
+            self._stages[:, place] = column(f"{stage}_s").to_numpy(np.float64, na_value=np.nan)
         self._order = np.argsort(known, kind="stable")
         self._ids = known[self._order]
-        self._stages = np.concatenate(stages)
 
     def stages(self, request_ids: Sequence[int]) -> list[list[tuple[str, float]]]:
         """Of each request its known stages with their seconds, in the order they are shown."""
