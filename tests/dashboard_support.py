@@ -7,13 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import httpx
 import uvicorn
 
+from harness.dashboard import loading
 from harness.dashboard.app import create_app
 from harness.dashboard.settings import Settings
+
+for name in loading.PAGES:  # seconds that no test should have to wait for
+    import_module(f"harness.dashboard.pages.{name}")
 
 TOKEN = "a-token-of-the-tests-0123456789"  # noqa: S105 - of the tests
 
