@@ -17,8 +17,8 @@ LONGEST = (
     "test_bench", "test_load_health", "test_instrument_export", "test_acceptance_channels", "test_acceptance_foreign",
     "test_instrument_vitals", "test_ci_files", "test_pytest_plugin_sessions", "test_load_master", "test_load_locust",
     "test_load_process", "test_sample_service_situations", "test_sample_service_faults", "test_services",
-    "test_load_lost", "test_load_blocked", "test_edges", "test_coverage", "test_browser_dashboard", "test_hostile_pages",
-    "test_browser_report", "test_browser_live", "test_watched_run", "test_dashboard_live",
+    "test_load_lost", "test_load_blocked", "test_edges", "test_coverage", "test_browser_dashboard",
+    "test_hostile_pages", "test_browser_report", "test_browser_live", "test_watched_run", "test_dashboard_live",
 )  # fmt: skip
 """Files that take long, mostly to wait: they come first, so that no worker is left alone with one at the end."""
 
