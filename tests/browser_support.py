@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,18 +121,18 @@ Opener = Callable[..., "Page"]
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Opener]:
-    """`open_page(url or path, theme=, size=, expected=)` -> a page whose every complaint fails the test.
+    """`open_page(url or path, theme=, size=, expected=, answers=)` -> a page whose every complaint fails the test.
 
     A complaint is a console error or warning, a script error, a dialog, a failed request, or a request to anywhere
     but the server of the page. Pages from a file have no network at all. `expected`: parts of complaints that are
-    none here.
+    none here. `answers`: pattern of an address -> the JSON that the page is given instead of the server's.
     """
     watches: list[Watch] = []
     contexts = []
 
     def opened(
         address: str | Path, *, theme: Theme = "light", size: tuple[int, int] = WIDE, expected: tuple[str, ...] = (),
-        **options: Any,
+        answers: Mapping[str, object] | None = None, **options: Any,
     ) -> Page:  # fmt: skip
         url = address.absolute().as_uri() if isinstance(address, Path) else address
         parts = urlsplit(url)
@@ -145,6 +145,8 @@ def open_page(browser: Browser) -> Iterator[Opener]:
         contexts.append(context)
         watches.append(Watch(None if from_file else f"{parts.scheme}://{parts.netloc}", expected))
         context.on("page", watches[-1].on)
+        for pattern, answer in (answers or {}).items():
+            context.route(pattern, lambda route, _, answer=answer: route.fulfill(json=answer))
         page = context.new_page()
         page.goto(url)
         return page

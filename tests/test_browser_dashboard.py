@@ -11,7 +11,7 @@ import pytest
 from tests import shown_runs
 from tests.axe_support import axe
 from tests.browser_support import NARROW, Opener, screenshot, too_wide
-from tests.dashboard_support import served, settings_of
+from tests.dashboard_support import TOKEN, served, settings_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,7 +21,7 @@ EXPLORER = f"{RUN}/requests"
 PAGES = {
     "runs": "/", "run": RUN, "run-failed": f"/runs/{shown_runs.FAILED}", "run-empty": f"/runs/{shown_runs.EMPTY}",
     "explorer": EXPLORER, "explorer-empty": f"/runs/{shown_runs.EMPTY}/requests", "request": f"{EXPLORER}/2000",
-    "compare": f"/compare?a={shown_runs.EARLIER}&b={shown_runs.STEPS}",
+    "compare-choose": "/compare", "compare": f"/compare?a={shown_runs.EARLIER}&b={shown_runs.STEPS}",
     "capacity": f"/capacity?run={shown_runs.STEPS}", "live": "/live",
 }  # fmt: skip
 
@@ -34,15 +34,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def drawn(page: Page) -> None:
     """Wait until every chart of the page is there, also those below the window, and the comparison is computed."""
-    page.wait_for_function("() => !document.querySelector('[data-wait]')")
-    for chart in page.locator("[data-chart]").all():
-        chart.scroll_into_view_if_needed()
-    page.wait_for_function(
-        """() => [...document.querySelectorAll('[data-chart], #heatmap')].every(
-            (e) => e.hidden || e.querySelector('svg') || e.querySelector('.failed-here'))
-            && !document.querySelector('[aria-busy=true]')"""
+    page.wait_for_function("() => !document.querySelector('[data-wait]')", timeout=60_000)
+    page.evaluate(
+        """async () => {
+            for (const chart of document.querySelectorAll("[data-chart]")) {
+                chart.scrollIntoView();
+                await new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)));
+            }
+            scrollTo(0, 0);
+        }"""
     )
-    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("[data-chart], #heatmap")].every(
+            (e) => !e.checkVisibility() || e.querySelector("svg") || e.querySelector(".failed-here"))
+            && !document.querySelector("[aria-busy=true]")"""
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -55,6 +61,34 @@ def test_a_page_is_whole_and_accessible(url: str, open_page: Opener, name: str) 
     assert page.locator(".failed-here").count() == 0
     assert too_wide(page) == []
     assert axe(page) == []
+
+
+def test_a_comparison_is_whole_before_its_differences_are_there(url: str, open_page: Opener) -> None:
+    pair = f"/compare?a={shown_runs.FAILED}&b={shown_runs.STEPS}"  # no other test asks for these two
+    page = open_page(url + pair, answers={"**/api/compare?*": {"ready": False}})
+
+    assert page.locator("[data-wait]").count() == 1
+    assert page.locator("main table").count() >= 1
+    screenshot(page, "compare-quick-light")
+    assert axe(page) == []
+    page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert too_wide(page) == []
+
+
+def test_a_login_lets_in_with_the_token_only(open_page: Opener, tmp_path_factory: pytest.TempPathFactory) -> None:
+    runs = shown_runs.shared_runs(tmp_path_factory)
+    with served(settings_of(runs, guarded=True)) as guarded:
+        page = open_page(guarded, expected=("401",))
+        page.fill("#token", "wrong")
+        page.click("main button")
+        page.wait_for_selector("#wrong")
+        screenshot(page, "login-light")
+        assert axe(page) == []
+
+        page.fill("#token", TOKEN)
+        page.click("main button")
+        page.wait_for_selector("#runs")
+        page.context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -91,6 +125,7 @@ def test_the_list_of_runs_is_searched_and_two_are_compared(url: str, open_page: 
     assert shown_runs.EARLIER in page.url
     drawn(page)
     assert page.locator("#words-title").count() == 1
+    assert page.locator("[data-chart] svg").count() == 2
 
 
 def test_a_head_of_the_list_sorts_it(url: str, open_page: Opener) -> None:
@@ -144,6 +179,19 @@ def test_the_form_selects_by_keyboard_what_the_brush_does(url: str, open_page: O
     page.wait_for_url("**?*least_ms=40*")
 
     assert 0 < count_of(page) < everything
+
+
+def test_the_way_back_undoes_a_selection(url: str, open_page: Opener) -> None:
+    page = open_page(url + EXPLORER)
+    everything = count_of(page)
+    page.locator("a.shortcut").first.click()
+    page.wait_for_url("**?*least_ms=*")
+    assert count_of(page) < everything
+
+    page.go_back()
+    page.locator("#count", has_text=f"{everything:,} of ").wait_for()
+
+    assert page.input_value("#f-least_ms") == ""
 
 
 def test_a_request_of_the_table_opens_its_waterfall(url: str, open_page: Opener) -> None:

@@ -33,9 +33,11 @@ def url(tmp_path: Path, exporting_service: tuple[str, str]) -> Iterator[str]:
         yield url
 
 
-def test_a_run_is_started_watched_to_its_end_and_shown(url: str, open_page: Opener) -> None:
+def test_a_run_is_started_watched_to_its_end_and_shown(url: str, tmp_path: Path, open_page: Opener) -> None:
     page = open_page(f"{url}/live")
     page.select_option("#scenario", "short.yaml")
+    screenshot(page, "live-start-light")
+    assert axe(page) == []
     page.click("#go")
     page.wait_for_url("**/live/*", timeout=30_000)
     page.wait_for_function("() => parseInt(document.querySelector('[data-text=ok]').textContent) > 20", timeout=40_000)
@@ -49,6 +51,16 @@ def test_a_run_is_started_watched_to_its_end_and_shown(url: str, open_page: Open
     page.locator("[data-chart]").first.scroll_into_view_if_needed()
     page.wait_for_selector("[data-chart] svg")
     assert page.locator(".failed-here").count() == 0
+    assert axe(page) == []
+
+    (path,) = (tmp_path / "runs").glob("*/report.html")
+    report = open_page(path)
+    screenshot(report, "report-real-light")
+    assert report.locator("figure svg").count() >= 5
+    assert report.locator("script").count() == 0
+    assert axe(report) == []
+    report.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert too_wide(report) == []
 
 
 def test_a_run_is_stopped_from_its_page(url: str, open_page: Opener) -> None:
