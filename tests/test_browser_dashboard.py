@@ -38,10 +38,10 @@ def drawn(page: Page) -> None:
     page.evaluate(
         """async () => {
             for (const chart of document.querySelectorAll("[data-chart]")) {
-                chart.scrollIntoView();
+                chart.scrollIntoView({ behavior: "instant" }); // the style sheet would glide past
                 await new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)));
             }
-            scrollTo(0, 0);
+            scrollTo({ top: 0, behavior: "instant" });
         }"""
     )
     page.wait_for_function(
