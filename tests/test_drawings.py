@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from ci_builders import a_comparison, a_history
-from report_builders import a_ledger, a_summary, an_empty_summary
-from report_diagnosed import a_diagnosed_summary
+from report_builders import a_ledger, a_summary, an_empty_summary, some_counts
+from report_diagnosed import NO_PERCENTILES, a_diagnosed_summary, a_step
 from report_hostile import ALL, LONG, SCRIPT, hostile_diagnosis
 
+from harness.diagnosis import Steadiness
 from harness.findings import Summary
 from harness.report import charts, drawings
 from harness.report.charts import LoadPoint
@@ -131,6 +132,24 @@ def test_a_line_of_the_load_curve_ends_where_a_step_has_no_figure() -> None:
     assert [line.count(c) for c in "ML"] == [2, 0]  # two beginnings, and nothing drawn from one to the other
 
 
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (Steadiness.UNSTABLE, "No latency: every step is unstable."),
+        (Steadiness.STEADY, "No latency: no step has a perc"),
+    ],
+)
+def test_steps_without_any_percentile_show_what_came_of_the_rates_and_say_why(state: Steadiness, why: str) -> None:
+    steps = tuple(a_step(step=i, level=40.0 * (i + 1), offered_per_s=40.0 * (i + 1), completed_per_s=9.0, state=state,
+                         latency=NO_PERCENTILES) for i in range(3))  # fmt: skip
+
+    found = drawn("load", a_diagnosed_summary(steps=steps))
+
+    assert why in found.note
+    assert "intervals" not in found.note
+    assert "ms" not in {*re.findall(r'"field": "(\w+)"', json.dumps(charts.spec(found)))}
+
+
 def test_slices_without_a_request_are_drawn_as_nothing() -> None:
     at, share = [1.0, 2.0, 3.0, 7.0, 8.0], [1.0] * 5
     shares = pd.DataFrame({"t_s": at, "stage": "queue", "share": share, "requests": 9})
@@ -160,6 +179,16 @@ def test_a_failed_request_has_a_row_of_its_own_and_takes_no_scale() -> None:
     assert "failed" in spec
     assert '"0,30000"' not in spec
     assert "30000" not in spec
+
+
+@pytest.mark.parametrize(("censored", "said"), [(0, ""), (1, "1 request had not"), (1_200, "1,200 requests had not")])
+def test_requests_that_never_ended_are_said_not_to_be_drawn(censored: int, said: str) -> None:
+    summary = a_diagnosed_summary(counts=some_counts(censored=censored))
+
+    notes = [drawn(key, summary).note for key in ("latency", "stages")]
+
+    assert all((f"{said} ended when the run did: " if said else "") in note for note in notes)
+    assert all(("had not ended" in note) == bool(censored) for note in notes)
 
 
 def test_a_long_run_makes_a_small_specification_and_a_small_picture() -> None:

@@ -27,6 +27,7 @@ from harness.report.lines import (
     latency_note,
     name_lines,
     stage_table,
+    unended,
     wait_lines,
 )
 from harness.report.page_lead import slo_lines, tiles
@@ -123,6 +124,7 @@ def _tables(summary: Summary) -> dict[str, object]:
         "latency_note": latency_note(summary),
         "names": name_lines(summary),
         "name_columns": NAME_COLUMNS,
+        "names_left_out": unended(summary, "counted here"),
         "waits": wait_lines(summary),
         "wait_columns": WAIT_COLUMNS,
         "coverage": coverage_line(summary),

@@ -215,6 +215,14 @@ def latency_note(summary: Summary) -> str:
     return f"{note}. {missing:,} more requests failed or never ended: slower than any in the percentiles, {left_out}"
 
 
+def unended(summary: Summary, what: str) -> str:
+    """A sentence on the requests that have no row in the ledger: `what` is not done with them. Empty without any."""
+    n = summary.counts.censored
+    if n <= 0:
+        return ""
+    return f"{n:,} request{'' if n == 1 else 's'} had not ended when the run did: not {what}."
+
+
 def confidence(summary: Summary) -> str:
     """`95%`, the confidence of the latency intervals."""
     return f"{summary.latency.mean.confidence * 100:g}%"

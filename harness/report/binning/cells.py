@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.report.binning.rows import bin_of, end_of
+from harness.report.binning.rows import LEAST_S, bin_of, end_of
 
 LEAST_RATIO = 1.01
 """Of the slowest to the fastest: an axis has two ends."""
@@ -31,7 +31,7 @@ class Grid:
 
 def grid_of(requests: pd.DataFrame, time_bins: int, latency_bins: int, end_s: float | None = None) -> Grid:
     """The cells of some requests (at least one), on an axis that ends with the last of them or at `end_s`."""
-    end_s = end_of(requests) if end_s is None else end_s
+    end_s = end_of(requests) if end_s is None else max(end_s, LEAST_S)
     low, high = float(requests["latency_ms"].min()), float(requests["latency_ms"].max())
     ratio = (max(high / low, LEAST_RATIO) * 1.000001) ** (1.0 / latency_bins)
     logs = np.log(requests["latency_ms"].to_numpy(dtype=np.float64) / low)

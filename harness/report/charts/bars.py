@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
-from harness.report.charts.parts import WIDTH, AnyChart, Layer, styled, width_of
+from harness.report.charts.parts import WIDTH, AnyChart, Layer, finite, styled, width_of
 from harness.report.palette import IN_PAGE, Theme
 
 LINE = 30
@@ -75,11 +76,14 @@ def lines_height(lines: int) -> int:
 
 def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the gap") -> AnyChart:
     """Which stages make up the gap between slow and typical requests: bars with their intervals as whiskers."""
+    values_of = [(finite(b.share), finite(b.low), finite(b.high)) for b in bars]
     rows = alt.InlineData(
-        values=[{"label": b.label, "share": b.share, "low": b.low, "high": b.high, "words": b.words} for b in bars]
-    )
+        values=[{"label": b.label, "share": value, "low": low, "high": high, "words": b.words}
+                for b, (value, low, high) in zip(bars, values_of, strict=True)]
+    )  # fmt: skip
     labels = [b.label for b in bars]
-    low, high = min(0.0, *(b.low for b in bars)), max(1.0, *(b.high for b in bars))
+    ends = [end for known in values_of for end in known if end is not None]
+    low, high = min(0.0, *ends, 0.0), max(1.0, *ends, 1.0)
     room = 0.22 * (high - low)  # for the words beside the last whisker
     scale = alt.Scale(domain=[low, high + room], nice=False)
     values = [v / 100 for v in range(-400, 401, 25 if high - low < 2.5 else 100) if low <= v / 100 <= high]
@@ -91,7 +95,9 @@ def tail_bars(bars: Sequence[ShareBar], theme: Theme = IN_PAGE, of: str = "the g
     tooltip = [alt.Tooltip("label:N", title="stage"), alt.Tooltip("words:N", title="share")]
     layers: list[AnyChart | Layer] = [
         base.mark_bar().encode(x=x, y=y, color=colour, tooltip=tooltip),
-        base.mark_rule(color=theme.ink, strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(color=theme.ink, strokeWidth=1.5)
+        .encode(x=alt.X("low:Q"), x2="high:Q", y=y),
         base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("low:Q"), y=y),
         base.mark_tick(color=theme.ink, thickness=1.5, size=9).encode(x=alt.X("high:Q"), y=y),
         zero_rule(theme),
@@ -118,10 +124,12 @@ def zero_rule(theme: Theme) -> alt.Chart:
 def model_bars(bars: Sequence[ModelBar], theme: Theme = IN_PAGE) -> AnyChart:
     """The models of the chain: each bar begins where the one above it ends, so the last ends at their sum."""
     rows = alt.InlineData(
-        values=[{"label": b.label, "from": b.from_ms, "until": b.until_ms, "words": b.words} for b in bars]
+        values=[
+            {"label": b.label, "from": finite(b.from_ms), "until": finite(b.until_ms), "words": b.words} for b in bars
+        ]
     )
     y = named_lines([b.label for b in bars])
-    high = max(b.until_ms for b in bars) or 1.0
+    high = max((b.until_ms for b in bars if math.isfinite(b.until_ms)), default=0.0) or 1.0
     x = alt.X(
         "from:Q", title="milliseconds per request, added up", scale=alt.Scale(domain=[0, high * 1.3], nice=False),
         axis=alt.Axis(tickCount=6, format=",~r"),

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from harness.report.charts.bars import beside, hues_of, lines_height, named_lines, zero_rule
-from harness.report.charts.parts import AnyChart, Layer, log_ms_axis, styled
+from harness.report.charts.parts import AnyChart, Layer, finite, log_ms_axis, positive, styled
 from harness.report.palette import IN_PAGE, Theme
 
 SHIFT_HEIGHT, TREND_TOP, TREND_HEIGHT = 260, 160, 250
@@ -52,7 +52,8 @@ class TrendPoint:
 def shifts(points: Sequence[Shifted], theme: Theme = IN_PAGE) -> AnyChart:
     """The shift function: the change of each percentile, slower above the line of no change, with its interval."""
     values: list[dict[str, Any]] = [
-        {"label": p.label, "change": p.change, "low": p.low, "high": p.high, "words": p.words} for p in points
+        {"label": p.label, "change": finite(p.change), "low": finite(p.low), "high": finite(p.high), "words": p.words}
+        for p in points
     ]
     order = [p.label for p in points]
     x = alt.X("label:N", sort=order, title="percentile of the latency", axis=alt.Axis(labelAngle=0, grid=False),
@@ -81,7 +82,7 @@ def deltas(rows: Sequence[StageDelta], theme: Theme = IN_PAGE) -> AnyChart:
     labels = [r.label for r in rows]
     y = named_lines(labels)
     values: list[dict[str, Any]] = [
-        {"label": r.label, "mean": r.mean, "low": r.low, "high": r.high, "tail": r.tail} for r in rows
+        {"label": r.label, **{name: finite(getattr(r, name)) for name in ("mean", "low", "high", "tail")}} for r in rows
     ]
     x = alt.X(
         "mean:Q", title="change, B - A (ms)", axis=alt.Axis(tickCount=7, format="+,~r"), scale=alt.Scale(zero=True)
@@ -111,7 +112,7 @@ def deltas(rows: Sequence[StageDelta], theme: Theme = IN_PAGE) -> AnyChart:
 def trend_lines(points: Sequence[TrendPoint], theme: Theme = IN_PAGE, changes: Sequence[int] = ()) -> AnyChart:
     """The p95 above and the completed rate below, run by run, oldest first; dashed: where something changed."""
     values: list[dict[str, Any]] = [
-        {"at": p.at, "label": p.label, "p95": p.p95_ms, "completed": p.completed,
+        {"at": p.at, "label": p.label, "p95": positive(p.p95_ms), "completed": finite(p.completed),
          "counted": "compared" if p.counted else "not compared"}
         for p in points
     ]  # fmt: skip

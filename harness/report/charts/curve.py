@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from harness.report.charts.parts import AnyChart, Layer, chart_of, log_ms_axis, styled
@@ -18,12 +19,16 @@ def percentile_curve(curves: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
 
     The share of slower requests is logarithmic, so that the tail has room.
     """
+    curves = curves[np.isfinite(curves["ms"]) & (curves["ms"] > 0)].replace(np.inf, np.nan)
     names = [n for n in ("latency", "service", "baseline") if n in set(curves["curve"])]
     looks = {
         "latency": (theme.accent, [1, 0]), "service": (theme.attention, [5, 3]), "baseline": (theme.ink_soft, [2, 2]),
     }  # fmt: skip
-    slowest = float(curves["slower"].min())
-    x = _slower_axis(slowest, max(float(curves["slower"].max()), slowest * 1.0001))
+    slowest = float(curves["slower"].min()) if len(curves) else TICKS[0]
+    most = float(curves["slower"].max()) if len(curves) else 1.0
+    x = _slower_axis(slowest, max(most, slowest * 1.0001))
+    y = log_ms_axis("ms:Q") if len(curves) else log_ms_axis("ms:Q", domain=[1.0, 10.0])
+    legend = alt.Legend(title=None) if names else None  # one without an entry would have no size
     place = curves["curve"].map(names.index)
     data = chart_of(slower=curves["slower"], ms=curves["ms"], place=place)
     colours, dashes = ([looks[n][i] for n in names] for i in (0, 1))
@@ -33,9 +38,11 @@ def percentile_curve(curves: pd.DataFrame, theme: Theme = IN_PAGE) -> AnyChart:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=x,
-            y=log_ms_axis("ms:Q"),
-            color=alt.Color("curve:N", title=None, sort=names, scale=alt.Scale(domain=names, range=colours)),
-            strokeDash=alt.StrokeDash("curve:N", title=None, sort=names, scale=alt.Scale(domain=names, range=dashes)),
+            y=y,
+            color=alt.Color("curve:N", legend=legend, sort=names, scale=alt.Scale(domain=names, range=colours)),
+            strokeDash=alt.StrokeDash(
+                "curve:N", legend=legend, sort=names, scale=alt.Scale(domain=names, range=dashes)
+            ),
             tooltip=[
                 alt.Tooltip("curve:N", title="of"),
                 alt.Tooltip("percentile:Q", title="percentile", format=".6~r"),

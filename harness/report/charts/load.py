@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
-from harness.report.charts.parts import AXIS_ROOM, SMALL, AnyChart, Layer, log_ms_axis, pixels, styled
+from harness.report.charts.parts import AXIS_ROOM, SMALL, AnyChart, Layer, finite, log_ms_axis, pixels, positive, styled
 from harness.report.palette import IN_PAGE, Theme
 
 TOP, BETWEEN, LOAD_HEIGHT = 110, 150, 360
@@ -40,25 +41,29 @@ def load_curve(
 ) -> AnyChart:
     """Two rows over one axis: rates on top (dashed: all that was offered), percentiles with intervals below.
 
-    A line ends where a step has no figure, and begins anew after it: nothing is known in between.
+    A line ends where a step has no figure, and begins anew after it: nothing is known in between. Where no step has a
+    percentile there is the upper row alone: a logarithmic axis of nothing has no ends.
     """
-    highest = max(p.offered for p in points)
+    points = [p for p in points if math.isfinite(p.offered)]
+    highest = max((p.offered for p in points), default=0.0)
+    rows = _percentile_rows(points)
+    height = LOAD_HEIGHT if rows else TOP
     x = alt.X(
         "offered:Q", title="users at once" if users else "offered requests per second",
         scale=alt.Scale(domain=[0, highest * 1.08 or 1.0], nice=False),
         axis=alt.Axis(tickCount=8, format=",~r", grid=False),
     )  # fmt: skip
-    layers = [
-        _rates(points, x, theme, highest, users),
-        _latencies(points, x, theme, limits),
-        *_unstable(points, x, theme),
-    ]
-    return styled(layers, theme, LOAD_HEIGHT, apart=("y",))
+    layers = [_rates(points, x, theme, highest, users), *_unstable(points, x, theme, height)]
+    if rows:
+        layers.insert(1, _latencies(rows, x, theme, limits))
+    return styled(layers, theme, height, apart=("y",))
 
 
 def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, users: bool) -> AnyChart:
-    rows: list[dict[str, Any]] = [{"offered": p.offered, "achieved": p.achieved, "words": p.words} for p in points]
-    most = max((p.achieved for p in points if p.achieved is not None), default=1.0)
+    rows: list[dict[str, Any]] = [
+        {"offered": p.offered, "achieved": finite(p.achieved), "words": p.words} for p in points
+    ]
+    most = max((row["achieved"] for row in rows if row["achieved"] is not None), default=1.0)
     top = max(most, 0.0 if users else highest) * 1.08 or 1.0
     y = alt.Y(
         "achieved:Q", title="completed /s", scale=alt.Scale(domain=[0, top], range=[TOP, 0], nice=False),
@@ -78,18 +83,25 @@ def _rates(points: Sequence[LoadPoint], x: alt.X, theme: Theme, highest: float, 
     return alt.layer(*layers)
 
 
-def _latencies(points: Sequence[LoadPoint], x: alt.X, theme: Theme, limits: Sequence[Limit]) -> AnyChart:
+def _percentile_rows(points: Sequence[LoadPoint]) -> list[dict[str, Any]]:
+    """A row a step of each percentile that any step has; what a logarithmic axis has no place for is not known."""
     rows: list[dict[str, Any]] = [
-        {"offered": p.offered, "of": name, "words": p.words, **dict(zip(("ms", "low", "high"), found, strict=True))}
+        {"offered": p.offered, "of": name, "words": p.words,
+         **{part: positive(value) for part, value in zip(("ms", "low", "high"), found, strict=True)}}
         for p in points
         for name, found in zip(PERCENTILES, (f or (None, None, None) for f in p.percentiles), strict=True)
-    ]
+    ]  # fmt: skip
+    known = {row["of"] for row in rows if row["ms"] is not None}
+    return [row for row in rows if row["of"] in known]
+
+
+def _latencies(rows: list[dict[str, Any]], x: alt.X, theme: Theme, limits: Sequence[Limit]) -> AnyChart:
     y = log_ms_axis("ms:Q", range=[LOAD_HEIGHT, BETWEEN])
     looks = {"p50": (theme.good, "circle"), "p95": (theme.accent, "square"), "p99": (theme.bad, "triangle-up")}
-    names = [name for name in PERCENTILES if any(row["of"] == name and row["ms"] is not None for row in rows)]
+    names = [name for name in PERCENTILES if any(row["of"] == name for row in rows)]
     colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=names, range=[looks[name][0] for name in names]))
     shapes = alt.Scale(domain=names, range=[looks[name][1] for name in names])
-    made = alt.Chart(alt.InlineData(values=[row for row in rows if row["of"] in names]))
+    made = alt.Chart(alt.InlineData(values=rows))
     layers: list[Layer] = [
         made.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
         made.transform_filter("isValid(datum.low) && isValid(datum.high)")
@@ -109,15 +121,15 @@ def _latencies(points: Sequence[LoadPoint], x: alt.X, theme: Theme, limits: Sequ
     return alt.layer(*layers)
 
 
-def _unstable(points: Sequence[LoadPoint], x: alt.X, theme: Theme) -> list[Layer]:
+def _unstable(points: Sequence[LoadPoint], x: alt.X, theme: Theme, height: int) -> list[Layer]:
     """Steps at which more came than was answered, named where their percentiles would be."""
     rows = [{"offered": p.offered, "label": "unstable"} for p in points if p.unstable]
     if not rows:
         return []
     made = alt.Chart(alt.InlineData(values=rows))
     return [
-        made.mark_rule(color=theme.bad, strokeDash=[2, 3]).encode(x=x, **pixels(y=0, y2=LOAD_HEIGHT)),
+        made.mark_rule(color=theme.bad, strokeDash=[2, 3]).encode(x=x, **pixels(y=0, y2=height)),
         made.mark_text(align="right", baseline="bottom", dx=-4, dy=-4, color=theme.bad, fontSize=SMALL).encode(
-            x=x, text="label:N", **pixels(y=LOAD_HEIGHT)
+            x=x, text="label:N", **pixels(y=height)
         ),
     ]

@@ -6,6 +6,7 @@ that view.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +35,17 @@ def log_ms_axis(field: str, title: str = "latency (ms, log)", **scale: Any) -> a
     axis = alt.Axis(tickCount=6, format=",~r", labelOverlap=True, orient="left", grid=True,
                     minExtent=AXIS_ROOM)  # fmt: skip
     return alt.Y(field, scale=alt.Scale(type="log", **{"nice": False, "padding": 12, **scale}), title=title, axis=axis)
+
+
+def finite(value: float | None) -> float | None:
+    """What an axis has a place for: an end at infinity would make the picture as large."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def positive(value: float | None) -> float | None:
+    """What a logarithmic axis has a place for."""
+    known = finite(value)
+    return known if known is not None and known > 0 else None
 
 
 def chart_of(**columns: Any) -> alt.Chart:

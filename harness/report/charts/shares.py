@@ -26,8 +26,11 @@ def stages_over_time(
     With `end_s` the axis is that of the whole run, as beside it in the other charts over time.
     """
     shares = _interrupted(shares)
+    if shares.empty and end_s is None:
+        end_s = 1.0
     stages = [s for s in ("transfer", *STAGES) if s in set(shares["stage"])]
     labels, colours = [stage_label(s) for s in stages], [theme.stages[s] for s in stages]
+    legend = alt.Legend(title=None, columns=legend_columns(len(labels))) if labels else None
     place = shares["stage"].map(stages.index)
     drawn = chart_of(t_s=shares["t_s"], share=shares["share"], n=shares["requests"], place=place)
     area = (
@@ -38,7 +41,7 @@ def stages_over_time(
             x=seconds_axis("t_s:Q", alt.Scale(nice=False, domain=alt.Undefined if end_s is None else [0, end_s])),
             y=alt.Y("share:Q", stack="zero", title=f"share of {of}", scale=alt.Scale(domain=[0, 1]),
                     axis=alt.Axis(format=".0%", tickCount=5)),
-            color=alt.Color("stage:N", legend=alt.Legend(title=None, columns=legend_columns(len(labels))), sort=labels,
+            color=alt.Color("stage:N", legend=legend, sort=labels,
                             scale=alt.Scale(domain=labels, range=colours)),
             order=alt.Order("place:Q"),
             tooltip=[

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from harness.report.charts.parts import AnyChart, Layer, chart_of, note_at, seconds_axis, styled
+from harness.report.charts.parts import AnyChart, Layer, chart_of, finite, note_at, seconds_axis, styled
 from harness.report.palette import IN_PAGE, Theme
 
 ROW, GAP = 48, 32
@@ -30,7 +31,7 @@ def vitals_over_time(
     rows: Sequence[VitalRow], processes: Sequence[str], end_s: float, theme: Theme = IN_PAGE
 ) -> AnyChart:
     """Rows from top to bottom, each with its own scale from zero; the processes differ in colour and dash."""
-    x_scale = alt.Scale(domain=[0, max(end_s, 1e-9)], nice=False)
+    x_scale = alt.Scale(domain=[0, max(finite(end_s) or 0.0, 1e-9)], nice=False)
     hues = [theme.accent, theme.attention, theme.stages["preprocess"], theme.stages["postprocess"]]
     layers: list[AnyChart | Layer] = []
     for number, row in enumerate(rows):
@@ -43,8 +44,10 @@ def vitals_over_time(
 def _row(row: VitalRow, processes: list[str], hues: list[str], x_scale: alt.Scale, top: int) -> alt.Chart:
     looks = [(hues[i % len(hues)], DASHES[i % len(DASHES)]) for i in range(len(processes))]
     legend = alt.Legend(title=None, labelLimit=320) if len(processes) > 1 else None
-    most = float(row.lines["value"].max())
-    least = min(0.0, float(row.lines["value"].min()))
+    told = row.lines["value"].to_numpy(dtype=np.float64)
+    lines = row.lines[np.isfinite(told)]
+    most = float(lines["value"].max()) if len(lines) else 1.0
+    least = min(0.0, float(lines["value"].min())) if len(lines) else 0.0
     scale = alt.Scale(domain=[least, most if most > least else least + 1.0], range=[top + ROW, top], nice=False)
     y = alt.Y(
         "value:Q", title=None, scale=scale,
@@ -55,7 +58,7 @@ def _row(row: VitalRow, processes: list[str], hues: list[str], x_scale: alt.Scal
     )  # fmt: skip
     domain = [f"{p}" for p in processes]
     made: alt.Chart = (
-        chart_of(t_s=row.lines["t_s"], value=row.lines["value"], place=row.lines["process"])
+        chart_of(t_s=lines["t_s"], value=lines["value"], place=lines["process"])
         .transform_lookup(
             lookup="place",
             from_=alt.LookupData(

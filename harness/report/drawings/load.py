@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -20,8 +21,13 @@ from harness.views import Views
 MOST_LIMITS = 4
 
 
-def load_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN_PAGE) -> Drawing | None:
-    """What was achieved and how long it took, against what was offered; of a run with several load steps."""
+def load_drawing(
+    summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN_PAGE, slos: Sequence[str] | None = None
+) -> Drawing | None:
+    """What was achieved and how long it took, against what was offered; of a run with several load steps.
+
+    The limits drawn are those of the run's own SLOs, or of the expressions that are given.
+    """
     steps = [s for s in summary.steps if s.scheduled and math.isfinite(s.level)]
     if len({s.level for s in steps}) < 2:
         return None
@@ -29,19 +35,29 @@ def load_drawing(summary: Summary, _: pd.DataFrame, __: Views, theme: Theme = IN
     points = sorted((_point(summary, s, users) for s in steps), key=lambda p: p.offered)
     unstable = [level_text(summary, s) for s in steps if s.state is Steadiness.UNSTABLE]
     said = f"Unstable: {', '.join(unstable)}; percentiles would grow with the length of the test." if unstable else ""
-    gaps = any(found is None for p in points if not p.unstable for found in p.percentiles)
-    missing = "A line is interrupted where its percentile has no figure." if gaps else ""
+    known = any(found is not None for p in points for found in p.percentiles)
+    latency = _of_latency(points) if known else _no_latency(len(unstable) == len(points))
     return Drawing(
         key="load",
         title="Load curve",
-        label=f"Completed requests per second and percentiles of latency at {len(points)} loads, from "
-        f"{level_text(summary, min(steps, key=lambda s: s.level))} to "
+        label=f"Completed requests per second{' and percentiles of latency' if known else ''} at {len(points)} loads, "
+        f"from {level_text(summary, min(steps, key=lambda s: s.level))} to "
         f"{level_text(summary, max(steps, key=lambda s: s.level))}. {said}".strip(),
-        note=" ".join(part for part in ("" if users else "Dashed: all that was offered.",
-                                        "Bars are 95% intervals.", missing, said) if part),
-        chart=charts.load_curve(points, theme, _limits(summary), users),
+        note=" ".join(part for part in ("" if users else "Dashed: all that was offered.", latency, said) if part),
+        chart=charts.load_curve(points, theme, _limits([each.expression for each in summary.slo] if slos is None else slos), users),
         table=_table(step_lines(summary)),
     )  # fmt: skip
+
+
+def _of_latency(points: list[LoadPoint]) -> str:
+    gaps = any(found is None for p in points if not p.unstable for found in p.percentiles)
+    return "Bars are 95% intervals." + (" A line is interrupted where its percentile has no figure." if gaps else "")
+
+
+def _no_latency(all_unstable: bool) -> str:
+    if all_unstable:
+        return "No latency: every step is unstable."
+    return "No latency: no step has a percentile (the table says why)."
 
 
 def _point(summary: Summary, step: StepFindings, users: bool) -> LoadPoint:
@@ -58,17 +74,17 @@ def _percentile(found: Estimate) -> tuple[float, float | None, float | None] | N
     return found.value * 1000, low, high
 
 
-def _limits(summary: Summary) -> list[Limit]:
+def _limits(expressions: Sequence[str]) -> list[Limit]:
     """The limits on percentiles of latency, the strictest first."""
     found = {}
-    for slo in summary.slo:
+    for expression in expressions:
         try:
-            parsed = parse_slo(slo.expression)
+            parsed = parse_slo(expression)
         except SloError:
             continue
         whole = parsed.subject == "latency" and parsed.quantile is not None and parsed.where == Where()
-        if whole and parsed.unit == "s" and math.isfinite(slo.limit) and slo.limit > 0:
-            found[visible(slo.expression, 40)] = slo.limit * 1000
+        if whole and parsed.unit == "s" and math.isfinite(parsed.limit) and parsed.limit > 0:
+            found[visible(expression, 40)] = parsed.limit * 1000
     return [Limit(ms, label) for label, ms in sorted(found.items(), key=lambda each: each[1])][:MOST_LIMITS]
 
 

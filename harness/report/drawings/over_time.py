@@ -10,6 +10,7 @@ from harness.report import binning, charts
 from harness.report.charts import Exemplar
 from harness.report.drawings.drawing import ChartTable, Drawing
 from harness.report.figures import decimals_for, ms
+from harness.report.lines import unended
 from harness.report.palette import IN_PAGE, Theme
 from harness.report.steps_text import level_text
 from harness.report.text import visible
@@ -28,7 +29,7 @@ def latency_drawing(summary: Summary | None, ledger: pd.DataFrame, _: Views, the
         key="latency",
         title="Latency over time",
         label=f"Latency of {len(requests):,} requests against the instant they were scheduled; {n_failed:,} failed.",
-        note=" ".join(_notes(len(requests), n_failed, bool(marked))),
+        note=" ".join([*_notes(len(requests), n_failed, bool(marked)), *_left_out(summary)]),
         chart=charts.latency_over_time(requests, theme, marked, names),
         table=_table(requests),
     )
@@ -40,6 +41,11 @@ def _notes(n: int, n_failed: int, marked: bool) -> list[str]:
     said += ["The diamonds are the slowest requests."] if marked else []
     said += ["Failed requests stand in a row of their own: they have no latency."] if n_failed else []
     return said
+
+
+def _left_out(summary: Summary | None) -> list[str]:
+    said = "" if summary is None else unended(summary, "drawn")
+    return [said] if said else []
 
 
 def _slowest(summary: Summary, requests: pd.DataFrame) -> tuple[Exemplar, ...]:

@@ -7,14 +7,14 @@ import pandas as pd
 from harness.findings import Summary
 from harness.report import binning, charts, figures
 from harness.report.drawings.drawing import ChartTable, Drawing
-from harness.report.lines import SHOWN_ORDER, stage_label
+from harness.report.lines import SHOWN_ORDER, stage_label, unended
 from harness.report.palette import IN_PAGE, Theme
 from harness.views import Views
 
 TABLE_ROWS = 12
 
 
-def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = IN_PAGE) -> Drawing | None:
+def stages_drawing(summary: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = IN_PAGE) -> Drawing | None:
     """What part of the mean latency each stage took, over time."""
     rows = binning.split_rows(ledger)
     shares = binning.stage_shares(rows)
@@ -25,7 +25,7 @@ def stages_drawing(_: Summary, ledger: pd.DataFrame, __: Views, theme: Theme = I
         title="Stages over time",
         label="Share of each stage in the mean latency over the measured phase, as a stacked area.",
         note="Measured, ok requests with a server half; a gap had none. "
-        "The first stage of the legend lies at the bottom.",
+        f"The first stage of the legend lies at the bottom. {unended(summary, 'drawn')}".strip(),
         chart=charts.stages_over_time(shares, theme, end_s=rows.end_s),
         table=_table("Share of the mean latency by time", binning.stage_shares(rows, TABLE_ROWS)),
     )
