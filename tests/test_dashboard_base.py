@@ -157,6 +157,16 @@ def test_a_single_run_is_not_a_folder_of_runs(tmp_path: Path) -> None:
     assert str(tmp_path.parent) in (ended.exception.hint or "")
 
 
+def test_a_folder_that_was_named_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "ci-runs").mkdir()
+    ended = CliRunner().invoke(ui.command, [str(tmp_path / "ci-run"), "--port", "0"])
+
+    assert isinstance(ended.exception, UsageError)
+    assert "there is no folder" in ended.exception.message
+    assert f"did you mean {tmp_path / 'ci-runs'}?" in (ended.exception.hint or "")
+    assert "harness run SCENARIO --out" in (ended.exception.hint or "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quietly_with_exit_code_0_while_somebody_is_connected(tmp_path: Path, number: signal.Signals) -> None:
     code = """
@@ -165,7 +175,7 @@ assert not {"pandas", "altair", "vl_convert"} & set(sys.modules), "the first pag
 from harness.commands.ui import command; command()
 """
     child = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "none"), "--port", "0"],
+        [sys.executable, "-c", code, str(tmp_path), "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -45,6 +46,27 @@ def test_a_mistake_in_an_slo_is_said_beside_the_field_and_the_page_stays(client:
     assert answer.status_code == 200
     assert 'aria-invalid="true"' in answer.text
     assert "What it holds" in answer.text
+
+
+def test_the_caret_below_a_wrong_slo_stands_in_a_line_of_its_own(client: httpx.Client) -> None:
+    page = client.get("/capacity", params={"slo": "p95 < 200"}).raise_for_status().text
+    hint = html.unescape(re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[0]).splitlines()
+
+    assert "⟨" not in page
+    assert hint[-2:] == ["  p95 < 200", "     ^"] or hint[-1].strip() == "^"
+    assert "held against the run&#39;s own SLOs" in page or "held against the run's own SLOs" in page
+    assert f'data-chart="/api/runs/{shown_runs.STEPS}/charts/load"' in page
+
+
+def test_the_load_curve_has_the_limits_that_were_asked_for(client: httpx.Client) -> None:
+    page = client.get("/capacity", params={"slo": "p95(latency) < 345ms"}).raise_for_status().text
+    address = html.unescape(re.findall(r'data-chart="([^"]*)"', page)[0])
+    drawn = client.get(address).raise_for_status().text
+    own = client.get(f"/api/runs/{shown_runs.STEPS}/charts/load").raise_for_status().text
+
+    assert "p95(latency) < 345ms" in drawn
+    assert "p95(latency) < 345ms" not in own
+    assert client.get(address, params={"slo": "p95 < 200"}).status_code == 400
 
 
 def test_runs_of_the_same_scenario_stand_below(client: httpx.Client) -> None:

@@ -70,7 +70,8 @@ def test_a_name_from_outside_stays_text(client: httpx.Client, number: int) -> No
 
 @pytest.mark.parametrize("number", ["200", "-1", "x", "1e3", "9" * 40, "²"])
 def test_a_request_that_is_not_there_is_told_so(client: httpx.Client, number: str) -> None:
-    assert client.get(f"/runs/{RUN}/requests/{number}").status_code == 404
+    answer = client.get(f"/runs/{RUN}/requests/{number}")
+    assert (answer.status_code, "<h1>There is no such request</h1>" in answer.text) == (404, True)
     assert client.get(f"/runs/{RUN}/requests/{number}/json").status_code == 404
 
 

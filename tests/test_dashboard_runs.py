@@ -76,6 +76,13 @@ def test_the_highest_step_that_met_its_limits_is_its_capacity(tmp_path: Path) ->
     assert seen(store(tmp_path, 1, summary(steps=steps))).capacity == 10.0
 
 
+def test_a_ramp_is_no_level_that_was_held(tmp_path: Path) -> None:
+    steps = [step(0, 5.0, 0.1), step(1, 10.0, 0.2), step(2, 20.0, 0.25)]
+    plan = {"name": "demo", "load": {"steps": [{"to": None}, {"to": None}, {"to": 40.0}]}}
+
+    assert seen(store(tmp_path, 1, summary(steps=steps), {**RECORD, "plan": plan})).capacity == 10.0
+
+
 def test_without_a_limit_nothing_was_passed(tmp_path: Path) -> None:
     found = seen(store(tmp_path, 1, summary(slo=[])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -23,7 +24,7 @@ From elsewhere without opening it to others: ssh -L 8900:127.0.0.1:8900 HOST
 
 
 @click.command("ui", epilog=EXAMPLES)
-@click.argument("runs", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("runs"))
+@click.argument("given", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
 @click.option("--port", type=click.IntRange(0, 65535), default=8900, show_default=True, help="0: any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -40,7 +41,7 @@ From elsewhere without opening it to others: ssh -L 8900:127.0.0.1:8900 HOST
 @click.option("--open/--no-open", "opens", default=False, help="Also open it in the browser.")
 @click.option("--verbose", is_flag=True, help="Print every request.")
 def command(
-    runs: Path,
+    given: Path | None,
     port: int,
     host: str,
     token: str | None,
@@ -55,6 +56,7 @@ def command(
     from harness.dashboard import server
     from harness.dashboard.memory import give_back_at_once
 
+    runs = _runs(given)
     _check(runs, host, token, insecure, trace_link, server.is_loopback(host), server.LEAST_TOKEN)
     _check_names(names)
     below = _scenarios(scenarios)
@@ -85,6 +87,21 @@ def command(
                 click.launch(address)
 
         server.serve(create_app(settings), listening, verbose=verbose, ready=ready)
+
+
+def _runs(given: Path | None) -> Path:
+    """The folder of the runs. Only the one that nobody named may be missing: the first run makes it."""
+    if given is None:
+        return Path("runs")
+    if not given.exists():
+        try:
+            beside = {each.name: each for each in given.parent.iterdir() if each.is_dir()}
+        except OSError:
+            beside = {}
+        close = difflib.get_close_matches(given.name, beside, 1)
+        meant = f"did you mean {beside[close[0]]}? " if close else ""
+        raise UsageError(f"there is no folder {given}", f"{meant}`harness run SCENARIO --out {given}` makes it")
+    return given
 
 
 def _scenarios(given: Path | None) -> Path:

@@ -7,10 +7,13 @@ import json
 import threading
 from pathlib import Path
 
+import pandas as pd
+
 from harness.dashboard.drawn import as_json
 from harness.dashboard.library import open_run
 from harness.errors import RunFolderError, UsageError, nearest
 from harness.report.drawings import KEYS, draw, needs
+from harness.report.drawings.load import load_drawing
 from harness.run_folder import RunFolder
 from harness.tables import read_columns
 from harness.viewing import baseline_curve, stored_vitals
@@ -19,11 +22,13 @@ from harness.views import BaselineCurve, Views
 _DRAWING = threading.Lock()
 """One chart at a time: of a million requests the columns of one are as much as should be in memory."""
 
+LONGEST_SLO = 400  # characters of a query
 _NOTHING = b'{"spec": null}'
 
 
-def drawn_chart(runs: Path, run_id: str, key: str, before: str | None) -> bytes:
-    """A chart as JSON; {"spec": null} where the run has nothing of the kind. `before` is the run to draw beside it.
+def drawn_chart(runs: Path, run_id: str, key: str, before: str | None, slos: tuple[str, ...] = ()) -> bytes:
+    """A chart as JSON; {"spec": null} where the run has nothing of the kind. `before` is the run to draw beside it,
+    `slos` are expressions whose limits the load curve has instead of the run's own.
 
     Raises RunFolderError, UsageError.
     """
@@ -31,11 +36,13 @@ def drawn_chart(runs: Path, run_id: str, key: str, before: str | None) -> bytes:
         raise UsageError(f"there is no chart '{key[:40]}'", nearest(key[:40], KEYS))
     stamp = open_run(runs, run_id).stamp
     with _DRAWING:
-        return _drawn(runs, run_id, stamp, key, before if key == "curve" else None)
+        return _drawn(runs, run_id, stamp, key, before if key == "curve" else None, slos if key == "load" else ())
 
 
 @functools.lru_cache(maxsize=128)
-def _drawn(runs: Path, run_id: str, stamp: tuple[int, ...], key: str, before: str | None) -> bytes:
+def _drawn(
+    runs: Path, run_id: str, stamp: tuple[int, ...], key: str, before: str | None, slos: tuple[str, ...]
+) -> bytes:
     del stamp  # a key: another one when the run was written again
     run = open_run(runs, run_id)
     columns = needs(key)
@@ -44,7 +51,10 @@ def _drawn(runs: Path, run_id: str, stamp: tuple[int, ...], key: str, before: st
         baseline=_curve_of(runs / before) if before else None,
         vitals=stored_vitals(run.folder) if key == "vitals" else (),
     )
-    drawing = draw(key, run.summary, ledger, views)
+    if slos:
+        drawing = load_drawing(run.summary, pd.DataFrame(), views, slos=slos)
+    else:
+        drawing = draw(key, run.summary, ledger, views)
     return _NOTHING if drawing is None else json.dumps(as_json(drawing)).encode()
 
 

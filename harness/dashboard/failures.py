@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from harness.dashboard.library import run_names
+from harness.dashboard.library import NoSuchRequest, run_names
 from harness.dashboard.rendering import NAVIGATION, page
 from harness.errors import HarnessError, RunFolderError, nearest
 
@@ -32,6 +32,8 @@ def _of_user(request: Request, error: Exception) -> Response:
     assert isinstance(error, HarnessError)  # noqa: S101 - registered for it only
     missing = isinstance(error, RunFolderError)
     title = "This run cannot be shown" if missing else None
+    if isinstance(error, NoSuchRequest):
+        title = "There is no such request"
     return told(request, _NOT_FOUND if missing else _BAD_REQUEST, error.message, error.hint, title)
 
 

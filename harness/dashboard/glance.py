@@ -89,8 +89,19 @@ class _Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    to: float | None = None  # of a step that goes from one level to another
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    steps: tuple[_Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     name: str
+    load: _Load = _Load()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,8 @@ def glance(path: Path, seen: Stamp) -> Glance:
             made = replace(made, tags=tags.read_tags(RunFolder(path)))
         if summary_there is None:
             return made
-        return _concluded(made, _read(_SUMMARY, path / "summary.json", summary_there[1]))
+        ramps = frozenset(at for at, part in enumerate(record.plan.load.steps) if part.to is not None)
+        return _concluded(made, _read(_SUMMARY, path / "summary.json", summary_there[1]), ramps)
     except RunFolderError as error:
         return Glance(path.name, "unreadable", _named_instant(path.name), why=error.message)
 
@@ -188,7 +200,7 @@ def _read(form: TypeAdapter[_T], path: Path, size: int) -> _T:
         raise RunFolderError(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
-def _concluded(made: Glance, seen: _Summary) -> Glance:
+def _concluded(made: Glance, seen: _Summary, ramps: frozenset[int]) -> Glance:
     counts = seen.counts
     unjudged = seen.verdict is Verdict.PASSED and not seen.slo
     closed_loop = counts.offered_per_s is None and counts.completed_per_s is not None
@@ -206,7 +218,7 @@ def _concluded(made: Glance, seen: _Summary) -> Glance:
         refusals=(seen.latency.p50.refusal, seen.latency.p95.refusal),
         error_rate=1.0 - min(counts.ok / counts.scheduled, 1.0) if counts.scheduled else None,
         completed_per_s=counts.completed_per_s,
-        capacity=_capacity(seen, closed_loop),
+        capacity=_capacity(seen, closed_loop, ramps),
         closed_loop=closed_loop,
         bottleneck=_named(seen.bottleneck) if seen.bottleneck is not None else None,
     )
@@ -224,7 +236,7 @@ def _named(found: _Bottleneck) -> str:
     return f"{found.stage} ({which})" if which else found.stage
 
 
-def _capacity(seen: _Summary, closed_loop: bool) -> float | None:
+def _capacity(seen: _Summary, closed_loop: bool, ramps: frozenset[int]) -> float | None:
     """The highest of several load steps that met the SLOs."""
     if len({step.level for step in seen.steps}) < 2:
         return None
@@ -239,4 +251,4 @@ def _capacity(seen: _Summary, closed_loop: bool) -> float | None:
         )
         for each in seen.steps
     ]  # fmt: skip
-    return capacity(steps, slos, closed_loop).confirmed
+    return capacity(steps, slos, closed_loop, ramps).confirmed

@@ -13,6 +13,10 @@ RUN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z0-9._-]{1,100}")
 """Of a folder that `harness run` made; nothing else is looked for."""
 
 
+class NoSuchRequest(RunFolderError):  # noqa: N818 - reads as the condition it reports
+    """The run is there, a request of it is not."""
+
+
 def path_of(runs: Path, run_id: str) -> Path:
     """The folder of a run. Raises RunFolderError for a name that is none, or leads elsewhere."""
     path = runs / run_id

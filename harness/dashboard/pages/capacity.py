@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from harness.dashboard.drawing_runs import LONGEST_SLO
 from harness.dashboard.holding import Stepped, stepped_runs
 from harness.dashboard.library import open_run
 from harness.dashboard.listing import Listing
@@ -20,8 +21,6 @@ from harness.slo import GRAMMAR, Slo, SloError, parse_slos
 from harness.units import MISSING, format_rate
 
 router = APIRouter()
-
-LONGEST_SLO = 400  # characters of a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ def show(request: Request, run: str = "", scenario: str = "", slo: str = "") -> 
         choices=found,
         slo=slo,
         wrong=wrong,
+        asked=slo[:LONGEST_SLO] if slos else "",  # what the chart has to be held against, too
         grammar=GRAMMAR,
         holds=holds,
         levels=[_level_line(chosen, each.level, each.verdict, each.reason) for each in holds.levels],

@@ -10,11 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
-from harness.dashboard.library import open_run
+from harness.dashboard.library import NoSuchRequest, open_run
 from harness.dashboard.rendering import page
 from harness.dashboard.selecting import shelf_of
 from harness.dashboard.single import neighbours, position_of, stage_sum, trace_links, transfer_of
-from harness.errors import RunFolderError, UsageError, nearest
+from harness.errors import UsageError, nearest
 from harness.export import chrome, otlp, speedscope
 from harness.export.aligned import onto_client
 from harness.export.rows import requests, spans_and_batches
@@ -83,12 +83,12 @@ def download(request: Request, run_id: str, request_id: str, wanted: str) -> Res
 def _of(request: Request, run_id: str, request_id: str) -> tuple[StoredRun, int]:
     run = open_run(request.app.state.settings.runs, run_id)
     if not (request_id.isascii() and request_id.isdecimal() and len(request_id) <= 19 and int(request_id) < _LARGEST):
-        raise RunFolderError(f"'{request_id[:40]}' is no number of a request", "see the list of requests of the run")
+        raise NoSuchRequest(f"'{request_id[:40]}' is no number of a request", "see the list of requests of the run")
     return run, int(request_id)
 
 
-def _absent(number: int) -> RunFolderError:
-    return RunFolderError(f"this run has no request {number}", "see the list of requests of the run")
+def _absent(number: int) -> NoSuchRequest:
+    return NoSuchRequest(f"this run has no request {number}", "see the list of requests of the run")
 
 
 def _waterfall(run: StoredRun, number: int) -> tuple[Waterfall, Scenario]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from harness.dashboard.drawing_runs import drawn_chart
+from harness.dashboard.drawing_runs import LONGEST_SLO, drawn_chart
 from harness.dashboard.glance import Glance
 from harness.dashboard.library import open_run, path_of
 from harness.dashboard.listing import Listing
@@ -18,6 +18,7 @@ from harness.errors import RunFolderError
 from harness.following import is_on
 from harness.report import html
 from harness.report.drawings import KEYS
+from harness.slo import parse_slos
 from harness.stored_run import StoredRun
 from harness.tags import read_tags
 
@@ -70,10 +71,11 @@ def run(request: Request, run_id: str) -> Response:
 
 
 @router.get("/api/runs/{run_id}/charts/{key}")
-def chart(request: Request, run_id: str, key: str) -> Response:
-    """{spec, title, label, note, table} of a chart, or {"spec": null}."""
+def chart(request: Request, run_id: str, key: str, slo: Annotated[str, Query(max_length=LONGEST_SLO)] = "") -> Response:
+    """{spec, title, label, note, table} of a chart, or {"spec": null}; the load curve with the limits of `slo`."""
     before = _before(request, run_id) if key == "curve" else None
-    found = drawn_chart(request.app.state.settings.runs, run_id, key, before.run_id if before else None)
+    slos = tuple(each.expression for each in parse_slos(slo)) if slo.strip() else ()
+    found = drawn_chart(request.app.state.settings.runs, run_id, key, before.run_id if before else None, slos)
     return Response(found, media_type="application/json")
 
 

@@ -37,6 +37,7 @@ def load_drawing(
     said = f"Unstable: {', '.join(unstable)}; percentiles would grow with the length of the test." if unstable else ""
     known = any(found is not None for p in points for found in p.percentiles)
     latency = _of_latency(points) if known else _no_latency(len(unstable) == len(points))
+    wanted = [each.expression for each in summary.slo] if slos is None else slos
     return Drawing(
         key="load",
         title="Load curve",
@@ -44,7 +45,7 @@ def load_drawing(
         f"from {level_text(summary, min(steps, key=lambda s: s.level))} to "
         f"{level_text(summary, max(steps, key=lambda s: s.level))}. {said}".strip(),
         note=" ".join(part for part in ("" if users else "Dashed: all that was offered.", latency, said) if part),
-        chart=charts.load_curve(points, theme, _limits([each.expression for each in summary.slo] if slos is None else slos), users),
+        chart=charts.load_curve(points, theme, _limits(wanted), users),
         table=_table(step_lines(summary)),
     )  # fmt: skip
 
