@@ -15,8 +15,10 @@ from report_builders import a_ledger, a_summary, an_empty_summary, some_counts
 from report_diagnosed import NO_PERCENTILES, a_diagnosed_summary, a_step
 from report_hostile import ALL, LONG, SCRIPT, hostile_diagnosis
 
+from harness.analysis.comparing.shift import POINTS
+from harness.comparison import Shift
 from harness.diagnosis import Steadiness
-from harness.findings import Summary
+from harness.findings import Estimate, Summary
 from harness.report import charts, drawings
 from harness.report.charts import LoadPoint
 from harness.report.drawings import KEYS, Drawing, draw, needs
@@ -251,3 +253,30 @@ def test_nothing_to_compare_is_no_drawing() -> None:
     assert drawings.shift_chart(nothing) is None
     assert drawings.delta_chart(nothing) is None
     assert drawings.trend(a_history(rows=())) is None
+
+
+NEEDS = "both: needs 368 requests, has 12 worth 4 independent ones"
+FEW = "too few independent requests (the table says how many)."
+
+
+@pytest.mark.parametrize(
+    ("known", "why", "said"),
+    [
+        ({0.5}, NEEDS, f" p10 to p40, p60 to p99.9 are refused: {FEW}"),
+        (set(POINTS) - {0.999}, NEEDS, f" p99.9 is refused: {FEW}"),
+        ({0.5, 0.9}, "lies among the requests that failed",
+         " p10 to p40, p60 to p80, p95 to p99.9 are refused: the table says why."),
+        (set(POINTS), "", " of these two runs alone."),
+    ],
+)  # fmt: skip
+def test_percentiles_that_are_refused_are_one_short_sentence(known: set[float], why: str, said: str) -> None:
+    none = Estimate(None, None, None, 12)
+    shifts = tuple(
+        Shift(p, 0.1, 0.11, Estimate(0.01, 0.0, 0.02, 480), None) if p in known else Shift(p, None, None, none, why)
+        for p in POINTS
+    )
+
+    found = drawings.shift_chart(a_comparison(shifts=shifts))
+
+    assert found is not None
+    assert found.note.endswith(said)

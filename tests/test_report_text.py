@@ -266,3 +266,9 @@ def test_words_stand_out_from_the_page(theme: Theme, ink: str, ground: str) -> N
 def test_what_is_left_out_is_longer_than_what_says_so() -> None:
     assert shortened("x" * 100, 90) == "x" * 100
     assert shortened("x" * 200, 90) == "x" * 60 + " … (200 characters) … " + "x" * 22
+
+
+def test_sentences_are_shortened_between_their_words() -> None:
+    assert shortened("needs 36 requests, " * 10, 60) == (
+        "needs 36 requests, needs 36 requests, … (190 characters) … 36 requests, "
+    )

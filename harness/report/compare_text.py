@@ -15,7 +15,7 @@ from harness.comparison import CompareFindings, Difference, MetricChange, RunRef
 from harness.estimates import Estimate
 from harness.model import TRANSFER
 from harness.report import console_tables
-from harness.report.figures import decimals_for, in_unit, ms, share
+from harness.report.figures import decimals_for, in_unit, ms, percentile, percentiles_listed, share
 from harness.report.text import visible
 from harness.report.verdict_text import VERDICT_WORDS
 from harness.units import MISSING, format_count
@@ -147,8 +147,12 @@ def _changes(title: str, changes: Sequence[StageChange], note: str) -> Table:
     columns: tuple[str, ...] = ("ms", "A", "B", "change", "interval", "of the change")
     if all(c.share is None for c in changes):  # of a change that is not known
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    refused = [f"{label(c.stage)}: {visible(c.change.refusal)}" for c in changes if c.change.refusal is not None]
-    return Table(title, columns, tuple(rows), (0,), _joined(note, *refused))
+    refused: dict[str, list[str]] = {}
+    for c in changes:
+        if c.change.refusal is not None:
+            refused.setdefault(visible(c.change.refusal), []).append(label(c.stage))
+    why = [f"{', '.join(stages)}: {reason}" for reason, stages in refused.items()]
+    return Table(title, columns, tuple(rows), (0,), _joined(note, *why))
 
 
 def _shifts(shifts: Sequence[Shift]) -> Table:
@@ -161,32 +165,14 @@ def _shifts(shifts: Sequence[Shift]) -> Table:
         for s in known
     )  # fmt: skip
     refused = [s for s in shifts if s.refusal is not None]
-    why = f"no {_listed(shifts, refused)} ({visible(refused[0].refusal or '')})" if refused else ""
+    listed = percentiles_listed([s.p for s in shifts], {s.p for s in refused})
+    why = f"no {listed} ({visible(refused[0].refusal or '')})" if refused else ""
     note = "each interval for itself: with twelve of them one may miss by chance"
     return Table("Shift of the latency", ("ms", "A", "B", "change", "interval"), rows, (0,), _joined(note, why))
 
 
-def _listed(shifts: Sequence[Shift], refused: Sequence[Shift]) -> str:
-    """`p10 or p95 to p99.9`: neighbours together."""
-    runs: list[list[str]] = []
-    before = False
-    for each in shifts:
-        missing = each in refused
-        if missing and before:
-            runs[-1].append(percentile(each.p))
-        elif missing:
-            runs.append([percentile(each.p)])
-        before = missing
-    return " or ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else " or ".join(run) for run in runs)
-
-
 def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def percentile(p: float) -> str:
-    """`p50`, `p99.9`."""
-    return f"p{p * 100:g}"
 
 
 def _tail(tail: Sequence[tuple[str, float]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 
 from harness.findings import Estimate, Reading, SloFindings
 from harness.units import MISSING, format_bytes, format_count, format_duration, format_rate, format_share
@@ -85,3 +86,21 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percentile(p: float) -> str:
+    """`p50`, `p99.9`."""
+    return f"p{p * 100:g}"
+
+
+def percentiles_listed(every: Sequence[float], wanted: Collection[float], between: str = " or ") -> str:
+    """`p10 or p95 to p99.9`: of all percentiles in their order those wanted, neighbours together."""
+    runs: list[list[str]] = []
+    before = False
+    for p in every:
+        if p in wanted and before:
+            runs[-1].append(percentile(p))
+        elif p in wanted:
+            runs.append([percentile(p)])
+        before = p in wanted
+    return between.join(f"{run[0]} to {run[-1]}" if len(run) > 2 else between.join(run) for run in runs)

@@ -9,6 +9,8 @@ import unicodedata
 
 LONGEST = 160
 """Characters of a name that are shown; a longer one is shortened in the middle, with its length said."""
+LONGEST_WORD = 24
+"""A longer one is cut: it is a name of somebody else's."""
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 _NAMES = {"\x00": "⟨NUL⟩", "\t": "⟨TAB⟩", "\n": "⟨LF⟩", "\r": "⟨CR⟩", "\x1b": "⟨ESC⟩"}  # few fonts have the pictures
@@ -25,8 +27,15 @@ def shortened(text: str, longest: int = LONGEST) -> str:
         return text
     head = longest * 2 // 3
     tail = longest // 4
-    cut = f"{text[:head]} … ({len(text):,} characters) … {text[-tail:]}"
+    begin, end = _at_a_word(text[:head]), _at_a_word(text[-tail:][::-1])[::-1]
+    cut = f"{begin} … ({len(text):,} characters) … {end}"
     return cut if len(cut) < len(text) else text
+
+
+def _at_a_word(part: str) -> str:
+    """Without the word that it ends within, if that is no longer than most."""
+    whole, space, rest = part.rpartition(" ")
+    return whole if space and whole and len(rest) <= LONGEST_WORD else part
 
 
 def _sign(char: str) -> str:

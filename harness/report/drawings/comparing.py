@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from harness.comparison import CompareFindings, HistoryFindings, Shift, StageChange
 from harness.report import charts
 from harness.report.charts import Shifted, StageDelta, TrendPoint
 from harness.report.drawings.drawing import ChartTable, Drawing, distinct
-from harness.report.figures import decimals_for, interval, ms
+from harness.report.figures import decimals_for, interval, ms, percentile, percentiles_listed
 from harness.report.lines import stage_label
 from harness.report.palette import IN_PAGE, Theme
 from harness.report.text import visible
@@ -24,20 +25,30 @@ def shift_chart(found: CompareFindings, theme: Theme = IN_PAGE) -> Drawing | Non
         return None
     decimals = decimals_for(max(abs(s.change.value or 0.0) for s in known))
     points = [_shifted(s, decimals) for s in known]
-    refused = [f"p{s.p * 100:g} ({visible(s.refusal, 200)})" for s in found.shifts if s.refusal]
     return Drawing(
         key="shift",
         title="What became of each percentile",
         label="Change of the latency from A to B at each percentile, above zero is slower. "
         + "; ".join(f"{p.label} {p.words} ms" for p in points),
         note="B - A; above zero B is slower. Bars are 95% intervals, of the requests of these two runs alone."
-        + (f" Not known: {', '.join(refused)}." if refused else ""),
+        + _refused(found.shifts),
         chart=charts.shifts(points, theme),
         table=ChartTable(
             "Latency by percentile, in milliseconds", ("percentile", "A", "B", "change", "its interval"),
             tuple(_shift_row(s, decimals) for s in found.shifts),
         ),
     )  # fmt: skip
+
+
+def _refused(shifts: Sequence[Shift]) -> str:
+    """Which percentiles there is nothing to say of; why stands with each of them in the table."""
+    refused = {s.p: s.refusal for s in shifts if s.refusal}
+    if not refused:
+        return ""
+    listed = percentiles_listed([s.p for s in shifts], refused, between=", ")
+    few = all("needs " in reason for reason in refused.values())
+    why = "too few independent requests (the table says how many)" if few else "the table says why"
+    return f" {listed} {'is' if len(refused) == 1 else 'are'} refused: {why}."
 
 
 def _finite(seconds: float | None) -> float | None:
@@ -52,7 +63,7 @@ def _ms(seconds: float | None) -> float | None:
 def _shifted(shift: Shift, decimals: int) -> Shifted:
     change = shift.change
     written = " ".join(part for part in (ms(change.value, decimals), _in_brackets(interval(change, decimals))) if part)
-    return Shifted(f"p{shift.p * 100:g}", (change.value or 0.0) * 1000, _ms(change.low), _ms(change.high), written)
+    return Shifted(percentile(shift.p), (change.value or 0.0) * 1000, _ms(change.low), _ms(change.high), written)
 
 
 def _in_brackets(text: str) -> str:
@@ -62,7 +73,7 @@ def _in_brackets(text: str) -> str:
 def _shift_row(shift: Shift, decimals: int) -> tuple[str, ...]:
     refused = visible(shift.refusal or shift.change.refusal or "", 200)
     a, b, change = (ms(v, decimals) for v in (shift.a_s, shift.b_s, shift.change.value))
-    return f"p{shift.p * 100:g}", a, b, change, interval(shift.change, decimals) or refused
+    return percentile(shift.p), a, b, change, interval(shift.change, decimals) or refused
 
 
 def delta_chart(found: CompareFindings, theme: Theme = IN_PAGE) -> Drawing | None:
