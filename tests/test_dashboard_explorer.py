@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +59,8 @@ def asked(client: httpx.Client, **query: Any) -> dict[str, Any]:
 def test_without_a_question_all_requests_of_the_measured_phase_are_selected(client: httpx.Client) -> None:
     found = asked(client)
 
-    assert found["summary"] == "400 of 400 requests of the measured phase selected, 20 of them failed"
+    said = "All 400 requests of the measured phase, 20 of them failed; select some to see what they have in common"
+    assert (found["summary"], found["everything"], found["unended"]) == (said, True, None)
     assert (found["query"], found["table"]["pages"], len(found["table"]["rows"])) == ("", 8, 50)
 
 
@@ -68,6 +71,24 @@ def test_the_failed_ones_show_what_went_wrong(client: httpx.Client) -> None:
     assert {row["outcome"] for row in found["table"]["rows"]} == {"connection refused"}
     assert found["latency"]["title"] == "Time until they failed"
     assert asked(client, error="connection refused")["n"] == FAILED
+
+
+def test_requests_that_had_not_ended_are_counted_beside_the_selection(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / RUN, tmp_path / RUN)
+    stored = json.loads((tmp_path / RUN / "summary.json").read_text())
+    stored["counts"] |= {"scheduled": N + 30, "sent": N + 25, "censored": 30}
+    (tmp_path / RUN / "summary.json").write_text(json.dumps(stored))
+    with dashboard(tmp_path) as client:
+        failed, warmup = asked(client, outcome="failed"), asked(client, phase="warmup")
+        page = client.get(f"/runs/{RUN}/requests").text
+
+    assert failed["summary"].startswith("20 of 400 requests")
+    assert failed["unended"] == (
+        "30 more have no answer: not ended when the run did, so without a latency and not here "
+        "(of 430 scheduled, 425 were sent)."
+    )
+    assert warmup["unended"] is None
+    assert ">Failed</a>" in page
 
 
 def test_pages_follow_each_other_in_the_order_asked_for(client: httpx.Client) -> None:

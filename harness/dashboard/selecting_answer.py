@@ -14,6 +14,8 @@ from harness.analysis.selection import ANSWERED, Columns, Flags, Selected, Selec
 from harness.dashboard.selecting_query import DESCENDING, PHASES, View, written
 from harness.errors import UsageError
 from harness.estimates import Estimate, LatencyFindings
+from harness.findings import Counts
+from harness.model import Phase
 from harness.report.figures import decimals_for, interval, ms, share
 from harness.report.lines import stage_label
 from harness.report.palette import stage_variable
@@ -30,29 +32,48 @@ _ATTRIBUTES = {
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def answer(columns: Columns, selection: Selection, view: View, selected: Flags, found: Selected) -> dict[str, Any]:
-    """Everything that the page shows of a selection, one page of its requests with it. Raises UsageError."""
+def answer(
+    columns: Columns, selection: Selection, view: View, selected: Flags, found: Selected, counts: Counts
+) -> dict[str, Any]:
+    """Everything that the page shows of a selection, one page of its requests with it. Raises UsageError.
+
+    `counts` are those of the run: requests that had not ended when it did have no row in the columns.
+    """
     if view.sort not in ("latency", "time", *columns.stage_names):
         raise UsageError(f"no request of this run has time in '{view.sort}'", "sort by latency")
     pages = max(1, -(-found.n // PER_PAGE))
     view = replace(view, page=min(view.page, pages))
+    everything = replace(selection, phase=None) == Selection()
     return {
         "query": written(selection, view),
+        "everything": everything,
         "n": found.n,
         "of": found.of,
-        "summary": _summary(selection, found),
+        "summary": _summary(selection, found, everything),
         "hint": _hint(columns, selection, found),
+        "unended": unended(counts) if selection.phase in (None, Phase.MEASURE.value) else None,
         "latency": _latency(found),
-        "stages": _stages(found),
+        "stages": _stages(found, everything),
         "attributes": _attributes(found),
         "table": _table(columns, view, selected, pages),
     }
 
 
-def _summary(selection: Selection, found: Selected) -> str:
+def unended(counts: Counts) -> str | None:
+    """What became of those that have no latency; None when there are none."""
+    if not counts.censored:
+        return None
+    more = f"{counts.censored:,} more {'has' if counts.censored == 1 else 'have'} no answer"
+    planned = f"of {counts.scheduled:,} scheduled, {counts.sent:,} were sent"
+    return f"{more}: not ended when the run did, so without a latency and not here ({planned})."
+
+
+def _summary(selection: Selection, found: Selected, everything: bool) -> str:
     phase = "" if selection.phase is None else f" of the {PHASES.get(selection.phase, selection.phase)}"
     failed = f", {found.failed:,} of them failed" if found.failed and not found.all_failed else ""
     failed = ", all of them failed" if found.all_failed else failed
+    if everything and found.n:
+        return f"All {found.n:,} requests{phase}{failed}; select some to see what they have in common"
     return f"{found.n:,} of {found.of:,} requests{phase} selected{failed}"
 
 
@@ -97,7 +118,7 @@ def _statistic(name: str, estimate: Estimate, decimals: int) -> dict[str, str]:
     }
 
 
-def _stages(found: Selected) -> dict[str, Any]:
+def _stages(found: Selected, everything: bool) -> dict[str, Any]:
     """Means of both sets, and how wide their bars are, 0..1 of the longest."""
     known = [s for s in found.stages if s.selected_s is not None or s.rest_s is not None]
     longest = max((max(s.selected_s or 0.0, s.rest_s or 0.0) for s in known), default=0.0) or 1.0
@@ -115,10 +136,10 @@ def _stages(found: Selected) -> dict[str, Any]:
     ]
     difference = None if found.mean_s is None or found.rest_mean_s is None else found.mean_s - found.rest_mean_s
     total = [ms(found.mean_s, decimals), ms(found.rest_mean_s, decimals), _signed(difference, decimals)]
-    note = (
-        f"Mean per request of the {found.split_n:,} selected ones that were answered as expected and have a server "
-        f"half, and of the {found.split_rest_n:,} others like that: what these requests took, not an estimate."
-    )
+    such = "answered as expected and have a server half"
+    of = f"the {found.split_n:,} selected ones that were {such}, and of the {found.split_rest_n:,} others like that"
+    of = f"the {found.split_n:,} that were {such}" if everything else of
+    note = f"Mean per request of {of}: what these requests took, not an estimate."
     return {"note": note, "rows": rows, "total": total, "n": found.split_n, "rest_n": found.split_rest_n}
 
 

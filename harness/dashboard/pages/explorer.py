@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -17,7 +18,7 @@ from harness.analysis.statistics.quantiles import quantile
 from harness.dashboard.library import open_run
 from harness.dashboard.rendering import page
 from harness.dashboard.selecting import Held, shelf_of
-from harness.dashboard.selecting_answer import MOST_ROWS, answer, csv_lines
+from harness.dashboard.selecting_answer import MOST_ROWS, answer, csv_lines, unended
 from harness.dashboard.selecting_query import ASCENDING, PHASES, SORTED_BY, View, parse, written
 from harness.model import Phase
 from harness.report.binning import requests_over_time, slices
@@ -54,7 +55,8 @@ def explorer(request: Request, run_id: str) -> Response:
         stages=[(name, stage_label(name)) for name in columns.stage_names],
         sorts=[s for s in SORTED_BY if s in ("latency", "time", *columns.stage_names)],
         view=view,
-        shortcuts=held.drawn("shortcuts", _shortcuts),
+        shortcuts=held.drawn("shortcuts", functools.partial(_shortcuts, unended=run.summary.counts.censored)),
+        unended=unended(run.summary.counts),
         most_rows=MOST_ROWS,
     )
 
@@ -62,10 +64,10 @@ def explorer(request: Request, run_id: str) -> Response:
 @router.get("/api/runs/{run_id}/requests")
 def requests(request: Request, run_id: str) -> Response:
     """What the explorer shows of the selection that the query asks for."""
-    _, held = _held(request, run_id)
+    run, held = _held(request, run_id)
     selection, view = parse(request.query_params)
     selected, found = held.selected(selection)
-    return JSONResponse(answer(held.columns, selection, view, selected, found))
+    return JSONResponse(answer(held.columns, selection, view, selected, found, run.summary.counts))
 
 
 @router.get("/api/runs/{run_id}/requests.csv")
@@ -110,7 +112,7 @@ def _phases(columns: Columns) -> list[tuple[str, str]]:
     return [(value, words) for value, words in PHASES.items() if value in present or value not in set(Phase)]
 
 
-def _shortcuts(columns: Columns) -> list[tuple[str, str, str]]:
+def _shortcuts(columns: Columns, unended: int) -> list[tuple[str, str, str]]:
     """(words, query, what it is) of selections that are often wanted."""
     measured = columns.phase.equal_to(Phase.MEASURE.value)
     wanted = measured & columns.ok
@@ -124,7 +126,7 @@ def _shortcuts(columns: Columns) -> list[tuple[str, str, str]]:
         what = f"answered, {ms(low, 3)} to {ms(high, 3)} ms: around the p50"
         around = Selection(least_s=low, most_s=high, outcome=OK, phase=Phase.MEASURE.value)
         found.append(("Typical (p50)", written(around, View(order=ASCENDING)), what))
-    if not columns.ok.all():
+    if unended or not columns.ok.all():
         found.append(("Failed", written(Selection(outcome=FAILED, phase=None)), "of all phases"))
     return found
 

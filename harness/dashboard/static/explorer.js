@@ -77,12 +77,16 @@ function remember(search, step) {
 
 function show(answer) {
   const count = document.getElementById("count");
-  count.replaceChildren(answer.summary, ...(answer.hint ? [make("span", { class: "soft" }, answer.hint)] : []));
+  count.replaceChildren(answer.summary, ...[answer.unended, answer.hint].filter(Boolean).map((said) => make("span", { class: "soft" }, said)));
+  const whole = answer.everything;
+  document.getElementById("attributes-card").hidden = whole; // there is no rest to compare with
+  document.getElementById("stages-title").textContent = whole ? "Stages" : "Stages: selection and rest";
+  document.getElementById("table-title").textContent = whole ? "The requests" : "The selected requests";
   document.getElementById("latency-title").textContent = answer.latency.title;
   const parts = {
     latency: latencyTable(answer.latency),
     attributes: attributesTable(answer.attributes),
-    stages: stagesTable(answer.stages),
+    stages: stagesTable(answer.stages, whole),
     table: requestsTable(answer.table, `/runs/${run}/requests/`, answer.n, turn),
   };
   for (const [id, part] of Object.entries(parts)) place(document.getElementById(id), part);

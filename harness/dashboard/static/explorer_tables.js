@@ -57,24 +57,29 @@ export function attributesTable(attributes) {
   return box;
 }
 
-export function stagesTable(stages) {
+/** `whole`: everything is selected, so there is no rest. */
+export function stagesTable(stages, whole = false) {
   if (!stages.n && !stages.rest_n) {
-    const why = "No selected request, and no other one, was answered as expected and has a server half.";
+    const which = whole ? "No request" : "No selected request, and no other one,";
+    const why = `${which} was answered as expected and has a server half.`;
     return make("p", { class: "soft" }, why);
   }
+  const shown = whole ? 1 : 3;
   const rows = stages.rows.map((row) => {
     const swatch = make("span", { class: "swatch" });
     swatch.style.setProperty("--c", `var(${row.variable})`);
     const label = make("th", { scope: "row" }, swatch, row.label);
-    return make("tr", {}, label, pair(row.widths, row.variable), num(row.selected), num(row.rest), num(row.difference));
+    const widths = whole ? row.widths.slice(0, 1) : row.widths;
+    const figures = [row.selected, row.rest, row.difference].slice(0, shown);
+    return make("tr", {}, label, pair(widths, row.variable), ...figures.map((figure) => num(figure)));
   });
   const heads = [
-    head("stage"), make("td", { "aria-hidden": "true" }), head("selection (ms)", true), head("rest (ms)", true),
-    head("difference (ms)", true),
+    head("stage"), make("td", { "aria-hidden": "true" }),
+    ...(whole ? ["mean (ms)"] : ["selection (ms)", "rest (ms)", "difference (ms)"]).map((text) => head(text, true)),
   ];
-  const box = make("div", {}, keys());
+  const box = whole ? make("div") : make("div", {}, keys());
   const region = table(stages.note, heads, rows);
-  const total = make("tr", {}, make("th", { scope: "row" }, "latency"), make("td"), ...stages.total.map((t) => num(t)));
+  const total = make("tr", {}, make("th", { scope: "row" }, "latency"), make("td"), ...stages.total.slice(0, shown).map((t) => num(t)));
   region.querySelector("table").append(make("tfoot", {}, total));
   box.append(region);
   return box;
