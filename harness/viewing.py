@@ -155,4 +155,15 @@ def baseline_curve(folder: RunFolder) -> BaselineCurve | None:
     if not len(ordered):
         return None
     from_end = np.unique(np.geomspace(n - len(ordered) + 1, n, CURVE_POINTS).round().astype(np.int64))
-    return BaselineCurve(folder.run_id, tuple((from_end / n).tolist()), tuple(ordered[n - from_end].tolist()))
+    slower, latency_s = tuple((from_end / n).tolist()), tuple(ordered[n - from_end].tolist())
+    return BaselineCurve(folder.run_id, slower, latency_s, *_plan_of(folder))
+
+
+def _plan_of(folder: RunFolder) -> tuple[str | None, str | None]:
+    """Scenario and load of a concluded run; its summary is looked at, not checked: it says two words of a note."""
+    try:
+        told = folder.read_json("summary.json")
+    except RunFolderError:
+        return None, None
+    scenario, load = (told.get(key) if isinstance(told, dict) else None for key in ("scenario", "load"))
+    return scenario if isinstance(scenario, str) else None, load if isinstance(load, str) else None

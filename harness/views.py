@@ -92,6 +92,8 @@ class BaselineCurve:
     run_id: str
     slower: tuple[float, ...]  # share of requests that are slower
     latency_s: tuple[float, ...]
+    scenario: str | None = None  # of its summary, as the load in words; None: not known
+    load: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

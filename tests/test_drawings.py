@@ -122,6 +122,25 @@ def test_the_figures_are_those_of_the_findings() -> None:
     assert curve["p99"][1] == summary.latency.p99.refusal
 
 
+@pytest.mark.parametrize(
+    ("scenario", "load", "said"),
+    [
+        (None, None, "Baseline: earlier."),
+        ("read", "10/s", "Baseline: earlier."),
+        ("chat", "10/s", "Baseline: earlier (another scenario: chat)."),
+        ("read", "90/s", "Baseline: earlier (another load: 90/s, not 10/s)."),
+        ("chat", "90/s", "Baseline: earlier (another scenario: chat; another load: 90/s, not 10/s)."),
+    ],
+)
+def test_a_baseline_of_another_plan_is_called_so(scenario: str | None, load: str | None, said: str) -> None:
+    views = Views(baseline=BaselineCurve("earlier", (0.5, 0.1), (0.16, 0.25), scenario, load))
+
+    found = draw("curve", a_summary(scenario="read", load="10/s"), a_ledger(100), views)
+
+    assert found is not None
+    assert found.note.endswith(said)
+
+
 def test_a_line_of_the_load_curve_ends_where_a_step_has_no_figure() -> None:
     p50s = [(10.0, None, None), None, (40.0, None, None)]
     points = [

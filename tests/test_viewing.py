@@ -171,6 +171,29 @@ def test_the_curve_of_another_run_falls_from_its_slowest_to_its_fastest(tmp_path
     assert (curve.slower, curve.latency_s) == ((0.25, 0.5, 0.75, 1.0), (0.4, 0.3, 0.2, 0.1))
 
 
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (b'{"scenario": "read", "load": "10/s"}', ("read", "10/s")),
+        (b'{"scenario": 7}', (None, None)),
+        (b"[]", (None, None)),
+        (b"damaged", (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_the_curve_of_another_run_says_what_it_measured(
+    tmp_path: Path, summary: bytes | None, said: tuple[str | None, str | None]
+) -> None:
+    folder = ledger(RunFolder(tmp_path), [0.1], [True])
+    if summary is not None:
+        folder.summary_json.write_bytes(summary)
+
+    curve = baseline_curve(folder)
+
+    assert curve is not None
+    assert (curve.scenario, curve.load) == said
+
+
 def test_failed_requests_rank_as_the_slowest(tmp_path: Path) -> None:
     curve = baseline_curve(ledger(RunFolder(tmp_path), [0.001, 0.4, 0.2, 0.3], [False, True, True, True]))
 

@@ -29,7 +29,7 @@ def curve_drawing(summary: Summary, ledger: pd.DataFrame, views: Views, theme: T
     note = "A failed request is slower than any answer, so the curves end where the failed ones begin."
     if views.baseline is not None:
         curves = pd.concat([curves, _baseline(views.baseline)], ignore_index=True)
-        note += f" Baseline: {visible(views.baseline.run_id, 60)}."
+        note += f" Baseline: {visible(views.baseline.run_id, 60)}{_unlike(summary, views.baseline)}."
     said = "As observed, without intervals."
     if banded:
         said = (
@@ -44,6 +44,16 @@ def curve_drawing(summary: Summary, ledger: pd.DataFrame, views: Views, theme: T
         chart=charts.percentile_curve(curves, theme),
         table=_table(summary),
     )
+
+
+def _unlike(summary: Summary, other: BaselineCurve) -> str:
+    """What the other run measured, where that is something else than this one did."""
+    said = []
+    if other.scenario is not None and other.scenario != summary.scenario:
+        said.append(f"another scenario: {visible(other.scenario, 60)}")
+    if other.load is not None and other.load != summary.load:
+        said.append(f"another load: {visible(other.load, 120)}, not {visible(summary.load, 120)}")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _baseline(curve: BaselineCurve) -> pd.DataFrame:
