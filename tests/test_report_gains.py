@@ -123,10 +123,10 @@ def test_a_cause_that_a_sentence_tells_is_told_once() -> None:
         assert "Further causes" not in text
 
 
-def test_the_causes_that_are_left_keep_their_number() -> None:
+def test_the_causes_that_are_left_are_counted_from_one() -> None:
     summary = a_diagnosed_summary()
 
-    assert [(line.number, line.anchor) for line in said.cause_lines(summary)] == [(2, "cause-upload")]
+    assert [(line.number, line.anchor) for line in said.cause_lines(summary)] == [(1, "cause-upload")]
     for name, text in texts(summary).items():
         assert "Further causes" in text, name
         assert text.count("Large images take long to arrive") == 1

@@ -60,7 +60,7 @@ def _tells(sentence: Sentence, cause: Cause) -> bool:
 class CauseLine:
     """A cause that no sentence tells. `evidence` is all of it, `further` what stands below no sentence."""
 
-    number: int  # its place among all causes, from 1
+    number: int  # its place among those shown, from 1: what a sentence tells has no number to be seen
     anchor: str
     sentence: str
     remedy: str
@@ -72,11 +72,15 @@ def cause_lines(summary: Summary) -> tuple[CauseLine, ...]:
     """The causes that are not told in full by a sentence, what costs most first."""
     sentences = summary.sentences[:MOST_SENTENCES]
     shown = {line for sentence in sentences for line in sentence.evidence}
+    left = [
+        (cause, anchor)
+        for cause, anchor in zip(summary.causes, anchors(summary.causes), strict=True)
+        if not any(_tells(sentence, cause) for sentence in sentences)
+    ]
     return tuple(
         CauseLine(number, anchor, cause.sentence, cause.remedy, cause.evidence,
                   tuple(line for line in cause.evidence if line not in shown))
-        for number, (cause, anchor) in enumerate(zip(summary.causes, anchors(summary.causes), strict=True), 1)
-        if not any(_tells(sentence, cause) for sentence in sentences)
+        for number, (cause, anchor) in enumerate(left, 1)
     )  # fmt: skip
 
 
