@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -184,6 +185,16 @@ def test_the_page_lists_every_kind_of_run_and_escapes_their_names(tmp_path: Path
     assert "needs 59 requests, has 12" in text
     assert "not concluded" in text
     assert "unreadable" in text
+
+
+def test_a_percentile_among_failed_requests_is_called_so(tmp_path: Path) -> None:
+    lost = summary(latency=latency(None), counts={**summary()["counts"], "scheduled": 241, "ok": 141})
+    store(tmp_path, 1, lost)
+    with dashboard(tmp_path) as client:
+        text = client.get("/").raise_for_status().text
+
+    assert "∞" not in text
+    assert re.search(r'data-value="inf" title="it lies among the requests that failed[^>]*>failed<', text)
 
 
 def test_tags_are_kept_and_what_is_none_is_refused(tmp_path: Path) -> None:

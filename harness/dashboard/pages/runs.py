@@ -59,10 +59,17 @@ def _row(run: Glance) -> dict[str, Any]:
         "run": run,
         "when": "–" if run.started_ns is None else when(run.started_ns),
         "load": without_seed(run.load),
-        "p50": ms(run.p50_s, decimals_for(run.p50_s)),
-        "p95": ms(run.p95_s, decimals_for(run.p95_s)),
+        "p50": _figure(run.p50_s, run.refusals[0]),
+        "p95": _figure(run.p95_s, run.refusals[1]),
         "text": text_of(run),
     }
+
+
+def _figure(seconds: float | None, refusal: str | None) -> tuple[str, str | None]:
+    """A percentile as the table shows it, and why it is none."""
+    if seconds is not None and math.isinf(seconds):
+        return "failed", "it lies among the requests that failed or were never answered: slower than any answer"
+    return ms(seconds, decimals_for(seconds)), refusal if seconds is None else None
 
 
 @router.post("/api/runs/{run_id}/tags")

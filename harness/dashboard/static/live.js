@@ -6,13 +6,14 @@ import { chart } from "./chart.js";
 const MOST_POINTS = 600;
 const SPOKEN_EVERY_MS = 5000;
 const AGAIN_MS = 3000;
+const GAP_S = 4.5; // between two frames: some were missed
 const SENDING = new Set(["warmup", "measure", "drain"]);
 
 const root = document.getElementById("live");
 const run = encodeURIComponent(root.dataset.run);
 const views = {}; // by chart
 const waiting = {}; // specifications of those with nothing in them
-let points = []; // {t_s, failed, rows: {chart: [[series, value]]}}
+let points = []; // {t_s, failed, rows: {chart: [[series, value]]}}; `seen`: a frame, and not what the run had said
 let spokenAt = 0;
 let over = false;
 
@@ -30,7 +31,7 @@ const ofPast = (past) => ({
 
 const scaled = (seconds) => (seconds === null ? null : seconds * 1000);
 
-const ofFrame = (frame) => ({ t_s: frame.t_s, failed: frame.failed_total, rows: frame.rows });
+const ofFrame = (frame) => ({ seen: true, t_s: frame.t_s, failed: frame.failed_total, rows: frame.rows });
 
 /** Keep a point; the same instant is kept once. Old runs get coarser rather than longer. */
 function keep(point) {
@@ -40,8 +41,11 @@ function keep(point) {
     const failed = Math.max(0, point.failed - last.failed) / (point.t_s - last.t_s);
     point.rows = { ...point.rows, errors: [["failed", failed]] };
   }
+  point.after_gap ??= Boolean(last?.seen && point.seen && point.t_s - last.t_s > GAP_S); // once: old ones get coarser
   points.push(point);
-  if (points.length > MOST_POINTS) points = points.filter((_, at) => at % 2 === 0 || at >= MOST_POINTS - 60);
+  if (points.length > MOST_POINTS) {
+    points = points.filter((each, at) => at % 2 === 0 || at >= MOST_POINTS - 60 || each.after_gap);
+  }
 }
 
 /** What the run has said fills what was not seen: before one looked, or while the connection was lost. */
@@ -54,20 +58,26 @@ function together(past, frames) {
 }
 
 function rowsOf(key) {
-  const names = key === "stages" ? stagesSeen() : null;
-  return points.flatMap((point) => {
+  const names = seriesOf(key);
+  return points.flatMap((point, at) => {
     const found = point.rows[key] ?? [];
-    if (names) {
-      if (!found.length) return [];
-      const known = Object.fromEntries(found); // a stacked area needs every stage at every instant
-      return names.map((series) => ({ t_s: point.t_s, series, value: known[series] ?? 0 }));
-    }
-    const usable = found.filter(([, value]) => value !== null && (key !== "latency" || value > 0));
-    return usable.map(([series, value]) => ({ t_s: point.t_s, series, value }));
+    const known = Object.fromEntries(found.filter(([, value]) => key !== "latency" || value > 0));
+    const absent = key === "stages" && found.length ? 0 : null; // a stacked area needs every stage at every instant
+    const rows = names.map((series) => ({ t_s: point.t_s, series, value: known[series] ?? absent }));
+    return point.after_gap && points[at - 1]?.seen ? [...interrupted(names, points[at - 1].t_s, point.t_s), ...rows] : rows;
   });
 }
 
-const stagesSeen = () => [...new Set(points.flatMap((point) => (point.rows.stages ?? []).map(([stage]) => stage)))];
+/** What is not known interrupts a line: a straight one would say that it was. */
+const interrupted = (names, from, until) => names.map((series) => ({ t_s: (from + until) / 2, series, value: null }));
+
+/** The series of a chart of which something is known. */
+function seriesOf(key) {
+  const known = points.flatMap((point) => (point.rows[key] ?? []).filter(([, value]) => value !== null));
+  return [...new Set(known.map(([series]) => series))];
+}
+
+const stagesSeen = () => seriesOf("stages");
 
 function redraw() {
   for (const [key, view] of Object.entries(views)) view.data("live", rowsOf(key)).runAsync();

@@ -40,7 +40,7 @@ def live_specs(theme: Theme = IN_PAGE) -> dict[str, dict[str, Any]]:
             "latency (ms, log)", {"p50": theme.good, "p95": theme.accent, "p99": theme.bad}, theme, log=True
         ),
         "stages": _stages(theme),
-        "errors": _lines("failed per second", {"failed": theme.bad}, theme),
+        "errors": _lines("failed per second", {"failed": theme.bad}, theme, least_step=1, least_top=1),
     }
 
 
@@ -53,10 +53,17 @@ def _x() -> alt.X:
 
 
 def _lines(
-    title: str, colours: dict[str, str], theme: Theme, log: bool = False, least_step: float | None = None
+    title: str,
+    colours: dict[str, str],
+    theme: Theme,
+    log: bool = False,
+    least_step: float | None = None,
+    least_top: float | None = None,
 ) -> dict[str, Any]:
     names = list(colours)
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
+    if least_top is not None:  # nothing but zeros is a line along the bottom
+        scale = alt.Scale(zero=True, domain=alt.DomainUnionWith(unionWith=[0, least_top]))
     legend = alt.Legend(title=None) if len(names) > 1 else None
     axis = alt.Axis(tickCount=4, format=",~r", labelOverlap=True, tickMinStep=least_step or alt.Undefined)
     line = (
