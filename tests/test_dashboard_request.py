@@ -11,10 +11,12 @@ import httpx
 import pytest
 from report_hostile import ATTRIBUTE, LONG, NUL, RIGHT_TO_LEFT, SCRIPT
 
+from harness.dashboard.pages import request
 from harness.dashboard.selecting_columns import read
 from harness.dashboard.single import neighbours, position_of, stage_sum, trace_links
-from harness.model import SpanSpec
+from harness.model import Scenario, SpanSpec
 from harness.run_folder import RunFolder
+from harness.stored_run import StoredRun
 from harness.views import Waterfall
 from tests import shown_runs, stored_queues
 from tests import simulated_queues as queues
@@ -56,6 +58,25 @@ def test_a_failed_request_says_what_went_wrong(client: httpx.Client) -> None:
 
     assert "connection refused" in page
     assert "answered as expected" not in page
+
+
+@pytest.mark.parametrize(
+    ("note", "said"), [("No spans of it.", "None is stored; the note above"), (None, "None is stored: its server half")]
+)
+def test_why_there_are_no_spans_stands_on_the_page_once(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, note: str | None, said: str
+) -> None:
+    known = request._waterfall
+
+    def without_spans(run: StoredRun, number: int) -> tuple[Waterfall, Scenario]:
+        waterfall, scenario = known(run, number)
+        return replace(waterfall, bars=waterfall.bars[:1], note=note), scenario
+
+    monkeypatch.setattr(request, "_waterfall", without_spans)
+    page = client.get(f"/runs/{RUN}/requests/7").raise_for_status().text
+
+    assert page.count("No spans of it.") == (1 if note else 0)
+    assert said in page
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)))

@@ -54,8 +54,30 @@ def test_the_phases_of_the_client_follow_each_other(tmp_path: Path) -> None:
         "waiting for the first byte": (4, 98), "reading the answer": (98, 100),
     }  # fmt: skip
     assert drawn([bar for bar in found if bar.depth == 1]) == {
-        "name lookup": (1, 1.5), "TCP": (1.5, 2), "on the way to the service": (4, 10), "on the way back": (90, 98),
+        "name lookup": (1, 1.5), "TCP": (1.5, 2), "on the way, or waiting to be taken": (4, 10),
+        "on the way back": (90, 98),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "connected_ms", "drawn_as"),
+    [
+        ("https://127.0.0.1", 2.03, "TLS"),
+        ("HTTPS://127.0.0.1", 2.5, "TLS"),
+        ("http://127.0.0.1", 2.03, None),
+        ("http://127.0.0.1", 2.5, "connection ready"),
+    ],
+)
+def test_only_a_connection_with_tls_has_a_row_of_it(
+    tmp_path: Path, target: str, connected_ms: float, drawn_as: str | None
+) -> None:
+    scenario = replace(a_scenario(), target=target)
+
+    found = drawn(bars(seen(tmp_path, a_sample(connected_ns=at(connected_ms)), scenario=scenario), "client"))
+
+    assert {name: found[name] for name in ("TLS", "connection ready") if name in found} == (
+        {} if drawn_as is None else {drawn_as: (2, connected_ms)}
+    )
 
 
 def test_a_reused_connection_has_no_parts(tmp_path: Path) -> None:

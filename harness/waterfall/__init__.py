@@ -62,14 +62,14 @@ def of_requests(
     if not samples.num_rows:
         return ()
     source, host, loopback = scenario.spans.source, own_host(record), bool(record.get("loopback"))
-    spans = _spans(folder, samples, scenario, offsets)
+    spans, tls = _spans(folder, samples, scenario, offsets), scenario.target.lower().startswith("https:")
     few = joined_few(samples, spans, source, offsets, host, loopback)
     rows = _ledger_rows(folder, samples, few, ledger, host, loopback)
     mates = _or_none(lambda: beside(folder, samples.column("request_id").to_pylist())) or {}
     found = {
         sample["request_id"]: _waterfall(
             sample, few, row, spans, rows.get(sample["request_id"]), source, most_bars,
-            mates.get(sample["request_id"], ()),
+            mates.get(sample["request_id"], ()), tls,
         )
         for row, sample in enumerate(samples.to_pylist())
     }  # fmt: skip
@@ -85,7 +85,15 @@ def _or_none(read: Callable[[], T]) -> T | None:
 
 
 def _waterfall(
-    sample: Row, few: Few, row: int, spans: pa.Table, known: Row | None, source: str, most: int, mates: tuple[int, ...]
+    sample: Row,
+    few: Few,
+    row: int,
+    spans: pa.Table,
+    known: Row | None,
+    source: str,
+    most: int,
+    mates: tuple[int, ...],
+    tls: bool,
 ) -> Waterfall:
     split = str(known["split"]) if known is not None else Split.NONE.value
     place, frame = place_of(few, row), Frame.of(sample)
@@ -109,7 +117,7 @@ def _waterfall(
         latency_s=(sample["done_ns"] - sample["scheduled_ns"]) / 1e9,
         split=split,
         stages=tuple((stage, None if known is None else known[f"{stage}_s"]) for stage in STAGES),
-        bars=(*client_bars(sample, place if charged else None, split, queue_est), *shown.bars),
+        bars=(*client_bars(sample, place if charged else None, split, queue_est, tls), *shown.bars),
         note=note_of(sample, few, row, place, shown, split, source),
         beside=mates,
     )
