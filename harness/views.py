@@ -134,7 +134,8 @@ class LiveFrame:
     p95_s: float | None
     p99_s: float | None
     n_split: int  # those of them with a server half
-    stages: tuple[tuple[str, float], ...]  # mean seconds of each known stage, in the order of model.STAGES
+    stages: tuple[tuple[str, float], ...]  # mean seconds of each known stage, in the order of model.STAGES;
+    # "transfer" is that of requests whose upload and download are not known apart
     health: HealthState | None = None
     doubts: tuple[str, ...] = field(default=())  # the generator about itself, in words
 

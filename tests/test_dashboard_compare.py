@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,7 @@ def test_without_runs_the_page_offers_all_of_them(client: httpx.Client) -> None:
     page = client.get("/compare").raise_for_status().text
 
     assert page.count(f'<option value="{shown_runs.STEPS}">') == 2
+    assert re.search(rf">{shown_runs.STEPS} · [^<]+/s[^<]* · [^<]+</option>", page)
 
 
 def test_two_runs_are_first_shown_as_their_reports_have_them_and_then_with_their_differences(

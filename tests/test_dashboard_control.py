@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.dashboard.control import Control, Unconfirmed
-from harness.dashboard.starting import Wanted, choices, ready
+from harness.dashboard.starting import Wanted, choices, of_the_form, ready
 from harness.errors import HarnessError, UsageError
 from tests.dashboard_support import settings_of
 
@@ -70,13 +70,13 @@ def test_fields_are_read_as_flags_are(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message", "hint"),
     [
-        ({"rate": "5"}, "--rate: '5' has no unit", "write 5/s or 5/min"),
-        ({"rate": "5/s", "users": "3"}, "--rate and --users do not go together", "arrivals have a rate"),
+        ({"rate": "5"}, "Rate: '5' has no unit", "write 5/s or 5/min"),
+        ({"rate": "5/s", "users": "3"}, "Rate and Users do not go together", "arrivals have a rate"),
         ({"target": "ftp://x"}, "scheme 'ftp' is not supported", "write http://"),
-        ({"duration": "--out=/tmp"}, "--duration", ""),
+        ({"duration": "--out=/tmp"}, "Duration: ", ""),
     ],
 )
-def test_a_mistake_is_answered_in_the_words_of_the_command_line(
+def test_a_mistake_is_answered_in_the_words_of_the_form(
     folder: Path, wanted: dict[str, str], message: str, hint: str
 ) -> None:
     with pytest.raises(HarnessError) as found:
@@ -84,6 +84,15 @@ def test_a_mistake_is_answered_in_the_words_of_the_command_line(
 
     assert message in found.value.message
     assert hint in (found.value.hint or "")
+
+
+def test_flags_are_called_as_their_fields_are() -> None:
+    assert of_the_form("start the service, or give its address with --target") == (
+        "start the service, or give its address in the field Target"
+    )
+    assert of_the_form("add load: {rate: 4/s}, or --rate 4/s") == "add load: {rate: 4/s}, or Rate 4/s"
+    assert of_the_form("--warmup: '--rate' has no unit") == "Warm-up: '--rate' has no unit"
+    assert of_the_form("run it with --slo") == "run it with --slo"
 
 
 def test_another_host_has_to_be_confirmed(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -112,7 +113,7 @@ def test_the_plan_is_shown_while_one_types(client: httpx.Client) -> None:
     wrong = post(client, "/api/runs/plan", {"scenario": "tiny.yaml", "rate": "10"}).json()
 
     assert good["line"].endswith("poisson 10/s, about 60 requests in 6 s")
-    assert wrong == {"error": "--rate: '10' has no unit", "hint": "write 10/s or 10/min"}
+    assert wrong == {"error": "Rate: '10' has no unit", "hint": "write 10/s or 10/min"}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,10 @@ def test_a_run_is_started_watched_by_two_and_stopped(client: httpx.Client) -> No
     assert again.status_code == 400
     assert "still on" in again.json()["error"]
     assert run_id in client.get("/live").text
-    assert 'id="stop"' in client.get(f"/live/{run_id}").text
+    page = client.get(f"/live/{run_id}").text
+    assert 'id="stop"' in page
+    assert re.search(r"<h1>(<bdi>)?tiny(</bdi>)?</h1>", page)
+    assert "/s" in page.split("→")[0].split("<h1>")[1]
 
     other: list[str] = []
     watcher = threading.Thread(target=lambda: other.extend(name for name, _ in events(client, run_id)))

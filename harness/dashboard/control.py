@@ -15,7 +15,7 @@ from typing import IO
 
 from harness.dashboard.library import run_names
 from harness.dashboard.settings import Settings
-from harness.dashboard.starting import Ready, Wanted, ready
+from harness.dashboard.starting import Ready, Wanted, of_the_form, ready
 from harness.errors import HarnessError, UsageError
 from harness.following import process_of
 
@@ -58,6 +58,11 @@ class Control:
         """The run that was started here and is on now."""
         own = self._own
         return own.run_id if own is not None and own.on else None
+
+    @property
+    def starting(self) -> bool:
+        """Whether one is being started that has no folder yet."""
+        return self._starting.locked()
 
     def start(self, wanted: Wanted, confirmed: bool) -> str:
         """Start a run; its id, when its folder is there. Raises HarnessError: a mistake in the form, nothing answers at
@@ -166,7 +171,8 @@ def _refusal(printed: str, code: int) -> UsageError:
     """The child's `error:` and `hint:` lines as an error of ours."""
     told = dict(line.split(": ", 1) for line in printed.splitlines() if line.startswith(("error: ", "hint: ")))
     message = told.get("error", f"the run ended with exit code {code} before it began")
-    return UsageError(message, told.get("hint"))
+    hint = told.get("hint")
+    return UsageError(of_the_form(message), hint and of_the_form(hint))
 
 
 def _tail(printed: IO[bytes]) -> str:

@@ -22,7 +22,7 @@ def _whole(a: Summary, b: Summary) -> Table:
     rows.append(("failed", share(_failed(a)), "", share(_failed(b)), ""))
     rows.append(("answers ok", *_rate(a), *_rate(b)))
     note = "latency in milliseconds from the scheduled instant, as each run's own report has it"
-    return Table("The whole request", ("", "A", "95% interval", "B", "95% interval"), tuple(rows), (0,), note)
+    return Table("The whole request", ("", "A", "95% interval", "B", "95% interval"), tuple(rows), (0, 2, 4), note)
 
 
 def _estimate(found: Estimate) -> tuple[str, str]:

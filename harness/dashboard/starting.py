@@ -19,6 +19,10 @@ _PASSED_OVER = frozenset({"node_modules", "__pycache__", "site-packages", "venv"
 _LARGEST = 512 * 1024
 _TARGET = re.compile(r"^(target|scenario)\s*:", re.MULTILINE)
 _LOAD = re.compile(r"^(requests|users)\s*:", re.MULTILINE)
+LABELS = {"target": "Target", "rate": "Rate", "users": "Users", "duration": "Duration", "warmup": "Warm-up"}
+"""What the form calls the flags of `harness run`."""
+_FLAG = re.compile(rf"(?<![\w'=-])--({'|'.join(LABELS)})\b")
+_WITH_FLAG = re.compile(rf"\bwith {_FLAG.pattern}(?! \S*[:/\d])")
 LONGEST = 300  # characters of a field
 
 
@@ -61,16 +65,25 @@ class Choice:
     wrong: str | None = None
 
 
+def of_the_form(said: str) -> str:
+    """A sentence about flags, as one about the fields that stand for them."""
+    said = _WITH_FLAG.sub(lambda found: f"in the field {LABELS[found[1]]}", said)
+    return _FLAG.sub(lambda found: LABELS[found[1]], said)
+
+
 def choices(folder: Path) -> tuple[Choice, ...]:
     """The scenarios below the folder, by name. Files that are no scenarios are left out."""
     return tuple(_choice(folder, name) for name in _names(folder))
 
 
 def ready(folder: Path, wanted: Wanted) -> Ready:
-    """Read and check what is wanted, as `harness run` would. Raises HarnessError."""
+    """Read and check what is wanted, as `harness run` would. Raises HarnessError in the words of the form."""
     path = _path_of(folder, wanted.scenario)
-    scenario = load_scenario(path, Overrides(**wanted.overrides))
-    planned = plan(scenario)
+    try:
+        scenario = load_scenario(path, Overrides(**wanted.overrides))
+        planned = plan(scenario)
+    except HarnessError as error:
+        raise UsageError(of_the_form(error.message), error.hint and of_the_form(error.hint)) from error
     return Ready(path, scenario, _line(scenario, planned), None if planned.loopback else planned.host)
 
 

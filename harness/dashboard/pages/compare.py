@@ -13,12 +13,14 @@ from harness.comparison import CompareFindings
 from harness.dashboard import side_by_side
 from harness.dashboard.comparing import Comparisons
 from harness.dashboard.drawn import as_json
+from harness.dashboard.glance import Glance
 from harness.dashboard.library import open_run
 from harness.dashboard.listing import Listing
 from harness.dashboard.rendering import page
 from harness.errors import RunFolderError, UsageError
 from harness.report import compare_text
 from harness.report.drawings import Drawing, delta_chart, shift_chart
+from harness.report.text import visible
 from harness.report.verdict_text import verdict_line
 from harness.stored_run import StoredRun
 
@@ -43,7 +45,8 @@ class Side:
 def compare(request: Request, a: str = "", b: str = "") -> HTMLResponse:
     """Choose two runs, or see them side by side."""
     listing: Listing = request.app.state.listing
-    names = [each.run_id for each in listing.glances() if each.state == "concluded"][:MOST_CHOICES]
+    concluded = [each for each in listing.glances() if each.state == "concluded"][:MOST_CHOICES]
+    names = {each.run_id: _named(each) for each in concluded}
     if not a or not b:
         return page(request, "compare.html.j2", choices=names, a=a, b=b, sides=(), found=None, failed=None)
     one, other = _opened(request, a, b)
@@ -88,6 +91,12 @@ def chart(request: Request, key: str, a: str, b: str) -> dict[str, object]:
     if drawing is None:
         raise UsageError(f"there is no chart '{key[:40]}' of this comparison", f"one of {', '.join(_CHARTS)}")
     return as_json(drawing)
+
+
+def _named(run: Glance) -> str:
+    """A run as an entry of the lists: its id, then what tells it from others of its scenario."""
+    parts = (run.run_id, run.label, run.load.partition(", ")[0], run.verdict, ", ".join(run.tags))
+    return " · ".join(visible(part, 80) for part in parts if part)
 
 
 def _opened(request: Request, a: str, b: str) -> tuple[StoredRun, StoredRun]:

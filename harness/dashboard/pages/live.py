@@ -6,12 +6,13 @@ import functools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.dashboard.control import Control, Unconfirmed
 from harness.dashboard.library import RUN_NAME, path_of
@@ -20,10 +21,12 @@ from harness.dashboard.starting import LONGEST, Ready, Wanted, choices, ready
 from harness.dashboard.watching import Watching
 from harness.errors import HarnessError
 from harness.following import is_on, process_of, running
-from harness.model import STAGES
+from harness.model import STAGES, Scenario
+from harness.record import validated
 from harness.report.charts import live_specs
 from harness.report.lines import stage_label
 from harness.run_folder import RunFolder
+from harness.scenario import plan
 
 _CONFIRM = 409
 _LEGEND = [(stage, stage_label(stage)) for stage in ("backlog", "transfer", *STAGES[1:])]
@@ -66,8 +69,9 @@ def show(request: Request, scenario: str = "") -> HTMLResponse:
     """What is on, and the form."""
     settings = request.app.state.settings
     found = choices(settings.scenarios)
+    starting = request.app.state.control.starting
     on = [folder.name for folder in running(settings.runs) if RUN_NAME.fullmatch(folder.name)]
-    return page(request, "live.html.j2", on=on, choices=found, chosen=scenario[:LONGEST])
+    return page(request, "live.html.j2", on=on, starting=starting, choices=found, chosen=scenario[:LONGEST])
 
 
 @router.get("/live/{run_id}")
@@ -79,7 +83,27 @@ def show_run(request: Request, run_id: str) -> Response:
         return RedirectResponse(f"/runs/{run_id}", 303)
     own = request.app.state.control.run_id == run_id
     pid = process_of(path) if on else None
-    return page(request, "live_run.html.j2", run_id=run_id, own=own, pid=pid, legend=_LEGEND)
+    head = _head(RunFolder(path))
+    return page(request, "live_run.html.j2", run_id=run_id, head=head, own=own, pid=pid, legend=_LEGEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a run is about: its scenario, its load in a line, and where that goes."""
+
+    scenario: str
+    load: str
+    target: str
+
+
+def _head(folder: RunFolder) -> Head | None:
+    """None while run.json cannot be read."""
+    try:
+        record = validated(folder.read_json("run.json"), folder.run_json)
+        scenario = TypeAdapter(Scenario).validate_python(record["plan"])
+        return Head(scenario.name, plan(scenario).load, scenario.target)
+    except (HarnessError, ValidationError):
+        return None
 
 
 @router.get("/api/live/charts")

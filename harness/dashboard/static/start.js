@@ -43,14 +43,23 @@ async function start(confirmed) {
   problem.replaceChildren();
   go.disabled = true;
   begins.textContent = "Starting …";
+  onNow(true);
   try {
     const found = await postJson("/api/runs", { ...wanted(), confirmed });
     location.assign(found.url);
   } catch (error) {
     begins.textContent = "";
+    onNow(false);
     go.disabled = false;
     problem.replaceChildren(failure(error));
   }
+}
+
+/** The card above says so, too. */
+function onNow(starting) {
+  document.getElementById("starting").hidden = !starting;
+  const none = document.getElementById("none-on");
+  if (none) none.hidden = starting;
 }
 
 function ask(found) {
