@@ -156,7 +156,7 @@ def test_a_line_of_the_load_curve_ends_where_a_step_has_no_figure() -> None:
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (Steadiness.UNSTABLE, "No latency: every step is unstable."),
+        (Steadiness.UNSTABLE, "No latency: every step is unstable, "),
         (Steadiness.STEADY, "No latency: no step has a perc"),
     ],
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_builders import a_ledger, a_summary, an_empty_summary
+from report_builders import a_ledger, a_summary, an_empty_summary, some_counts
 from report_diagnosed import a_diagnosed_summary
 from report_hostile import ALL, LONG, NUL, RIGHT_TO_LEFT, SCRIPT, TEMPLATE, a_hostile_summary, hostile_diagnosis
 
@@ -173,6 +173,13 @@ def test_a_run_where_everything_failed_draws_the_failures() -> None:
     page = Page(html.render(an_empty_summary(), a_ledger(50, failed=1.0)))
 
     assert len(page.all("svg")) == 1  # latency over time; no curve and no shares without an answer
+
+
+@pytest.mark.parametrize(("censored", "times"), [(0, 0), (100, 1)])
+def test_requests_that_never_ended_are_named_where_requests_are_counted_by_name(censored: int, times: int) -> None:
+    page = Page(html.render(a_summary(counts=some_counts(censored=censored)), None))
+
+    assert page.words.count("100 requests had not ended when the run did: not counted here.") == times
 
 
 def test_a_client_only_run_has_no_stage_chart() -> None:

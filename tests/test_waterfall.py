@@ -54,7 +54,7 @@ def test_the_phases_of_the_client_follow_each_other(tmp_path: Path) -> None:
         "waiting for the first byte": (4, 98), "reading the answer": (98, 100),
     }  # fmt: skip
     assert drawn([bar for bar in found if bar.depth == 1]) == {
-        "name lookup": (1, 1.5), "TCP": (1.5, 2), "on the way, or waiting to be taken": (4, 10),
+        "name lookup": (1, 1.5), "TCP": (1.5, 2), "on the way, or not yet taken": (4, 10),
         "on the way back": (90, 98),
     }  # fmt: skip
 

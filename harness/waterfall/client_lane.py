@@ -98,7 +98,7 @@ def _ways(place: Place, written: int, answered: int, queue_est_s: float | None) 
 
     Until the service takes a request, the network and a full accept queue look alike from here.
     """
-    there = "on the way, or waiting to be taken" if queue_est_s is None else "on the way to the service"
+    there = "on the way, or not yet taken" if queue_est_s is None else "on the way to the service"
     waited = round((queue_est_s or 0.0) * 1e9)
     found = []
     opened, slack = min(place.opened_ns, answered), place.slack_ns

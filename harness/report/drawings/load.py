@@ -36,7 +36,7 @@ def load_drawing(
     unstable = [level_text(summary, s) for s in steps if s.state is Steadiness.UNSTABLE]
     said = f"Unstable: {', '.join(unstable)}; percentiles would grow with the length of the test." if unstable else ""
     known = any(found is not None for p in points for found in p.percentiles)
-    latency = _of_latency(points) if known else _no_latency(len(unstable) == len(points))
+    latency = (_of_latency(points), said) if known else _no_latency(len(unstable) == len(points), said)
     wanted = [each.expression for each in summary.slo] if slos is None else slos
     return Drawing(
         key="load",
@@ -44,7 +44,7 @@ def load_drawing(
         label=f"Completed requests per second{' and percentiles of latency' if known else ''} at {len(points)} loads, "
         f"from {level_text(summary, min(steps, key=lambda s: s.level))} to "
         f"{level_text(summary, max(steps, key=lambda s: s.level))}. {said}".strip(),
-        note=" ".join(part for part in ("" if users else "Dashed: all that was offered.", latency, said) if part),
+        note=" ".join(part for part in ("" if users else "Dashed: all that was offered.", *latency) if part),
         chart=charts.load_curve(points, theme, _limits(wanted), users),
         table=_table(step_lines(summary)),
     )  # fmt: skip
@@ -55,10 +55,10 @@ def _of_latency(points: list[LoadPoint]) -> str:
     return "Bars are 95% intervals." + (" A line is interrupted where its percentile has no figure." if gaps else "")
 
 
-def _no_latency(all_unstable: bool) -> str:
+def _no_latency(all_unstable: bool, said: str) -> tuple[str, ...]:
     if all_unstable:
-        return "No latency: every step is unstable."
-    return "No latency: no step has a percentile (the table says why)."
+        return ("No latency: every step is unstable, so that percentiles would grow with the length of the test.",)
+    return "No latency: no step has a percentile (the table says why).", said
 
 
 def _point(summary: Summary, step: StepFindings, users: bool) -> LoadPoint:
