@@ -27,6 +27,14 @@ def test_without_a_failure_the_line_lies_along_the_bottom() -> None:
     assert ">1</text>" in picture
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_requests_are_counted_in_whole_numbers(most: int) -> None:
+    picture = drawn("in_flight", rows_of("in flight", [0, most, most]))
+
+    assert f">{most if most < 7 else 6}</text>" in picture
+    assert not re.search(r">\d\.5</text>", picture)  # seconds have even parts
+
+
 @pytest.mark.parametrize(("key", "series"), [("rate", "achieved"), ("latency", "p50"), ("stages", "inference")])
 def test_what_is_not_known_interrupts_a_line(key: str, series: str) -> None:
     whole, gap = (

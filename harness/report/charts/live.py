@@ -34,18 +34,19 @@ def live_specs(theme: Theme = IN_PAGE) -> dict[str, dict[str, Any]]:
     return {
         "rate": _lines("requests per second", {"offered": theme.ink_soft, "achieved": theme.accent}, theme),
         "in_flight": _lines(
-            "requests", {"in flight": theme.accent, "backlog": theme.stages["backlog"]}, theme, least_step=1
+            "requests", {"in flight": theme.accent, "backlog": theme.stages["backlog"]}, theme, whole=True
         ),
         "latency": _lines(
             "latency (ms, log)", {"p50": theme.good, "p95": theme.accent, "p99": theme.bad}, theme, log=True
         ),
         "stages": _stages(theme),
-        "errors": _lines("failed per second", {"failed": theme.bad}, theme, least_step=1, least_top=1),
+        "errors": _lines("failed per second", {"failed": theme.bad}, theme, whole=True),
     }
 
 
 _DASHES = ([1, 0], [6, 3], [2, 2])
 HEIGHT = 170
+_WHOLE = "max(1, min(4, floor(domain('y')[1])))"  # ticks at whole numbers: `tickMinStep` is only about so
 
 
 def _x() -> alt.X:
@@ -57,15 +58,15 @@ def _lines(
     colours: dict[str, str],
     theme: Theme,
     log: bool = False,
-    least_step: float | None = None,
-    least_top: float | None = None,
+    whole: bool = False,
 ) -> dict[str, Any]:
     names = list(colours)
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=True)
-    if least_top is not None:  # nothing but zeros is a line along the bottom
-        scale = alt.Scale(zero=True, domain=alt.DomainUnionWith(unionWith=[0, least_top]))
+    if whole:  # nothing but zeros is a line along the bottom
+        scale = alt.Scale(zero=True, domain=alt.DomainUnionWith(unionWith=[0, 1]))
     legend = alt.Legend(title=None) if len(names) > 1 else None
-    axis = alt.Axis(tickCount=4, format=",~r", labelOverlap=True, tickMinStep=least_step or alt.Undefined)
+    ticks = alt.ExprRef(_WHOLE) if whole else 4
+    axis = alt.Axis(tickCount=ticks, format=",~r", labelOverlap=True)
     line = (
         alt.Chart(alt.NamedData(ROWS))
         .mark_line(strokeWidth=2)
