@@ -52,7 +52,7 @@ def _unlike(summary: Summary, other: BaselineCurve) -> str:
     if other.scenario is not None and other.scenario != summary.scenario:
         said.append(f"another scenario: {visible(other.scenario, 60)}")
     if other.load is not None and other.load != summary.load:
-        said.append(f"another load: {visible(other.load, 120)}, not {visible(summary.load, 120)}")
+        said.append(f"another load: {visible(other.load, 120)}")
     return f" ({'; '.join(said)})" if said else ""
 
 
