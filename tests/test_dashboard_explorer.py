@@ -84,7 +84,7 @@ def test_requests_that_had_not_ended_are_counted_beside_the_selection(runs: Path
 
     assert failed["summary"].startswith("20 of 400 requests")
     assert failed["unended"] == (
-        "30 more have no answer: not ended when the run did, so without a latency and not here "
+        "30 more had not ended when the run did; they have no latency and are not here "
         "(of 430 scheduled, 425 were sent)."
     )
     assert warmup["unended"] is None

@@ -63,9 +63,9 @@ def unended(counts: Counts) -> str | None:
     """What became of those that have no latency; None when there are none."""
     if not counts.censored:
         return None
-    more = f"{counts.censored:,} more {'has' if counts.censored == 1 else 'have'} no answer"
+    rest = "it has no latency and is not here" if counts.censored == 1 else "they have no latency and are not here"
     planned = f"of {counts.scheduled:,} scheduled, {counts.sent:,} were sent"
-    return f"{more}: not ended when the run did, so without a latency and not here ({planned})."
+    return f"{counts.censored:,} more had not ended when the run did; {rest} ({planned})."
 
 
 def _summary(selection: Selection, found: Selected, everything: bool) -> str:
