@@ -189,7 +189,7 @@ def test_the_way_back_undoes_a_selection(url: str, open_page: Opener) -> None:
     assert count_of(page) < everything
 
     page.go_back()
-    page.locator("#count", has_text=f"{everything:,} of ").wait_for()
+    page.locator("#count", has_text=f"All {everything:,} requests").wait_for()
 
     assert page.input_value("#f-least_ms") == ""
 
