@@ -71,7 +71,7 @@ def peak_mb(pid: int) -> float:
 
 def opened(browser: Any, address: str) -> tuple[float, float, float]:
     """Seconds until the first byte of the page, until its first window is drawn, and until all of it is."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page()
     began = time.perf_counter()
     page.goto(address, wait_until="commit")
     answered = time.perf_counter() - began
@@ -87,25 +87,26 @@ def opened(browser: Any, address: str) -> tuple[float, float, float]:
     return answered, first, whole
 
 
-def measured(runs: Path, run: str, middle: int) -> tuple[list[list[str]], float, float]:
-    """The rows of the table, the slowest page (s), the peak of the dashboard (MB)."""
+def measured(runs: Path, run: str, middle: int) -> tuple[list[list[str]], tuple[float, float], float]:
+    """The rows of the table, the slowest answer and first window (s), the peak of the dashboard (MB)."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         sys.exit("no browser here: scripts/install-browser")
-    rows, slowest = [], 0.0
+    rows, answer, window = [], 0.0, 0.0
     with dashboard(runs) as (url, pid), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        browser = chromium.new_context(viewport={"width": 1280, "height": 900})  # with a cache, as people have
         opened(browser, f"{url}/static/icon.svg")  # the browser itself starts, and the chart library is made
         time.sleep(4.0)
         for name, place in PAGES.items():
             address = url + place.format(run=run, middle=middle)
             cold, again = opened(browser, address), opened(browser, address)
-            slowest = max(slowest, cold[1], again[1])  # what is further down is drawn as one comes to it
+            answer, window = max(answer, cold[0], again[0]), max(window, cold[1], again[1])
             rows.append([name, *(f"{each:.2f}" for each in (*cold, *again)), f"{peak_mb(pid):.0f}"])
-        browser.close()
-        return rows, slowest, peak_mb(pid)
+        chromium.close()
+        return rows, (answer, window), peak_mb(pid)
 
 
 def rendered(run: Path) -> tuple[float, float]:
@@ -129,13 +130,14 @@ def main() -> None:
         if run is None:
             run = million_run.store(Path(made), options.requests)
             million_run.conclude(run)
-        rows, slowest, memory = measured(run.parent, run.name, options.requests // 2)
+        rows, (answer, window), memory = measured(run.parent, run.name, options.requests // 2)
         seconds, size = rendered(run)
     print(f"{options.requests:,} requests; seconds; MB: the most the dashboard had until then")
     table.show(["page", "answer", "window", "whole", "again", "window", "whole", "MB"], rows)
     print(f"report.html: {size:.2f} MB, {seconds:.0f} s with all conclusions")
     held = [
-        table.line(f"the first window of any page within {slowest:.2f} s (at most {PAGE_S:g})", slowest < PAGE_S),
+        table.line(f"the answer of any page within {answer:.2f} s (at most {PAGE_S:g})", answer < PAGE_S),
+        table.line(f"the first window of any page drawn within {window:.2f} s (at most {PAGE_S:g})", window < PAGE_S),
         table.line(f"the dashboard within {memory:.0f} MB (at most {MEMORY_MB:,})", memory < MEMORY_MB),
         table.line(f"report.html of {size:.2f} MB (at most {REPORT_MB:g})", size <= REPORT_MB),
     ]

@@ -24,6 +24,7 @@ async def load(app: FastAPI, pages: AsyncExitStack) -> None:
 
 
 def _imported() -> list[ModuleType]:
+    importlib.import_module("pyarrow.dataset")  # else the first table that is read waits for it
     return [importlib.import_module(f"harness.dashboard.pages.{name}") for name in PAGES]
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
@@ -18,11 +16,10 @@ from harness.analysis.statistics.quantiles import quantile
 from harness.dashboard.library import open_run
 from harness.dashboard.rendering import page
 from harness.dashboard.selecting import Held, shelf_of
+from harness.dashboard.selecting_ahead import heatmap_of
 from harness.dashboard.selecting_answer import MOST_ROWS, answer, csv_lines, unended
 from harness.dashboard.selecting_query import ASCENDING, PHASES, SORTED_BY, View, parse, written
 from harness.model import Phase
-from harness.report.binning import requests_over_time, slices
-from harness.report.charts.brush import heatmap_spec
 from harness.report.figures import ms
 from harness.report.lines import stage_label
 from harness.stored_run import StoredRun
@@ -85,7 +82,7 @@ def requests_csv(request: Request, run_id: str) -> Response:
 def heatmap(request: Request, run_id: str) -> Response:
     """Latency over time, to draw a selection on."""
     _, held = _held(request, run_id)
-    return JSONResponse(held.drawn("heatmap", _heatmap))
+    return JSONResponse(held.drawn("heatmap", heatmap_of))
 
 
 def _held(request: Request, run_id: str) -> tuple[StoredRun, Held]:
@@ -129,30 +126,3 @@ def _shortcuts(columns: Columns, unended: int) -> list[tuple[str, str, str]]:
     if unended or not columns.ok.all():
         found.append(("Failed", written(Selection(outcome=FAILED, phase=None)), "of all phases"))
     return found
-
-
-def _heatmap(columns: Columns) -> dict[str, Any]:
-    frame = pd.DataFrame(
-        {
-            "scheduled_ns": np.rint(columns.at_s * 1e9).astype(np.int64),
-            "phase": pd.Categorical.from_codes(columns.phase.codes.tolist(), pd.Index(columns.phase.texts)),
-            "ok": columns.ok,
-            "latency_s": columns.latency_s,
-        }
-    )
-    spec = heatmap_spec(frame)
-    if not spec:
-        return {"spec": None}
-    parts = slices(requests_over_time(frame))
-    rows = [
-        [f"{begin:,.1f} – {end:,.1f}", f"{n:,}", f"{failed:,}", ms(slowest_ms / 1000, 1)]
-        for begin, end, n, failed, slowest_ms in zip(*(parts[name].tolist() for name in parts), strict=True)
-    ]
-    heads = ["seconds", "requests", "failed", "slowest (ms)"]
-    return {
-        "spec": spec,
-        "title": "Latency over time",
-        "label": f"Latency of {len(columns):,} requests over time; the form below selects from them, too.",
-        "note": "Draw a rectangle to select requests; drag it to move it, double-click to take it away.",
-        "table": {"caption": "Requests by time", "columns": heads, "rows": rows},
-    }

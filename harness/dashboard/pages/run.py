@@ -14,6 +14,7 @@ from harness.dashboard.glance import Glance
 from harness.dashboard.library import open_run, path_of
 from harness.dashboard.listing import Listing
 from harness.dashboard.rendering import page
+from harness.dashboard.selecting_ahead import read_ahead
 from harness.errors import RunFolderError
 from harness.following import is_on
 from harness.report import html
@@ -67,6 +68,7 @@ def run(request: Request, run_id: str) -> Response:
         "in_report": _has_flames(runs, run_id),
         "before": _before(request, run_id),
     }
+    read_ahead(request.app, stored)
     return page(request, "run.html.j2", **context)
 
 

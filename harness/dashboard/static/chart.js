@@ -11,6 +11,8 @@ function library() {
   return loading;
 }
 
+if (document.querySelector("[data-chart], #heatmap")) library(); // while the figures are on their way
+
 /**
  * Draw a Vega-Lite spec in an element; resolves to the Vega view.
  * `onBrush(ranges, name)` hears each interval the reader selects: {field: [from, until]}, or {} when it is cleared.

@@ -68,9 +68,13 @@ def spec(drawing: Drawing) -> dict[str, Any]:
 
 
 def as_wide_as_its_element(chart: AnyChart) -> dict[str, Any]:
-    """The specification of a chart that follows the width of its element."""
+    """The specification of a chart that follows the width of its element.
+
+    Its marks have no words of their own, which a browser takes long to make and nobody hears: the figure has some.
+    """
     made = _declared(chart)
-    return {**made, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    quiet = {**made.get("config", {}), "aria": False}
+    return {**made, "config": quiet, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def png(drawing: Drawing, theme: Theme = LIGHT, scale: float = 2.0) -> bytes:
