@@ -77,11 +77,24 @@ def typed_rows_of(folder: RunFolder, table: str, request_ids: Sequence[int]) -> 
 
 
 def _matching(file: pq.ParquetFile, group: int, wanted: pa.Array) -> pa.Table:
-    """The rows of one row group that are wanted; only their ids are read where there are none."""
+    """The rows of one row group that are wanted. Where its bounds say that there are none, nothing is read of it;
+    where they do not, only its ids are.
+    """
+    if _outside(file, group, wanted):
+        return file.schema_arrow.empty_table()
     here = pc.is_in(file.read_row_group(group, columns=["request_id"]).column("request_id"), value_set=wanted)
     if not pc.any(here).as_py():
         return file.schema_arrow.empty_table()
     return file.read_row_group(group).filter(here)
+
+
+def _outside(file: pq.ParquetFile, group: int, wanted: pa.Array) -> bool:
+    """Whether none of the ids is between the least and the largest of the row group."""
+    bounds = file.metadata.row_group(group).column(file.schema_arrow.names.index("request_id")).statistics
+    if bounds is None or not bounds.has_min_max:
+        return False
+    ids = wanted.to_numpy()
+    return not bool(((ids >= bounds.min) & (ids <= bounds.max)).any())
 
 
 @contextmanager
