@@ -292,7 +292,8 @@ class Vital:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """The additive split of one request. Field order is the column order of ledger.parquet.
+    """The additive split of one request. Field order is the column order of ledger.parquet, which ends with the
+    sample's `scheduled_ns`.
 
     The stages in STAGES sum to `latency_s`; a null stage counts as nothing and means "not known".
     """
