@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from harness.baseline.glanced import Blamed, Counted, Figure, Number, percentile
 from harness.comparison import RunRef
 from harness.errors import RunFolderError
 from harness.findings import HealthState, Summary, Verdict
 from harness.record import validated
 from harness.run_folder import RunFolder
 
-_Figure = Annotated[float, Field(ge=0.0, le=1e12)]  # what is beyond is damage: the run is concluded again
-_Number = Annotated[int, Field(ge=0, lt=2**63)]
-
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    value: _Figure | None
+    value: Figure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +29,10 @@ class _Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    scheduled: _Number
-    ok: _Number
-    offered_per_s: _Figure | None
-    completed_per_s: _Figure | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Bottleneck:
-    stage: str
-    resource: str | None
-    model: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Kind:
     name: str
-    ok: _Number
-    failed: _Number
+    ok: Number
+    failed: Number
     mean: _Estimate
 
 
@@ -70,14 +51,14 @@ class _Glance:
     """What is read of summary.json. Of a thousand runs nobody needs the rest, and it takes ten times as long."""
 
     scenario: str
-    started_ns: _Number
+    started_ns: Number
     load: str
     interrupted: bool
     verdict: Verdict
-    counts: _Counts
+    counts: Counted
     latency: _Latency
     names: tuple[_Kind, ...]
-    bottleneck: _Bottleneck | None
+    bottleneck: Blamed | None
     environment: dict[str, str]
     health: _Health
     warnings: tuple[_Doubt, ...]
@@ -138,7 +119,7 @@ def concluded(folder: RunFolder) -> Stored:
 def of_summary(folder: RunFolder, summary: Summary) -> Stored:
     """A run that was just concluded."""
     latency = _Latency(*(_Estimate(getattr(summary.latency, name).value) for name in ("p50", "p95")))
-    counts = _Counts(**{name: getattr(summary.counts, name) for name in _Counts.__slots__})
+    counts = Counted(**{name: getattr(summary.counts, name) for name in Counted.__slots__})
     found = summary.bottleneck
     glance = _Glance(
         scenario=summary.scenario,
@@ -149,7 +130,7 @@ def of_summary(folder: RunFolder, summary: Summary) -> Stored:
         counts=counts,
         latency=latency,
         names=tuple(_Kind(k.name, k.ok, k.failed, _Estimate(k.mean.value)) for k in summary.names),
-        bottleneck=_Bottleneck(found.stage, found.resource, found.model) if found is not None else None,
+        bottleneck=Blamed(found.stage, found.resource, found.model) if found is not None else None,
         environment=dict(summary.environment),
         health=_Health(summary.health.state),
         warnings=tuple(_Doubt(warning.invalidates) for warning in summary.warnings),
@@ -170,30 +151,18 @@ def _stored(folder: RunFolder, seen: _Glance) -> Stored:
         run=RunRef(folder.run_id, seen.scenario, seen.started_ns, seen.load, counts.scheduled, seen.verdict),
         closed_loop=counts.offered_per_s is None and counts.completed_per_s is not None,
         values={
-            "p50": _quantile(seen.latency.p50.value, 0.50, counts),
-            "p95": _quantile(seen.latency.p95.value, 0.95, counts),
+            "p50": percentile(seen.latency.p50.value, 0.50, counts),
+            "p95": percentile(seen.latency.p95.value, 0.95, counts),
             "error_rate": 1.0 - counts.ok / counts.scheduled if counts.scheduled else None,
             "throughput": counts.completed_per_s,
         },
         kinds={kind.name: kind.ok + kind.failed for kind in seen.names},
         mean_s={kind.name: kind.mean.value for kind in seen.names if kind.mean.value is not None},
-        bottleneck=_named(seen.bottleneck) if seen.bottleneck is not None else None,
+        bottleneck=seen.bottleneck.text if seen.bottleneck is not None else None,
         environment=seen.environment,
         invalid=seen.invalid,
         unfit=unfit,
     )
-
-
-def _named(found: _Bottleneck) -> str:
-    which = found.model or found.resource
-    return f"{found.stage} ({which})" if which else found.stage
-
-
-def _quantile(value: float | None, p: float, counts: _Counts) -> float | None:
-    """A percentile that was refused because it lies among failed requests is known: it is worse than any limit."""
-    if value is None and counts.scheduled and math.ceil(counts.scheduled * p - 1e-9) > counts.ok:
-        return math.inf
-    return value
 
 
 # --- folders of runs -----------------------------------------------------------------------------------------

@@ -5,18 +5,18 @@ Only they are built, and checked, from the text of the files: of a thousand runs
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from harness import tags
 from harness.analysis.capacity import capacity
+from harness.baseline.glanced import Blamed, Counted, Figure, Number, percentile
 from harness.diagnosis import Steadiness, StepFindings
 from harness.errors import RunFolderError
 from harness.estimates import Estimate, LatencyFindings
@@ -25,15 +25,13 @@ from harness.report.verdict_text import VERDICT_WORDS, tone
 from harness.run_folder import RunFolder
 from harness.slo import SloError, parse_slos
 
-_Figure = Annotated[float, Field(ge=0.0, le=1e12)]
-_Number = Annotated[int, Field(ge=0, lt=2**63)]
 MOST_BYTES = 32 * 1024 * 1024
 """Of a summary.json; one of a run with hundreds of request names has a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    value: _Figure | None
+    value: Figure | None
     refusal: str | None = None
 
 
@@ -44,21 +42,6 @@ class _Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    scheduled: _Number
-    ok: _Number
-    offered_per_s: _Figure | None
-    completed_per_s: _Figure | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Bottleneck:
-    stage: str
-    resource: str | None
-    model: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Slo:
     expression: str
 
@@ -66,9 +49,9 @@ class _Slo:
 @dataclass(frozen=True, slots=True)
 class _Step:
     step: int
-    level: _Figure
-    scheduled: _Number
-    ok: _Number
+    level: Figure
+    scheduled: Number
+    ok: Number
     failed: Estimate
     state: Steadiness
     latency: LatencyFindings
@@ -77,13 +60,13 @@ class _Step:
 @dataclass(frozen=True, slots=True)
 class _Summary:
     scenario: str
-    started_ns: _Number
+    started_ns: Number
     load: str
     interrupted: bool
     verdict: Verdict
-    counts: _Counts
+    counts: Counted
     latency: _Latency
-    bottleneck: _Bottleneck | None
+    bottleneck: Blamed | None
     slo: tuple[_Slo, ...]
     steps: tuple[_Step, ...] = ()
 
@@ -107,7 +90,7 @@ class _Plan:
 @dataclass(frozen=True, slots=True)
 class _Record:
     status: Literal["running", "finished", "interrupted", "broken"]
-    started_ns: _Number
+    started_ns: Number
     plan: _Plan
     label: str | None = None
 
@@ -213,27 +196,15 @@ def _concluded(made: Glance, seen: _Summary, ramps: frozenset[int]) -> Glance:
         verdict="no SLO" if unjudged else VERDICT_WORDS[seen.verdict] + (", interrupted" if seen.interrupted else ""),
         tone="unjudged" if unjudged else tone(seen.verdict, seen.interrupted).value,
         n=counts.scheduled,
-        p50_s=_quantile(seen.latency.p50, 0.50, counts),
-        p95_s=_quantile(seen.latency.p95, 0.95, counts),
+        p50_s=percentile(seen.latency.p50.value, 0.50, counts),
+        p95_s=percentile(seen.latency.p95.value, 0.95, counts),
         refusals=(seen.latency.p50.refusal, seen.latency.p95.refusal),
         error_rate=1.0 - min(counts.ok / counts.scheduled, 1.0) if counts.scheduled else None,
         completed_per_s=counts.completed_per_s,
         capacity=_capacity(seen, closed_loop, ramps),
         closed_loop=closed_loop,
-        bottleneck=_named(seen.bottleneck) if seen.bottleneck is not None else None,
+        bottleneck=seen.bottleneck.text if seen.bottleneck is not None else None,
     )
-
-
-def _quantile(found: _Value, p: float, counts: _Counts) -> float | None:
-    """A percentile that was refused because it lies among failed requests is worse than any limit."""
-    if found.value is None and counts.scheduled and math.ceil(counts.scheduled * p - 1e-9) > counts.ok:
-        return math.inf
-    return found.value
-
-
-def _named(found: _Bottleneck) -> str:
-    which = found.model or found.resource
-    return f"{found.stage} ({which})" if which else found.stage
 
 
 def _capacity(seen: _Summary, closed_loop: bool, ramps: frozenset[int]) -> float | None:
